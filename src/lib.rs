@@ -1,0 +1,11 @@
+//! instancesync clones a running Linux server onto another over SSH.
+//!
+//! Reading order: the vocabulary (no I/O), then `fs` (every file-system call), then the
+//! chapters that do not know each other (`exclude`, `ssh`, `transfer`), then the story of one
+//! run (`clone`), then the edge (`cli`, `settings`, `ui`). `docs/architecture.md` has the map.
+
+pub mod entry;
+pub mod exit;
+pub mod monitor;
+pub mod problem;
+pub mod relpath;

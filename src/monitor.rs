@@ -1,0 +1,217 @@
+//! What the engine tells whoever watches: live counters and events. The engine never prints.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::problem::Problem;
+
+/// One way over the whole tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pass {
+    /// Compares type, size, mtime, owner, mode and xattrs.
+    Timestamp,
+    /// Compares the contents of every regular file as well.
+    Checksum,
+}
+
+impl std::fmt::Display for Pass {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Pass::Timestamp => "timestamp pass",
+            Pass::Checksum => "checksum pass",
+        })
+    }
+}
+
+/// Counters that move while a run works; read them at any time. Reset at the start of a pass
+/// where the name does not say otherwise.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Entries that the estimate's scan has seen (whole run).
+    pub scanned_entries: AtomicU64,
+    /// Bytes of regular files that the scan has seen (whole run).
+    pub scanned_bytes: AtomicU64,
+    /// Whether the scan has ended, so that the two above are totals.
+    pub scan_complete: AtomicBool,
+    /// Entries that are done in this pass: found equal, landed or failed.
+    pub settled_entries: AtomicU64,
+    /// Their bytes.
+    pub settled_bytes: AtomicU64,
+    /// Bytes of contents sent in this pass, before compression.
+    pub body_bytes: AtomicU64,
+    /// Bytes sent on the link in this pass, framing included.
+    pub wire_bytes: AtomicU64,
+    /// The path that was touched last, raw bytes below the root.
+    pub current_path: Mutex<Vec<u8>>,
+}
+
+impl Counters {
+    /// Adds to one of the counters.
+    pub fn add(counter: &AtomicU64, amount: u64) {
+        counter.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    /// Notes the path that is being worked on.
+    pub fn set_current_path(&self, path: &[u8]) {
+        if let Ok(mut current) = self.current_path.try_lock() {
+            current.clear();
+            current.extend_from_slice(path);
+        }
+    }
+
+    /// Sets what counts one pass to zero.
+    pub fn start_pass(&self) {
+        for counter in [
+            &self.settled_entries,
+            &self.settled_bytes,
+            &self.body_bytes,
+            &self.wire_bytes,
+        ] {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What one pass did. The unit is the last word of each name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassStats {
+    /// Entries that the source listed.
+    pub listed_entries: u64,
+    /// Entries that were equal already.
+    pub equal_entries: u64,
+    /// Regular files whose contents landed (new or changed).
+    pub landed_files: u64,
+    /// Directories, symbolic links, devices and pipes that were made.
+    pub made_entries: u64,
+    /// Names that were linked to a file that was there.
+    pub linked_entries: u64,
+    /// Entries of which only attributes were changed.
+    pub attribute_entries: u64,
+    /// Entries that were deleted on the target.
+    pub deleted_entries: u64,
+    /// Bytes of regular files that the source listed.
+    pub listed_bytes: u64,
+    /// Bytes of contents that were sent, before compression.
+    pub body_bytes: u64,
+    /// Bytes that the source put on the link.
+    pub sent_bytes: u64,
+    /// Bytes that the source took from the link.
+    pub received_bytes: u64,
+    /// Entries that vanished before they were read.
+    pub vanished_entries: u64,
+    /// Files that never held still.
+    pub changed_files: u64,
+    /// Entries that failed.
+    pub failed_entries: u64,
+    /// Wall time in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// The stage a run is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Opening the SSH connection and logging in.
+    Connect,
+    /// Sending the agent and starting it.
+    Agent,
+    /// Copying.
+    Transfer,
+    /// Removing the run's key and the agent.
+    CleanUp,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A stage began.
+    StageStarted(Stage),
+    /// How much there is to look at, and how fast the link was found to be (bytes a second).
+    Estimate {
+        /// Entries in the tree.
+        entries: u64,
+        /// Bytes of regular files in it.
+        bytes: u64,
+        /// What the link carried while the agent was sent; `None` without a link.
+        link_bytes_per_second: Option<u64>,
+    },
+    /// A pass began.
+    PassStarted(Pass),
+    /// An entry is changed (or would be, in a dry run).
+    Item {
+        /// Eleven columns as `rsync -i` prints them, e.g. `>f+++++++++`, `*deleting  `.
+        change: String,
+        /// The path below the root, raw bytes.
+        path: Vec<u8>,
+    },
+    /// Something did not fully make it.
+    Problem(Problem),
+    /// Something worth a line.
+    Notice(String),
+    /// A pass ended.
+    PassEnded(Pass, PassStats),
+    /// The link was lost; another attempt follows after the wait.
+    Reconnecting {
+        /// Which attempt, from 1.
+        attempt: u32,
+        /// How long until it.
+        wait: Duration,
+        /// What was lost.
+        cause: String,
+    },
+}
+
+/// Receives what happens. Called from many threads.
+pub trait Monitor: Send + Sync {
+    /// Takes one event.
+    fn event(&self, event: Event);
+    /// Returns the live counters.
+    fn counters(&self) -> &Counters;
+}
+
+/// Keeps everything, for tests and for the report.
+#[derive(Debug, Default)]
+pub struct RecordingMonitor {
+    events: Mutex<Vec<Event>>,
+    counters: Counters,
+}
+
+impl RecordingMonitor {
+    /// Returns the problems so far.
+    pub fn problems(&self) -> Vec<Problem> {
+        self.events()
+            .into_iter()
+            .filter_map(|event| {
+                if let Event::Problem(problem) = event {
+                    Some(problem)
+                } else {
+                    None
+                }
+            })
+            .collect()
+    }
+
+    /// Returns all events so far.
+    pub fn events(&self) -> Vec<Event> {
+        self.events
+            .lock()
+            .map(|events| events.clone())
+            .unwrap_or_default()
+    }
+}
+
+impl Monitor for RecordingMonitor {
+    fn event(&self, event: Event) {
+        if let Ok(mut events) = self.events.lock() {
+            events.push(event);
+        }
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
