@@ -8,4 +8,5 @@ pub mod entry;
 pub mod exit;
 pub mod monitor;
 pub mod problem;
+pub mod prompter;
 pub mod relpath;
