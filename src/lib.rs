@@ -6,6 +6,7 @@
 
 pub mod entry;
 pub mod exit;
+pub mod fs;
 pub mod monitor;
 pub mod problem;
 pub mod prompter;
