@@ -5,6 +5,7 @@
 //! run (`clone`), then the edge (`cli`, `settings`, `ui`). `docs/architecture.md` has the map.
 
 pub mod entry;
+pub mod exclude;
 pub mod exit;
 pub mod fs;
 pub mod monitor;
