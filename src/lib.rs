@@ -12,3 +12,4 @@ pub mod monitor;
 pub mod problem;
 pub mod prompter;
 pub mod relpath;
+pub mod transfer;
