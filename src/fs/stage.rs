@@ -85,6 +85,11 @@ impl Stage {
         &self.dir
     }
 
+    /// Returns the handle of the directory around it.
+    pub fn parent(&self) -> &Dir {
+        &self.parent
+    }
+
     fn fresh_name(&self) -> Result<Name> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         fixed_name(number.to_string().as_bytes())
@@ -192,7 +197,7 @@ impl Temp {
     }
 
     /// Gives it its name in `dir`, replacing anything but a directory at one moment.
-    pub fn publish(mut self, dir: &Dir, name: &Name) -> Result<()> {
+    pub fn publish(&mut self, dir: &Dir, name: &Name) -> Result<()> {
         self.stage.dir.rename(&self.name, dir, name)?;
         self.forget();
         Ok(())
@@ -200,7 +205,7 @@ impl Temp {
 
     /// Gives it the name of something that cannot be renamed over (a directory on either side),
     /// and removes that.
-    pub fn publish_in_place_of(mut self, dir: &Dir, name: &Name) -> Result<()> {
+    pub fn publish_in_place_of(&mut self, dir: &Dir, name: &Name) -> Result<()> {
         let aside = self.stage.fresh_name()?;
         self.stage.dir.exchange(&self.name, dir, name, &aside)?;
         let old = self.name.clone();

@@ -5,13 +5,26 @@
 //! `digest`, `spans`, `churn`. Sees streams of bytes, a root and rules; knows nothing of SSH,
 //! command lines or screens.
 
+pub mod basis;
 pub mod body;
 pub mod churn;
+pub mod compare;
 pub mod delta;
 pub mod digest;
+pub mod itemize;
+pub mod land;
+pub mod large;
+pub mod links;
+pub mod place;
+pub mod prune;
+pub mod receiver;
+pub mod reconcile;
 pub mod scan;
 pub mod sender;
+pub mod settle;
 pub mod spans;
+pub mod stages;
+pub mod target;
 pub mod walk;
 pub mod window;
 pub mod wire;
