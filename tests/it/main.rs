@@ -1,0 +1,4 @@
+//! The integration tests, one binary: each module below is one file.
+
+mod exclude;
+mod tidy;
