@@ -35,7 +35,7 @@ impl Failure {
 
     /// Makes a failure of an error that says itself what failed.
     pub fn of(exit: ExitCode, error: &(dyn Error + 'static)) -> Failure {
-        let mut failure = Failure::new(exit, error.to_string());
+        let mut failure = Failure::new(exit, without_number(error.to_string()));
         if let Some(cause) = error.source() {
             failure = failure.because(cause);
         }
@@ -61,7 +61,7 @@ impl Failure {
     pub fn because(mut self, error: &(dyn Error + 'static)) -> Failure {
         let mut next = Some(error);
         while let Some(cause) = next {
-            let text = cause.to_string();
+            let text = without_number(cause.to_string());
             if self.chain.last().unwrap_or(&self.what) != &text {
                 self.chain.push(text);
             }
@@ -95,6 +95,16 @@ impl std::fmt::Display for Failure {
     }
 }
 
+/// Cuts the number that the standard library adds to the system's words.
+fn without_number(mut text: String) -> String {
+    if text.ends_with(')')
+        && let Some(start) = text.rfind(" (os error ")
+    {
+        text.truncate(start);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::Failure;
@@ -114,5 +124,7 @@ mod tests {
         );
         let failure = Failure::of(ExitCode::Failed, &Outer(std::io::Error::other("x")));
         assert_eq!(failure.to_string(), "open known_hosts: x");
+        let failure = Failure::usage("a").because(&std::io::Error::from_raw_os_error(2));
+        assert_eq!(failure.to_string(), "a: No such file or directory");
     }
 }

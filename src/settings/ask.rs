@@ -82,7 +82,7 @@ fn ask<Answer>(
 
 /// Shows what will happen and asks for agreement.
 pub fn agreement(settings: &Settings, prompter: &dyn Prompter) -> Result<(), Failure> {
-    let question = format!("{}\nGo ahead?", describe(settings));
+    let question = format!("{}\n\nGo ahead?", describe(settings));
     match prompter.confirm(&question) {
         Some(true) => Ok(()),
         Some(false) => Err(Failure::new(

@@ -135,10 +135,8 @@ fn host_key_policy(arguments: &LoginArguments) -> Result<HostKeyPolicy, Failure>
         Err(Failure::usage(format!(
             "--host-key-fingerprint {text}: it is no fingerprint"
         ))
-        .hint(
-            "on the target, ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub prints it: \
-                 SHA256: and 43 characters",
-        ))
+        .hint("it is 'SHA256:' and 43 characters; on the target this prints it:")
+        .hint("ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"))
     }
 }
 

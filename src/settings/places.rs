@@ -13,9 +13,6 @@ use crate::relpath::RelPath;
 
 /// Returns `path`, seen from the working directory.
 pub fn absolute(path: &Path, environment: &Environment) -> Result<PathBuf, Failure> {
-    if path.as_os_str().is_empty() {
-        return Err(Failure::usage("a path is empty"));
-    }
     // Collecting the parts drops '.' and double slashes.
     match &environment.directory {
         _ if path.is_absolute() => Ok(path.components().collect()),
@@ -94,12 +91,9 @@ pub fn target_dir(
 pub fn address(text: &str) -> Result<String, Failure> {
     let odd = |letter: char| letter.is_whitespace() || letter.is_control() || letter == '/';
     if text.is_empty() || text.starts_with('-') || text.contains(odd) {
-        return Err(
-            Failure::usage(format!("--target {text}: it is no address")).hint(
-                "write [USER@]HOST[:PORT], e.g. root@192.0.2.7 or admin@[2001:db8::7]:2222; \
-                 a directory of this machine goes with --to",
-            ),
-        );
+        return Err(Failure::usage(format!("--target {text}: it is no address"))
+            .hint("write [USER@]HOST[:PORT], e.g. root@192.0.2.7 or admin@[2001:db8::7]:2222")
+            .hint("a directory of this machine is given with --to DIR"));
     }
     Ok(text.to_owned())
 }

@@ -35,7 +35,7 @@ enum Body<'a> {
         version: &'static str,
     },
     Stage {
-        stage: Stage,
+        stage: &'static str,
     },
     Estimate {
         entries: u64,
@@ -53,7 +53,7 @@ enum Body<'a> {
         path: PathBody,
     },
     Problem {
-        kind: ProblemKind,
+        kind: &'static str,
         side: Side,
         #[serde(flatten)]
         path: PathBody,
@@ -104,7 +104,7 @@ struct SummaryBody {
     exit: u8,
     dry_run: bool,
     passes: usize,
-    problems: std::collections::BTreeMap<String, u64>,
+    problems: std::collections::BTreeMap<&'static str, u64>,
     speedup: Option<f64>,
     elapsed_ms: u64,
 }
@@ -223,7 +223,9 @@ impl Sink for Json {
 
 fn body(event: &Event) -> Body<'_> {
     match event {
-        Event::StageStarted(stage) => Body::Stage { stage: *stage },
+        Event::StageStarted(stage) => Body::Stage {
+            stage: stage_word(*stage),
+        },
         Event::Estimate {
             entries,
             bytes,
@@ -256,7 +258,7 @@ fn body(event: &Event) -> Body<'_> {
 
 fn problem_body(problem: &Problem) -> Body<'_> {
     Body::Problem {
-        kind: problem.kind,
+        kind: kind_word(problem.kind),
         side: problem.side,
         path: PathBody::new(&problem.path),
         operation: &problem.operation,
@@ -283,7 +285,7 @@ fn progress_body(progress: &Progress) -> ProgressBody {
 
 fn summary_body(outcome: &Outcome, elapsed: Duration) -> SummaryBody {
     let report = &outcome.report;
-    let count = |kind: &ProblemKind| (kind_name(*kind), report.problem_count(*kind));
+    let count = |kind: &ProblemKind| (kind_word(*kind), report.problem_count(*kind));
     SummaryBody {
         exit: outcome.exit().code(),
         dry_run: outcome.dry_run,
@@ -294,9 +296,26 @@ fn summary_body(outcome: &Outcome, elapsed: Duration) -> SummaryBody {
     }
 }
 
-/// Returns the word that a `problem` event has for the kind.
-fn kind_name(kind: ProblemKind) -> String {
-    format!("{kind:?}").to_ascii_lowercase()
+// The words are part of what is documented, so they do not follow the names of the types.
+
+fn kind_word(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::Vanished => "vanished",
+        ProblemKind::Changed => "changed",
+        ProblemKind::Failed => "failed",
+        ProblemKind::NoSpace => "no_space",
+        ProblemKind::Mismatch => "mismatch",
+        ProblemKind::DeleteLimit => "delete_limit",
+    }
+}
+
+fn stage_word(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Connect => "connect",
+        Stage::Agent => "agent",
+        Stage::Transfer => "transfer",
+        Stage::CleanUp => "clean_up",
+    }
 }
 
 fn milliseconds(time: Duration) -> u64 {

@@ -166,3 +166,42 @@ pub fn scanned(progress: &Progress) -> String {
         units::bytes(progress.scanned_bytes)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::line;
+    use crate::monitor::Pass;
+    use crate::ui::progress::Progress;
+
+    #[test]
+    fn tells_a_percentage_only_of_a_total() {
+        let mut progress = Progress {
+            scanned_entries: 2000,
+            scanned_bytes: 4 << 20,
+            ..Progress::default()
+        };
+        assert_eq!(
+            line(&progress),
+            "still at it: so far 2,000 entries with 4.00 MiB seen on the source"
+        );
+        progress.pass = Some(Pass::Timestamp);
+        progress.settled_entries = 1000;
+        progress.settled_bytes = 1 << 20;
+        progress.body_bytes = 1 << 20;
+        assert_eq!(
+            line(&progress),
+            "timestamp pass: 1,000 entries, 1.00 MiB, sent 1.00 MiB at 0 B/s"
+        );
+        progress.has_total = true;
+        progress.fraction = Some(0.379);
+        progress.problem_count = 1;
+        progress.remaining = Some(Duration::from_secs(100));
+        assert_eq!(
+            line(&progress),
+            "timestamp pass: 37%, 1,000 of 2,000 entries, 1.00 MiB of 4.00 MiB, \
+             sent 1.00 MiB at 0 B/s, 1 problem, about 2 min to go"
+        );
+    }
+}

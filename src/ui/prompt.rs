@@ -81,7 +81,7 @@ impl Prompter for TerminalPrompter {
     fn confirm(&self, text: &str) -> Option<bool> {
         let mut prompt = format!("{text} [y/N] ");
         loop {
-            let answer = self.ask(&prompt, |terminal| read_line(terminal))?;
+            let answer = self.ask(&prompt, read_line)?;
             match answer.trim().to_ascii_lowercase().as_str() {
                 "y" | "yes" => return Some(true),
                 "" | "n" | "no" => return Some(false),
@@ -98,7 +98,7 @@ impl Prompter for TerminalPrompter {
     }
 
     fn line(&self, prompt: &str) -> Option<String> {
-        self.ask(prompt, |terminal| read_line(terminal))
+        self.ask(prompt, read_line)
     }
 }
 

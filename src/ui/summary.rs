@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Outcome, escape, lines, units};
+use super::{Outcome, lines, units};
 use crate::exit::ExitCode;
 use crate::monitor::{Pass, PassStats};
 use crate::problem::ProblemKind;
@@ -111,7 +111,7 @@ fn passes(report: &Report) -> String {
     }
     if let Some(speedup) = speedup(report) {
         table.push_str(&format!(
-            "The link carried 1 byte for every {speedup:.1} in the source's files.\n"
+            "speedup {speedup:.1} (bytes in the source's files for each byte on the link)\n"
         ));
     }
     table
@@ -165,7 +165,7 @@ fn verdict(outcome: &Outcome) -> String {
     } else {
         ""
     };
-    format!("{}\n{dry_run}", escape::lines(&sentence(outcome)))
+    format!("{}\n{dry_run}", sentence(outcome))
 }
 
 fn sentence(outcome: &Outcome) -> String {
@@ -178,17 +178,26 @@ fn sentence(outcome: &Outcome) -> String {
             "Everything arrived.".into()
         };
     }
-    let kinds: Vec<_> = PRECEDENCE
-        .iter()
-        .map(|(kind, _)| (report.problem_count(*kind), *kind))
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, kind)| format!("{} {}", units::count(count), what_became(kind)))
-        .collect();
-    format!(
-        "Not everything arrived: {}. Exit code {}.",
-        kinds.join("; "),
-        exit.code()
-    )
+    let mut text = format!("{} (exit code {}):", heading(exit), exit.code());
+    for (kind, _) in PRECEDENCE {
+        let count = report.problem_count(kind);
+        if count > 0 {
+            text.push_str(&format!(
+                "\n  {} {}",
+                units::count(count),
+                what_became(kind)
+            ));
+        }
+    }
+    text
+}
+
+fn heading(exit: ExitCode) -> &'static str {
+    match exit {
+        ExitCode::Churned => "Everything that held still arrived; the rest",
+        ExitCode::DeleteLimit => "Everything arrived, but not everything was deleted",
+        _ => "Not everything arrived",
+    }
 }
 
 fn what_became(kind: ProblemKind) -> &'static str {
@@ -199,5 +208,98 @@ fn what_became(kind: ProblemKind) -> &'static str {
         ProblemKind::DeleteLimit => "kept because of --max-delete",
         ProblemKind::Changed => "changed each time while being read",
         ProblemKind::Vanished => "vanished from the source meanwhile",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::for_screen;
+    use crate::exit::ExitCode;
+    use crate::failure::Failure;
+    use crate::monitor::{Pass, PassStats};
+    use crate::problem::{Problem, ProblemKind, Side};
+    use crate::report::Report;
+    use crate::settings::Detail;
+    use crate::ui::Outcome;
+
+    fn outcome() -> Outcome {
+        let mut report = Report::default();
+        let first = PassStats {
+            listed_entries: 123_456,
+            listed_bytes: 5 << 30,
+            equal_entries: 120_000,
+            landed_files: 3000,
+            made_entries: 400,
+            linked_entries: 20,
+            attribute_entries: 36,
+            body_bytes: 812 << 20,
+            sent_bytes: 240 << 20,
+            received_bytes: 1 << 20,
+            elapsed_ms: 41_300,
+            ..PassStats::default()
+        };
+        let second = PassStats {
+            listed_entries: 123_456,
+            listed_bytes: 5 << 30,
+            equal_entries: 123_455,
+            vanished_entries: 1,
+            sent_bytes: 3 << 20,
+            received_bytes: 2 << 20,
+            elapsed_ms: 9400,
+            ..PassStats::default()
+        };
+        report.passes = vec![(Pass::Timestamp, first), (Pass::Checksum, second)];
+        Outcome {
+            report,
+            failure: None,
+            dry_run: false,
+        }
+    }
+
+    fn problem(kind: ProblemKind, path: &str) -> Problem {
+        Problem {
+            side: Side::Source,
+            kind,
+            path: path.into(),
+            operation: "open".into(),
+            cause: "Permission denied".into(),
+        }
+    }
+
+    #[test]
+    fn tells_what_each_pass_did() {
+        insta::assert_snapshot!(for_screen(&outcome(), Detail::Normal, false));
+    }
+
+    #[test]
+    fn lists_problems_up_to_a_limit() {
+        let mut outcome = outcome();
+        outcome
+            .report
+            .add_problem(problem(ProblemKind::Vanished, "tmp/x"));
+        for number in 0..30 {
+            let path = format!("srv/{number:02}");
+            outcome
+                .report
+                .add_problem(problem(ProblemKind::Failed, &path));
+        }
+        outcome.report.passes.clear();
+        insta::assert_snapshot!(for_screen(&outcome, Detail::Normal, true));
+        let quiet = for_screen(&outcome, Detail::Quiet, true);
+        assert_eq!(quiet.lines().count(), 21);
+        assert!(quiet.ends_with("the log file has all of them\n"));
+    }
+
+    #[test]
+    fn a_failure_and_a_dry_run_have_their_own_ends() {
+        let mut dry = outcome();
+        dry.report.passes.clear();
+        dry.dry_run = true;
+        assert_eq!(
+            for_screen(&dry, Detail::Normal, false),
+            "Nothing stands in the way.\nThis was a dry run: nothing was changed.\n"
+        );
+        dry.failure = Some(Failure::new(ExitCode::Link, "no"));
+        assert_eq!(for_screen(&dry, Detail::Normal, false), "");
     }
 }

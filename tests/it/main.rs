@@ -1,0 +1,3 @@
+//! The integration tests: one program, one file for each topic.
+
+mod cli;
