@@ -4,6 +4,8 @@
     clippy::unwrap_used,
     reason = "a test that panics has failed, as it should"
 )]
+#![allow(clippy::print_stdout, reason = "a skipped test says why")]
 
+mod cli;
 mod exclude;
 mod tidy;
