@@ -1,0 +1,4 @@
+//! The tests that need more than one part of the crate, in one binary.
+
+mod ssh;
+mod support;
