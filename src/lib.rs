@@ -10,3 +10,4 @@ pub mod monitor;
 pub mod problem;
 pub mod prompter;
 pub mod relpath;
+pub mod ssh;

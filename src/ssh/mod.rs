@@ -1,0 +1,4 @@
+//! SSH to the target.
+
+pub mod address;
+pub mod known_hosts;
