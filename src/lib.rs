@@ -19,5 +19,6 @@ pub mod prompter;
 pub mod relpath;
 pub mod report;
 pub mod settings;
+pub mod ssh;
 pub mod transfer;
 pub mod ui;

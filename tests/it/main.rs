@@ -8,4 +8,6 @@
 
 mod cli;
 mod exclude;
+mod ssh;
+mod support;
 mod tidy;
