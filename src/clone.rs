@@ -350,7 +350,7 @@ fn ssh_login(login: &LoginSettings) -> crate::ssh::LoginSettings {
     let (accept_new_host_key, host_key_fingerprint) = match &login.unknown_host_key {
         HostKeyPolicy::Ask => (false, None),
         HostKeyPolicy::AcceptNew => (true, None),
-        HostKeyPolicy::Pinned(fingerprint) => (false, Some(fingerprint.clone())),
+        HostKeyPolicy::Fingerprint(fingerprint) => (false, Some(fingerprint.clone())),
     };
     crate::ssh::LoginSettings {
         identity_files: login.identities.clone(),

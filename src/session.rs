@@ -3,7 +3,6 @@
 //! what is transferred.
 
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -42,13 +41,9 @@ enum End {
 impl Session {
     /// Starts an agent in this process.
     pub fn in_process(settings: LinkSettings) -> Result<Session, Failure> {
-        let failed =
-            |error: io::Error| Failure::new(ExitCode::Failed, "a pair of sockets").because(&error);
-        let (here, there) = UnixStream::pair().map_err(failed)?;
-        let (here_reader, there_reader) = (
-            here.try_clone().map_err(failed)?,
-            there.try_clone().map_err(failed)?,
-        );
+        let failed = |error: io::Error| Failure::new(ExitCode::Failed, "a pipe").because(&error);
+        let (there_reader, here) = roomy_pipe().map_err(failed)?;
+        let (here_reader, there) = roomy_pipe().map_err(failed)?;
         let agent = std::thread::spawn(move || {
             // Its failure reaches us as a message or as the end of the stream.
             drop(agent::serve(there_reader, there, None));
@@ -86,6 +81,14 @@ impl Session {
             }
         }
     }
+}
+
+/// A pipe that takes a whole frame at once.
+fn roomy_pipe() -> io::Result<(io::PipeReader, io::PipeWriter)> {
+    let (reader, writer) = io::pipe()?;
+    // LIMIT: /proc/sys/fs/pipe-max-size. A smaller pipe is only slower.
+    rustix::pipe::fcntl_setpipe_size(&writer, 1 << 20).unwrap_or_default();
+    Ok((reader, writer))
 }
 
 /// What it takes to reach the agent on another machine, again and again.
