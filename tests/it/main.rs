@@ -1,0 +1,10 @@
+//! The integration tests, one binary: each module below tests one promise from outside.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that panics has failed, as it should"
+)]
+#![allow(clippy::print_stdout, reason = "a skipped test says why")]
+
+mod proof;
+mod support;
