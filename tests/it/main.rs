@@ -6,5 +6,8 @@
 )]
 #![allow(clippy::print_stdout, reason = "a skipped test says why")]
 
+mod differential;
+mod exits;
+mod flags;
 mod proof;
 mod support;

@@ -43,7 +43,7 @@ pub fn run<S: AsRef<OsStr>>(arguments: &[S]) -> Outcome {
 pub fn start<S: AsRef<OsStr>>(arguments: &[S]) -> Run {
     let place = tempfile::tempdir().expect("temporary directory");
     let file = |name: &str| File::create(place.path().join(name)).expect("create output file");
-    let child = Command::new(env!("CARGO_BIN_EXE_instancesync"))
+    let child = Command::new(program())
         .args(arguments)
         .env_clear()
         .env("HOME", place.path())
@@ -55,6 +55,12 @@ pub fn start<S: AsRef<OsStr>>(arguments: &[S]) -> Run {
         .spawn()
         .expect("start instancesync");
     Run { child, place }
+}
+
+/// The binary of this build, or the one that INSTANCESYNC_BINARY names.
+fn program() -> OsString {
+    std::env::var_os("INSTANCESYNC_BINARY")
+        .unwrap_or_else(|| env!("CARGO_BIN_EXE_instancesync").into())
 }
 
 impl Run {

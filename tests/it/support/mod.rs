@@ -5,6 +5,7 @@ pub mod binary;
 pub mod edit;
 pub mod manifest;
 pub mod names;
+pub mod places;
 pub mod rng;
 pub mod rsync;
 pub mod sshd;
