@@ -9,5 +9,6 @@
 mod differential;
 mod exits;
 mod flags;
+mod kill;
 mod proof;
 mod support;

@@ -64,11 +64,6 @@ fn program() -> OsString {
 }
 
 impl Run {
-    /// Returns the number of the process.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Tells whether it is still running.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("ask for the state").is_none()

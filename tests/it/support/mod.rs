@@ -6,6 +6,7 @@ pub mod edit;
 pub mod manifest;
 pub mod names;
 pub mod places;
+pub mod processes;
 pub mod rng;
 pub mod rsync;
 pub mod sshd;
