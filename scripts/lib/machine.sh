@@ -49,3 +49,13 @@ need_cargo() {
 release_binary() {
     printf '%s/target/%s/release/instancesync\n' "$PWD" "$(rustc -vV | sed -n 's/^host: //p')"
 }
+
+# Prints how many entries the file system of directory $1 has below it.
+count_files() {
+    find "$1" -xdev -printf . | wc -c
+}
+
+# Prints the sizes of the files below directory $1 in MiB, hard links once.
+count_mib() {
+    du --one-file-system --apparent-size --summarize --block-size=1M "$1" | cut -f 1
+}
