@@ -1,1 +1,153 @@
-fn main() {}
+//! The program: parses, chooses how to talk, listens for signals, calls, exits.
+
+use std::io::Write;
+use std::process::ExitCode as ProcessExit;
+use std::sync::Arc;
+
+use clap::CommandFactory;
+use instancesync::cli::{self, Cli, CloneArguments, Command};
+use instancesync::exit::ExitCode;
+use instancesync::failure::Failure;
+use instancesync::interrupt::{Interrupt, InterruptCause};
+use instancesync::report::Recorder;
+use instancesync::settings::{Environment, OutputSettings, Settings};
+use instancesync::ui::{self, Outcome, Questions, Screen, Stream, Ui};
+use instancesync::{agent, clone};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+fn main() -> ProcessExit {
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            error.print().ok(); // A reader that went away needs no help text.
+            return ProcessExit::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let outcome = match cli.command {
+        None => Ok(run_clone(cli.clone)),
+        Some(Command::Agent) => agent::run().map(|()| ExitCode::Complete),
+        Some(Command::Completions { shell }) => print_completions(shell),
+        Some(Command::Man { output: None }) => print_man_page(),
+        Some(Command::Man { output: Some(dir) }) => write_man_pages(&dir),
+    };
+    let exit = outcome.unwrap_or_else(|failure| tell(&failure));
+    ProcessExit::from(exit.code())
+}
+
+fn run_clone(arguments: CloneArguments) -> ExitCode {
+    let environment = Environment::read();
+    let output = OutputSettings::new(&arguments.output, &arguments.safety, &environment);
+    let questions = if arguments.safety.yes {
+        Questions::Forbidden
+    } else {
+        Questions::Allowed
+    };
+    let dry_run = arguments.safety.dry_run;
+    let interrupt = Interrupt::default();
+    let ui = match Ui::start(&output, questions, &interrupt) {
+        Ok(ui) => ui,
+        Err(failure) => return tell(&failure),
+    };
+    if let Err(failure) = listen_for_signals(&interrupt, ui.screen()) {
+        return tell(&failure);
+    }
+    let recorder = Arc::new(Recorder::new(ui.monitor()));
+    let prompter = ui.prompter();
+    let result = Settings::resolve(arguments, &environment, prompter.as_ref())
+        .and_then(|settings| clone::run(&settings, &recorder, &prompter, &interrupt));
+    let (report, failure) = match result {
+        Ok(report) => (report, None),
+        Err(failure) => (recorder.report(), Some(failure)),
+    };
+    let outcome = Outcome {
+        report,
+        failure: failure.map(|failure| stopped_or(failure, &interrupt)),
+        dry_run,
+    };
+    ui.finish(&outcome);
+    outcome.exit()
+}
+
+/// Whatever failed after the person or the system asked to stop failed because of that.
+fn stopped_or(failure: Failure, interrupt: &Interrupt) -> Failure {
+    match interrupt.cause() {
+        Some(cause) => Failure::interrupted(cause),
+        None => failure,
+    }
+}
+
+/// The first signal asks the run to stop and to clean up, the second ends it on the spot.
+fn listen_for_signals(interrupt: &Interrupt, screen: &Screen) -> Result<(), Failure> {
+    let failed = |cause: std::io::Error| {
+        Failure::new(ExitCode::Failed, "signals cannot be received").because(&cause)
+    };
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
+    let interrupt = interrupt.clone();
+    let screen = screen.clone();
+    let listen = move || {
+        for signal in &mut signals {
+            let cause = match signal {
+                SIGINT => InterruptCause::CtrlC,
+                _ => InterruptCause::Terminated,
+            };
+            if interrupt.is_raised() {
+                std::process::exit(cause.exit().code().into());
+            }
+            interrupt.raise(cause);
+            let text = "stopping and cleaning up; once more stops at once\n";
+            screen.write(Stream::Stderr, text);
+        }
+    };
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(listen)
+        .map(drop)
+        .map_err(failed)
+}
+
+fn print_completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
+    let mut script = Vec::new();
+    let mut command = Cli::command();
+    let name = command.get_name().to_owned();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    Ok(print(&script))
+}
+
+fn print_man_page() -> Result<ExitCode, Failure> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command())
+        .render(&mut page)
+        .map_err(|cause| Failure::new(ExitCode::Failed, "manual page").because(&cause))?;
+    Ok(print(&page))
+}
+
+fn write_man_pages(directory: &std::path::Path) -> Result<ExitCode, Failure> {
+    clap_mangen::generate_to(Cli::command(), directory).map_err(|cause| {
+        let what = format!("manual pages in {}", directory.display());
+        Failure::new(ExitCode::Failed, what).because(&cause)
+    })?;
+    Ok(ExitCode::Complete)
+}
+
+/// Prints to stdout; a reader that went away has seen what it wanted.
+fn print(bytes: &[u8]) -> ExitCode {
+    let mut stdout = std::io::stdout().lock();
+    stdout
+        .write_all(bytes)
+        .and_then(|()| stdout.flush())
+        .map_or_else(
+            |cause| match cause.kind() {
+                std::io::ErrorKind::BrokenPipe => ExitCode::Complete,
+                _ => ExitCode::Failed,
+            },
+            |()| ExitCode::Complete,
+        )
+}
+
+fn tell(failure: &Failure) -> ExitCode {
+    let text = ui::failure_text(failure);
+    // Where nobody listens the exit code still says it.
+    std::io::stderr().write_all(text.as_bytes()).ok();
+    failure.exit
+}

@@ -6,9 +6,13 @@
 )]
 #![allow(clippy::print_stdout, reason = "a skipped test says why")]
 
+mod cli;
 mod differential;
+mod exclude;
 mod exits;
 mod flags;
 mod kill;
 mod proof;
+mod ssh;
 mod support;
+mod tidy;

@@ -1,0 +1,290 @@
+//! What a run is to do, resolved: the command line, the environment, the files they name and,
+//! on a terminal, the person's answers.
+//!
+//! The only reader of environment variables. Knows nothing of how a clone is done.
+
+mod ask;
+mod login;
+mod places;
+mod rate;
+mod rules;
+
+use std::path::PathBuf;
+
+use crate::cli::{
+    CloneArguments, CompressChoice, HowArguments, OutputArguments, PassChoice, SafetyArguments,
+};
+use crate::exclude::Rules;
+use crate::failure::Failure;
+use crate::monitor::Pass;
+use crate::prompter::Prompter;
+
+pub use login::{HostKeyPolicy, LoginSettings, Password};
+
+/// Everything that one clone needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The directory that is copied: absolute, and it was there.
+    pub source: PathBuf,
+    /// What is copied onto.
+    pub target: Target,
+    /// Where it goes: an absolute path on the target machine, or on this one for a directory.
+    pub target_dir: PathBuf,
+    /// Which entries are left out; the first rule that matches decides, and none means copy.
+    pub rules: Rules,
+    /// Mount points below the source that are copied although they are other file systems;
+    /// absolute.
+    pub mounts: Vec<PathBuf>,
+    /// The passes in their order.
+    pub passes: Vec<Pass>,
+    /// What may be deleted on the target; `None` for nothing.
+    pub deletion: Option<DeleteLimit>,
+    /// Whether only to tell what would change.
+    pub dry_run: bool,
+    /// How data is packed for the link.
+    pub compression: Compression,
+    /// The most that is sent in a second.
+    pub bytes_per_second: Option<u64>,
+    /// What the person wants to see.
+    pub output: OutputSettings,
+}
+
+/// What is copied onto.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Another machine, over SSH.
+    Machine {
+        /// The address as it was written: `[USER@]HOST[:PORT]`.
+        address: String,
+        /// How to get in.
+        login: Box<LoginSettings>,
+    },
+    /// A directory of this machine.
+    Directory(PathBuf),
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Target::Machine { address, .. } => out.write_str(address),
+            Target::Directory(_) => out.write_str("this machine"),
+        }
+    }
+}
+
+/// How much may be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeleteLimit {
+    /// Whatever the source does not have.
+    Unlimited,
+    /// So many entries; the rest is kept and reported.
+    AtMost(u64),
+}
+
+/// How data is packed for the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Where it pays, judged on the fly.
+    Auto,
+    /// Always.
+    Zstd,
+    /// Never.
+    Off,
+}
+
+/// What the person wants to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputSettings {
+    /// For whom it is written.
+    pub format: OutputFormat,
+    /// How much of it.
+    pub detail: Detail,
+    /// A file that gets everything, with times.
+    pub log_file: Option<PathBuf>,
+    /// Whether the changed items are what the run is for (a dry run): they go to stdout.
+    pub items_to_stdout: bool,
+    /// Whether lines may be drawn again (`TERM` is not `dumb`).
+    pub redraws: bool,
+}
+
+/// For whom the output is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputFormat {
+    /// People: to stderr.
+    Human,
+    /// Programs: to stdout, docs/events.md.
+    Json,
+}
+
+/// How much is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// Problems and errors.
+    Quiet,
+    /// What begins and ends, progress, problems, the summary.
+    Normal,
+    /// Each changed item as well.
+    Items,
+    /// The program's own trace as well.
+    Trace,
+}
+
+impl OutputSettings {
+    /// Takes what the flags say.
+    pub fn new(
+        output: &OutputArguments,
+        safety: &SafetyArguments,
+        environment: &Environment,
+    ) -> OutputSettings {
+        OutputSettings {
+            format: if output.json {
+                OutputFormat::Json
+            } else {
+                OutputFormat::Human
+            },
+            detail: match (output.quiet, output.verbose) {
+                (true, _) => Detail::Quiet,
+                (false, 0) => Detail::Normal,
+                (false, 1) => Detail::Items,
+                (false, _) => Detail::Trace,
+            },
+            log_file: output.log_file.clone(),
+            items_to_stdout: safety.dry_run,
+            redraws: !environment.is_dumb_terminal,
+        }
+    }
+
+    /// Tells whether anybody looks at `Event::Item`; else the engine may save itself the work.
+    pub fn wants_items(&self) -> bool {
+        self.items_to_stdout || self.detail >= Detail::Items || self.log_file.is_some()
+    }
+}
+
+/// The parts of the process's surroundings that matter, read once.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// `HOME`.
+    pub home: Option<PathBuf>,
+    /// `USER` or `LOGNAME`.
+    pub user: Option<String>,
+    /// `SSH_AUTH_SOCK`.
+    pub agent_socket: Option<PathBuf>,
+    /// `INSTANCESYNC_PASSWORD`.
+    pub password: Option<Password>,
+    /// Whether `TERM` is `dumb`: a terminal that only appends.
+    pub is_dumb_terminal: bool,
+    /// The working directory.
+    pub directory: Option<PathBuf>,
+}
+
+impl Environment {
+    /// Reads it.
+    pub fn read() -> Environment {
+        let path = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let text = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Environment {
+            home: path("HOME").map(PathBuf::from),
+            user: text("USER").or_else(|| text("LOGNAME")),
+            agent_socket: path("SSH_AUTH_SOCK").map(PathBuf::from),
+            password: text("INSTANCESYNC_PASSWORD").map(Password::new),
+            is_dumb_terminal: text("TERM").is_some_and(|term| term == "dumb"),
+            directory: std::env::current_dir().ok(),
+        }
+    }
+}
+
+impl Settings {
+    /// Resolves everything, asking the person for what is missing and whether to go ahead.
+    ///
+    /// Fails with a usage failure where something makes no sense or nobody can answer, and
+    /// with a refusal where the person does not agree or the source would be in danger.
+    pub fn resolve(
+        arguments: CloneArguments,
+        environment: &Environment,
+        prompter: &dyn Prompter,
+    ) -> Result<Settings, Failure> {
+        let CloneArguments {
+            place,
+            what,
+            how,
+            safety,
+            login,
+            output,
+        } = arguments;
+        let rules = rules::read(&what.rules)?;
+        let place = if place.target.is_none() && place.to.is_none() {
+            ask::place(place, environment, prompter, &safety)?
+        } else {
+            place
+        };
+        let source = places::source(place.source.as_deref(), environment)?;
+        let mounts = places::mounts(&what.include_mount, &source, environment)?;
+        let target_dir = places::target_dir(&place, &source, environment)?;
+        let target = match place.target {
+            None => Target::Directory(target_dir.clone()),
+            Some(address) => Target::Machine {
+                address: places::address(&address)?,
+                login: Box::new(LoginSettings::resolve(login, environment)?),
+            },
+        };
+        if let Target::Directory(directory) = &target {
+            places::check_apart(&source, directory, &mounts, &rules)?;
+        }
+        let settings = Settings {
+            output: OutputSettings::new(&output, &safety, environment),
+            passes: passes(how.only),
+            deletion: deletion(&safety),
+            dry_run: safety.dry_run,
+            compression: compression(how.compress),
+            bytes_per_second: bytes_per_second(&how)?,
+            source,
+            target,
+            target_dir,
+            rules,
+            mounts,
+        };
+        if !(safety.yes || safety.dry_run) {
+            ask::agreement(&settings, prompter)?;
+        }
+        Ok(settings)
+    }
+}
+
+fn passes(only: Option<PassChoice>) -> Vec<Pass> {
+    match only {
+        None => vec![Pass::Timestamp, Pass::Checksum],
+        Some(PassChoice::Timestamp) => vec![Pass::Timestamp],
+        Some(PassChoice::Checksum) => vec![Pass::Checksum],
+    }
+}
+
+fn deletion(safety: &SafetyArguments) -> Option<DeleteLimit> {
+    safety.delete.then_some(match safety.max_delete {
+        None => DeleteLimit::Unlimited,
+        Some(limit) => DeleteLimit::AtMost(limit),
+    })
+}
+
+fn compression(choice: CompressChoice) -> Compression {
+    match choice {
+        CompressChoice::Auto => Compression::Auto,
+        CompressChoice::Zstd => Compression::Zstd,
+        CompressChoice::None => Compression::Off,
+    }
+}
+
+fn bytes_per_second(how: &HowArguments) -> Result<Option<u64>, Failure> {
+    how.bwlimit
+        .as_deref()
+        .map(|text| {
+            rate::parse(text).map_err(|refused| {
+                Failure::usage(format!("--bwlimit {text}"))
+                    .because(&refused)
+                    .hint("write a number and a unit, e.g. 800K, 10M or 1.5G a second")
+            })
+        })
+        .transpose()
+}
+
+#[cfg(test)]
+mod tests;

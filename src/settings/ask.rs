@@ -1,0 +1,150 @@
+//! The conversation before a run: what is missing, and whether to go ahead.
+
+use std::path::{Path, PathBuf};
+
+use super::{DeleteLimit, Environment, Settings, places};
+use crate::cli::{PlaceArguments, SafetyArguments};
+use crate::exclude::Verdict;
+use crate::exit::ExitCode;
+use crate::failure::Failure;
+use crate::monitor::Pass;
+use crate::prompter::Prompter;
+
+/// Asks for the target, and for the directories that were not given.
+pub fn place(
+    given: PlaceArguments,
+    environment: &Environment,
+    prompter: &dyn Prompter,
+    safety: &SafetyArguments,
+) -> Result<PlaceArguments, Failure> {
+    let nobody = || {
+        let what = if safety.yes {
+            "no target is given, and with --yes nothing is asked"
+        } else {
+            "no target is given, and there is no terminal to ask at"
+        };
+        Failure::usage(what)
+            .hint("pass --target [USER@]HOST[:PORT], or --to DIR for a directory here")
+            .hint("instancesync --help has examples")
+    };
+    let target = ask(prompter, "Target ([USER@]HOST[:PORT]): ", |answer| {
+        places::address(answer)
+    })
+    .ok_or_else(nobody)?;
+    let source = match given.source {
+        Some(source) => source,
+        None => ask(
+            prompter,
+            "Source directory on this machine [/]: ",
+            |answer| {
+                let answer = (!answer.is_empty()).then_some(Path::new(answer));
+                places::source(answer, environment)
+            },
+        )
+        .ok_or_else(nobody)?,
+    };
+    let target_dir = match given.target_dir {
+        Some(directory) => Some(directory),
+        None => ask(prompter, "Directory on the target [the same]: ", |answer| {
+            let directory = (!answer.is_empty()).then(|| PathBuf::from(answer));
+            match directory {
+                Some(directory) if !directory.is_absolute() => {
+                    Err(Failure::usage("it must start with a '/'"))
+                }
+                directory => Ok(directory),
+            }
+        })
+        .ok_or_else(nobody)?,
+    };
+    Ok(PlaceArguments {
+        target: Some(target),
+        to: None,
+        source: Some(source),
+        target_dir,
+    })
+}
+
+/// Asks until the answer makes sense; `None` when nobody answers.
+fn ask<Answer>(
+    prompter: &dyn Prompter,
+    question: &str,
+    check: impl Fn(&str) -> Result<Answer, Failure>,
+) -> Option<Answer> {
+    let mut prompt = question.to_owned();
+    loop {
+        let answer = prompter.line(&prompt)?;
+        match check(answer.trim()) {
+            Ok(answer) => return Some(answer),
+            Err(failure) => prompt = format!("That will not do: {failure}\n{question}"),
+        }
+    }
+}
+
+/// Shows what will happen and asks for agreement.
+pub fn agreement(settings: &Settings, prompter: &dyn Prompter) -> Result<(), Failure> {
+    let question = format!("{}\n\nGo ahead?", describe(settings));
+    match prompter.confirm(&question) {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::new(
+            ExitCode::Refused,
+            "not confirmed; nothing was changed",
+        )),
+        None => Err(
+            Failure::usage("nobody is there to confirm that the target may be changed")
+                .hint("pass --yes to go ahead without a question")
+                .hint("pass --dry-run to see what would change"),
+        ),
+    }
+}
+
+/// LIMIT: rules that are shown before the question; the rest is counted.
+const SHOWN_RULES: usize = 8;
+
+/// Returns a few lines that say what a run with these settings does.
+fn describe(settings: &Settings) -> String {
+    let mut lines = vec![
+        format!("Source     this machine, {}", settings.source.display()),
+        format!(
+            "Target     {}, {}",
+            settings.target,
+            settings.target_dir.display()
+        ),
+        format!("Passes     {}", passes(&settings.passes)),
+        format!("Deletion   {}", deletion(settings.deletion)),
+    ];
+    for mount in &settings.mounts {
+        lines.push(format!("Also       what is mounted at {}", mount.display()));
+    }
+    for rule in settings.rules.list().iter().take(SHOWN_RULES) {
+        let word = match rule.verdict {
+            Verdict::Copy => "Include ",
+            Verdict::Skip | Verdict::Keep => "Exclude ",
+        };
+        lines.push(format!("{word}   {}", rule.pattern));
+    }
+    if settings.rules.list().len() > SHOWN_RULES {
+        let more = settings.rules.list().len() - SHOWN_RULES;
+        lines.push(format!("           and {more} more rules"));
+    }
+    if settings.target_dir == Path::new("/") {
+        lines.push("The system that runs on the target will be overwritten.".into());
+    }
+    lines.join("\n")
+}
+
+fn passes(passes: &[Pass]) -> String {
+    let names: Vec<_> = passes.iter().map(Pass::to_string).collect();
+    names.join(", then ")
+}
+
+fn deletion(limit: Option<DeleteLimit>) -> String {
+    match limit {
+        None => "nothing is deleted on the target".into(),
+        Some(DeleteLimit::Unlimited) => {
+            "what the source does not have is deleted on the target".into()
+        }
+        Some(DeleteLimit::AtMost(limit)) => {
+            format!("at most {limit} entries that the source does not have")
+        }
+    }
+}

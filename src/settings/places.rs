@@ -1,0 +1,162 @@
+//! Paths and addresses: made absolute, looked at, kept apart from each other.
+
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use super::Environment;
+use crate::cli::PlaceArguments;
+use crate::exclude::{Rules, Verdict};
+use crate::exit::ExitCode;
+use crate::failure::Failure;
+use crate::relpath::RelPath;
+
+/// Returns `path`, seen from the working directory.
+pub fn absolute(path: &Path, environment: &Environment) -> Result<PathBuf, Failure> {
+    // Collecting the parts drops '.' and double slashes.
+    match &environment.directory {
+        _ if path.is_absolute() => Ok(path.components().collect()),
+        Some(directory) => Ok(directory.join(path).components().collect()),
+        None => Err(
+            Failure::usage(format!("{}: the working directory is gone", path.display()))
+                .hint("write an absolute path"),
+        ),
+    }
+}
+
+/// Returns the directory that is copied; `/` unless said otherwise.
+pub fn source(path: Option<&Path>, environment: &Environment) -> Result<PathBuf, Failure> {
+    let path = absolute(path.unwrap_or(Path::new("/")), environment)?;
+    match std::fs::metadata(&path) {
+        Err(cause) => Err(Failure::usage(format!("source {}", path.display()))
+            .because(&cause)
+            .hint("--source names a directory of this machine")),
+        Ok(found) if !found.is_dir() => Err(Failure::usage(format!(
+            "source {}: it is not a directory",
+            path.display()
+        ))
+        .hint(
+            "--source takes the directory that the file lies in; --include and --exclude select",
+        )),
+        Ok(_) => Ok(path),
+    }
+}
+
+/// Returns the mount points to enter, each an existing directory below the source.
+pub fn mounts(
+    paths: &[PathBuf],
+    source: &Path,
+    environment: &Environment,
+) -> Result<Vec<PathBuf>, Failure> {
+    let mount = |path: &PathBuf| {
+        let flag = || format!("--include-mount {}", path.display());
+        let absolute = absolute(path, environment)?;
+        if !absolute.starts_with(source) {
+            let source = source.display();
+            return Err(Failure::usage(format!(
+                "{}: it is not below the source {source}",
+                flag()
+            )));
+        }
+        match std::fs::metadata(&absolute) {
+            Err(cause) => Err(Failure::usage(flag()).because(&cause)),
+            Ok(found) if !found.is_dir() => {
+                Err(Failure::usage(format!("{}: it is not a directory", flag())))
+            }
+            Ok(_) => Ok(absolute),
+        }
+    };
+    paths.iter().map(mount).collect()
+}
+
+/// Returns where the copy goes.
+pub fn target_dir(
+    place: &PlaceArguments,
+    source: &Path,
+    environment: &Environment,
+) -> Result<PathBuf, Failure> {
+    match (&place.to, &place.target_dir) {
+        (Some(directory), _) => absolute(directory, environment),
+        (None, None) => Ok(source.to_owned()),
+        (None, Some(directory)) if directory.is_absolute() => Ok(directory.clone()),
+        (None, Some(directory)) => Err(Failure::usage(format!(
+            "--target-dir {}: it is not absolute",
+            directory.display()
+        ))
+        .hint("it is a path on the target; write it from its root, with a '/' in front")),
+    }
+}
+
+/// Checks that an address can be one; what it means is up to `ssh`.
+pub fn address(text: &str) -> Result<String, Failure> {
+    let odd = |letter: char| letter.is_whitespace() || letter.is_control() || letter == '/';
+    if text.is_empty() || text.starts_with('-') || text.contains(odd) {
+        return Err(Failure::usage(format!("--target {text}: it is no address"))
+            .hint("write [USER@]HOST[:PORT], e.g. root@192.0.2.7 or admin@[2001:db8::7]:2222")
+            .hint("a directory of this machine is given with --to DIR"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Refuses a target directory of this machine that overlaps with the source.
+///
+/// One below the source is fine where the walk does not get: on another file system that no
+/// `mounts` entry leads to, or left out by a rule.
+pub fn check_apart(
+    source: &Path,
+    target: &Path,
+    mounts: &[PathBuf],
+    rules: &Rules,
+) -> Result<(), Failure> {
+    let (Some((source_found, source_device)), Some((target_found, target_device))) =
+        (resolve(source), resolve(target))
+    else {
+        return Ok(()); // Not even a root to look at: the run says why.
+    };
+    let relation = if source_found == target_found {
+        "is"
+    } else if source_found.starts_with(&target_found) {
+        "contains"
+    } else if let Ok(below) = target_found.strip_prefix(&source_found) {
+        let leads_there = |mount: &PathBuf| {
+            resolve(mount).is_some_and(|(path, _)| target_found.starts_with(path))
+        };
+        let is_reached = source_device == target_device || mounts.iter().any(leads_there);
+        if !is_reached || is_left_out(below, rules) {
+            return Ok(());
+        }
+        "lies in"
+    } else {
+        return Ok(());
+    };
+    let what = format!(
+        "target directory {} {relation} the source {}",
+        target.display(),
+        source.display()
+    );
+    Err(Failure::new(ExitCode::Refused, what)
+        .hint("choose a directory apart from the source, or one that --exclude leaves out"))
+}
+
+fn is_left_out(below: &Path, rules: &Rules) -> bool {
+    RelPath::new(below.as_os_str().as_bytes())
+        .is_ok_and(|path| rules.decide_deep(&path, true).verdict != Verdict::Copy)
+}
+
+/// Returns a path without symbolic links, and the device of its deepest directory that exists.
+fn resolve(path: &Path) -> Option<(PathBuf, u64)> {
+    path.ancestors().find_map(|ancestor| {
+        let found = ancestor.canonicalize().ok()?;
+        let device = found.metadata().ok()?.dev();
+        let rest = path.strip_prefix(ancestor).ok()?;
+        let whole = rest.components().fold(found, |mut whole, part| {
+            // Nothing of the rest is there, so no link can make '..' lead elsewhere.
+            match part {
+                Component::ParentDir => _ = whole.pop(),
+                part => whole.push(part),
+            }
+            whole
+        });
+        Some((whole, device))
+    })
+}

@@ -1,0 +1,298 @@
+use std::collections::VecDeque;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use zeroize::Zeroizing;
+
+use super::{
+    Compression, DeleteLimit, Detail, Environment, HostKeyPolicy, Password, Settings, Target,
+};
+use crate::cli;
+use crate::exit::ExitCode;
+use crate::failure::Failure;
+use crate::monitor::Pass;
+use crate::prompter::{NobodyThere, Prompter};
+
+/// A person whose answers are written beforehand, and who remembers the questions.
+#[derive(Default)]
+struct Scripted {
+    answers: Mutex<VecDeque<&'static str>>,
+    questions: Mutex<Vec<String>>,
+}
+
+impl Scripted {
+    fn new(answers: &[&'static str]) -> Scripted {
+        Scripted {
+            answers: Mutex::new(answers.iter().copied().collect()),
+            questions: Mutex::default(),
+        }
+    }
+
+    fn questions(&self) -> Vec<String> {
+        self.questions.lock().unwrap().clone()
+    }
+}
+
+impl Prompter for Scripted {
+    fn confirm(&self, text: &str) -> Option<bool> {
+        self.line(text).map(|answer| answer == "y")
+    }
+
+    fn secret(&self, prompt: &str) -> Option<Zeroizing<String>> {
+        self.line(prompt).map(Zeroizing::new)
+    }
+
+    fn line(&self, prompt: &str) -> Option<String> {
+        self.questions.lock().unwrap().push(prompt.to_owned());
+        self.answers.lock().unwrap().pop_front().map(str::to_owned)
+    }
+}
+
+fn environment() -> Environment {
+    Environment {
+        home: Some("/home/someone".into()),
+        user: Some("someone".into()),
+        directory: Some("/".into()),
+        ..Environment::default()
+    }
+}
+
+fn resolve_with(words: &[&str], prompter: &dyn Prompter) -> Result<Settings, Failure> {
+    let words = ["instancesync"].iter().chain(words);
+    let cli = cli::parse(words).unwrap();
+    Settings::resolve(cli.clone, &environment(), prompter)
+}
+
+fn resolve(words: &[&str]) -> Result<Settings, Failure> {
+    resolve_with(words, &NobodyThere)
+}
+
+#[test]
+fn the_defaults_are_a_whole_clone_without_deletion() {
+    let settings = resolve(&["--target", "root@h", "--yes"]).unwrap();
+    assert_eq!(settings.source, Path::new("/"));
+    assert_eq!(settings.target_dir, Path::new("/"));
+    assert_eq!(settings.passes, [Pass::Timestamp, Pass::Checksum]);
+    assert_eq!(settings.deletion, None);
+    assert_eq!(settings.compression, Compression::Auto);
+    assert_eq!(settings.bytes_per_second, None);
+    assert!(!settings.dry_run && settings.rules.is_empty());
+    let Target::Machine { address, login } = settings.target else {
+        panic!("no machine")
+    };
+    assert_eq!(address, "root@h");
+    assert_eq!(login.default_user, "someone");
+    assert_eq!(login.unknown_host_key, HostKeyPolicy::Ask);
+    assert_eq!(
+        login.known_hosts,
+        Path::new("/home/someone/.ssh/known_hosts")
+    );
+}
+
+#[test]
+fn flags_become_settings() {
+    let directory = tempfile::tempdir().unwrap();
+    let (source, target) = (directory.path().join("s"), directory.path().join("t"));
+    std::fs::create_dir_all(source.join("disk")).unwrap();
+    let (source, target) = (source.to_str().unwrap(), target.to_str().unwrap());
+    let disk = format!("{source}/./disk/");
+    let settings = resolve(&[
+        "--to",
+        target,
+        "--source",
+        source,
+        "-n",
+        "--delete",
+        "--max-delete=7",
+        "--only=checksum",
+        "--compress=none",
+        "--bwlimit=2M",
+        "--include-mount",
+        &disk,
+        "-vv",
+    ])
+    .unwrap();
+    assert!(matches!(settings.target, Target::Directory(to) if to == Path::new(target)));
+    assert_eq!(settings.target_dir, Path::new(target));
+    assert_eq!(settings.deletion, Some(DeleteLimit::AtMost(7)));
+    assert_eq!(settings.passes, [Pass::Checksum]);
+    assert_eq!(settings.compression, Compression::Off);
+    assert_eq!(settings.bytes_per_second, Some(2 << 20));
+    assert_eq!(settings.mounts, [Path::new(source).join("disk")]);
+    assert_eq!(settings.output.detail, Detail::Trace);
+    assert!(settings.dry_run && settings.output.items_to_stdout);
+}
+
+#[test]
+fn relative_paths_are_seen_from_the_working_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("s")).unwrap();
+    let cli = cli::parse(["instancesync", "--target=h", "--source=./s", "--yes"]).unwrap();
+    let environment = Environment {
+        directory: Some(directory.path().into()),
+        ..environment()
+    };
+    let settings = Settings::resolve(cli.clone, &environment, &NobodyThere).unwrap();
+    assert_eq!(settings.source, directory.path().join("s"));
+    assert_eq!(settings.target_dir, settings.source);
+}
+
+#[test]
+fn asks_for_what_is_missing_and_once_more() {
+    let person = Scripted::new(&[
+        "not an address",
+        "root@h",
+        "/no/such",
+        "",
+        "rel",
+        "/new",
+        "y",
+    ]);
+    let settings = resolve_with(&[], &person).unwrap();
+    assert_eq!(settings.source, Path::new("/"));
+    assert_eq!(settings.target_dir, Path::new("/new"));
+    let questions = person.questions();
+    assert_eq!(questions.len(), 7);
+    assert!(questions[3].starts_with("That will not do: source /no/such: No such file"));
+    insta::assert_snapshot!(questions[6], @r"
+    Source     this machine, /
+    Target     root@h, /new
+    Passes     timestamp pass, then checksum pass
+    Deletion   nothing is deleted on the target
+
+    Go ahead?
+    ");
+}
+
+#[test]
+fn shows_everything_that_matters_before_the_question() {
+    let person = Scripted::new(&["n"]);
+    let mut words = vec!["--target=root@h", "--delete", "--include=/a/b"];
+    words.extend(std::iter::repeat_n("--exclude=*.log", 9));
+    let failure = resolve_with(&words, &person).unwrap_err();
+    assert_eq!(failure.exit, ExitCode::Refused);
+    insta::assert_snapshot!(person.questions()[0], @r"
+    Source     this machine, /
+    Target     root@h, /
+    Passes     timestamp pass, then checksum pass
+    Deletion   what the source does not have is deleted on the target
+    Include    /a/b
+    Exclude    *.log
+    Exclude    *.log
+    Exclude    *.log
+    Exclude    *.log
+    Exclude    *.log
+    Exclude    *.log
+    Exclude    *.log
+               and 2 more rules
+    The system that runs on the target will be overwritten.
+
+    Go ahead?
+    ");
+}
+
+#[test]
+fn a_dry_run_needs_no_agreement_and_a_change_does() {
+    assert!(resolve(&["--target=h", "--dry-run"]).is_ok());
+    assert_eq!(resolve(&["--target=h"]).unwrap_err().exit, ExitCode::Usage);
+    assert_eq!(resolve(&["--yes"]).unwrap_err().exit, ExitCode::Usage);
+}
+
+#[test]
+fn refuses_a_target_directory_that_overlaps_the_source() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir_all(at("s/in")).unwrap();
+    std::os::unix::fs::symlink(at("s"), at("link")).unwrap();
+    let exit = |source: &str, to: &str, more: &[&str]| {
+        let (source, to) = (at(source), at(to));
+        let words = [&["-n", "--source", &source, "--to", &to], more].concat();
+        resolve(&words).map_or_else(|failure| failure.exit, |_| ExitCode::Complete)
+    };
+    for (source, to) in [
+        ("s", "s"),
+        ("s", "link"),
+        ("link", "s/in"),
+        ("s", "s/new/er"),
+        ("s", "none/../s/in"),
+        ("s/in", "s"),
+        ("s/in", ""),
+    ] {
+        assert_eq!(exit(source, to, &[]), ExitCode::Refused, "{source} {to}");
+    }
+    for (source, to) in [("s", "t"), ("s", "s2"), ("s/in", "s/new")] {
+        assert_eq!(exit(source, to, &[]), ExitCode::Complete, "{source} {to}");
+    }
+    let left_out = ["--exclude", "/new/"];
+    assert_eq!(exit("s", "s/new/er", &left_out), ExitCode::Complete);
+}
+
+#[test]
+fn refuses_what_makes_no_sense() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let file = file.path().to_str().unwrap();
+    for words in [
+        &["--target=-oProxy", "--yes"][..],
+        &["--target=/dir", "--yes"],
+        &["--target=h", "--target-dir=rel", "--yes"],
+        &["--target=h", "--source", file, "--yes"],
+        &[
+            "--target=h",
+            "--source=/usr",
+            "--include-mount=/etc",
+            "--yes",
+        ],
+        &["--target=h", "--include-mount=/no/such", "--yes"],
+        &["--target=h", "--bwlimit=100", "--yes"],
+        &["--target=h", "--exclude=[", "--yes"],
+        &["--target=h", "--identity=/no/such", "--yes"],
+        &["--target=h", "--identity=/", "--yes"],
+        &["--target=h", "--host-key-fingerprint=MD5:00", "--yes"],
+    ] {
+        let failure = resolve(words).unwrap_err();
+        assert_eq!(failure.exit, ExitCode::Usage, "{words:?}");
+    }
+}
+
+fn password(file: &Path) -> Result<Option<Password>, Failure> {
+    let file = file.to_str().unwrap();
+    let settings = resolve(&["--target=h", "--yes", "--password-file", file])?;
+    let Target::Machine { login, .. } = settings.target else {
+        panic!("no machine")
+    };
+    Ok(login.password)
+}
+
+#[test]
+fn reads_a_password_from_a_private_file_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let file: PathBuf = directory.path().join("password");
+    let write = |text: &str, mode| {
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    write("s p ä\r\nsecond", 0o600);
+    let read = password(&file).unwrap().unwrap();
+    assert_eq!(read.reveal().as_str(), "s p ä");
+    assert_eq!(format!("{read:?}"), "Password(…)");
+    write("secret\n", 0o640);
+    let failure = password(&file).unwrap_err();
+    assert!(failure.to_string().ends_with("can read it (mode 0640)"));
+    assert!(!format!("{failure:?}").contains("secret"));
+    write("\n", 0o600);
+    assert!(password(&file).is_err());
+}
+
+#[test]
+fn takes_a_fingerprint_with_or_without_padding() {
+    let digest = "A".repeat(43);
+    for text in [format!("SHA256:{digest}"), format!("SHA256:{digest}=")] {
+        let settings = resolve(&["--target=h", "--yes", "--host-key-fingerprint", &text]).unwrap();
+        let Target::Machine { login, .. } = settings.target else {
+            panic!("no machine")
+        };
+        let expected = HostKeyPolicy::Fingerprint(format!("SHA256:{digest}"));
+        assert_eq!(login.unknown_host_key, expected);
+    }
+}

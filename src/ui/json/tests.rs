@@ -1,0 +1,124 @@
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use super::{Json, base64};
+use crate::exit::ExitCode;
+use crate::failure::Failure;
+use crate::monitor::{Event, Pass, PassStats, Stage};
+use crate::problem::{Problem, ProblemKind, Side};
+use crate::report::Report;
+use crate::ui::progress::Progress;
+use crate::ui::{Outcome, Sink};
+
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// The lines with their times and durations cut out.
+    fn lines(&self) -> String {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let mut lines = String::new();
+        for line in text.lines() {
+            let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+            let object = value.as_object_mut().unwrap();
+            let time = object.remove("ts").unwrap();
+            time.as_str()
+                .unwrap()
+                .parse::<jiff::Timestamp>()
+                .expect("a time of RFC 3339");
+            if object["event"] == "summary" {
+                assert!(object.remove("elapsed_ms").is_some());
+            }
+            lines.push_str(&format!("{value}\n"));
+        }
+        lines
+    }
+}
+
+fn problem() -> Problem {
+    Problem {
+        side: Side::Target,
+        kind: ProblemKind::NoSpace,
+        path: b"a/\xff".to_vec(),
+        operation: "write".into(),
+        cause: "No space left on device".into(),
+    }
+}
+
+#[test]
+fn every_event_has_its_line() {
+    let output = Shared::default();
+    let json = Json::new(Box::new(output.clone()), true);
+    let events = [
+        Event::StageStarted(Stage::CleanUp),
+        Event::Estimate {
+            entries: 3,
+            bytes: 1000,
+            link_bytes_per_second: Some(100),
+        },
+        Event::PassStarted(Pass::Timestamp),
+        Event::Item {
+            change: ">f+++++++++".into(),
+            path: b"etc/a\n".to_vec(),
+        },
+        Event::Problem(problem()),
+        Event::Notice("hello".into()),
+        Event::PassEnded(Pass::Timestamp, PassStats::default()),
+        Event::Reconnecting {
+            attempt: 2,
+            wait: std::time::Duration::from_millis(1500),
+            cause: "reset".into(),
+        },
+    ];
+    for event in &events {
+        json.event(event);
+    }
+    let mut report = Report::default();
+    events.iter().for_each(|event| report.record(event));
+    json.finish(&Outcome {
+        report,
+        failure: Some(Failure::new(ExitCode::Link, "link lost").hint("try again")),
+        dry_run: false,
+    });
+    insta::assert_snapshot!(output.lines());
+}
+
+#[test]
+fn progress_says_null_where_nothing_is_known() {
+    let output = Shared::default();
+    let json = Json::new(Box::new(output.clone()), false);
+    json.event(&Event::Item {
+        change: ">f".into(),
+        path: Vec::new(),
+    });
+    json.tell(super::Body::Progress(super::progress_body(
+        &Progress::default(),
+    )));
+    let lines = output.lines();
+    assert_eq!(lines.lines().count(), 2, "an item nobody wants: {lines}");
+    assert!(lines.contains(r#""total_entries":null"#), "{lines}");
+}
+
+#[test]
+fn base64_is_the_standard_one() {
+    for (bytes, text) in [
+        (&b""[..], ""),
+        (b"f", "Zg=="),
+        (b"fo", "Zm8="),
+        (b"foo", "Zm9v"),
+        (b"foobar", "Zm9vYmFy"),
+        (b"\xfb\xff\xbf", "+/+/"),
+    ] {
+        assert_eq!(base64(bytes), text);
+    }
+}
