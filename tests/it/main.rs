@@ -7,7 +7,12 @@
 #![allow(clippy::print_stdout, reason = "a skipped test says why")]
 
 mod cli;
+mod differential;
 mod exclude;
+mod exits;
+mod flags;
+mod kill;
+mod proof;
 mod ssh;
 mod support;
 mod tidy;
