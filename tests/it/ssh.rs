@@ -1,4 +1,9 @@
 //! The `ssh` chapter against a real OpenSSH server on loopback.
+#![allow(
+    clippy::unwrap_used,
+    clippy::let_underscore_must_use,
+    reason = "a test may panic, and cleans up as far as it can"
+)]
 
 use std::fs;
 use std::io::{self, BufRead, Read, Write};
