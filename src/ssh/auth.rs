@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::error::{LinkLost, SshError, describe};
 use super::identity::RunKey;
-use super::session::{OpenAsker, SessionHandler};
+use super::session::{Link, OpenAsker, SessionHandler};
 
 mod keys;
 mod passwords;
@@ -65,6 +65,7 @@ pub(super) struct Login<'a> {
     user: &'a str,
     settings: &'a LoginSettings,
     asker: &'a OpenAsker,
+    link: &'a Link,
     tried: Vec<String>,
     offered: MethodSet,
     asked: u32,
@@ -78,12 +79,14 @@ impl<'a> Login<'a> {
         user: &'a str,
         settings: &'a LoginSettings,
         asker: &'a OpenAsker,
+        link: &'a Link,
     ) -> Login<'a> {
         Login {
             handle,
             user,
             settings,
             asker,
+            link,
             tried: Vec::new(),
             offered: MethodSet::empty(),
             asked: 0,
@@ -151,6 +154,7 @@ impl<'a> Login<'a> {
     fn ended(&mut self) -> SshError {
         SshError::LoginEnded {
             user: self.user.to_owned(),
+            cause: self.link.loss().cause,
             tried: std::mem::take(&mut self.tried),
         }
     }

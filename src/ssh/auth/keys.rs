@@ -5,16 +5,21 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 use super::super::clean::clean_text;
 use super::super::error::SshError;
 use super::super::identity::{Identity, default_identity_files, read_identity};
 use super::{ASK_LIMIT, Login, Outcome};
+
+/// How long the ssh-agent may take to list its keys.
+const AGENT_LIMIT: Duration = Duration::from_secs(10);
 
 /// A key to try.
 enum Candidate {
@@ -48,8 +53,11 @@ fn read_files(paths: &[PathBuf]) -> Vec<KeyFile> {
 impl Login<'_> {
     /// Tries one key after the other.
     pub(super) async fn try_keys(&mut self) -> Result<Outcome, SshError> {
-        let mut agent = self.connect_agent().await;
-        for candidate in self.list_candidates(agent.as_mut()).await {
+        let (mut agent, agent_keys) = match self.open_agent().await {
+            Some((client, keys)) => (Some(client), keys),
+            None => (None, Vec::new()),
+        };
+        for candidate in self.list_candidates(agent_keys) {
             let outcome = match (candidate, agent.as_mut()) {
                 (Candidate::Run(key), _) => self.try_private_key("the run's key", key).await?,
                 (Candidate::File(name, identity), _) => self.try_identity(&name, identity).await?,
@@ -68,15 +76,8 @@ impl Login<'_> {
     /// The run's own key, then keys that were named, then the other keys of the ssh-agent, then
     /// the default files. Named keys that the ssh-agent holds are used through it, which saves
     /// their passphrase; they come before its other keys because sshd hangs up after six.
-    async fn list_candidates(
-        &mut self,
-        agent: Option<&mut AgentClient<UnixStream>>,
-    ) -> Vec<Candidate> {
-        let named: Vec<KeyFile> = read_files(&self.settings.identity_files);
-        let agent_keys = match agent {
-            Some(client) => self.list_agent_keys(client).await,
-            None => Vec::new(),
-        };
+    fn list_candidates(&self, agent_keys: Vec<AgentIdentity>) -> Vec<Candidate> {
+        let named = read_files(&self.settings.identity_files);
         let (held, others): (Vec<_>, Vec<_>) = agent_keys
             .into_iter()
             .partition(|key| named.iter().any(|file| file.is(key)));
@@ -112,37 +113,30 @@ impl Login<'_> {
         candidates
     }
 
-    async fn connect_agent(&mut self) -> Option<AgentClient<UnixStream>> {
+    /// Connects to the ssh-agent and lists its keys.
+    async fn open_agent(&mut self) -> Option<(AgentClient<UnixStream>, Vec<AgentIdentity>)> {
         std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty())?;
-        match AgentClient::connect_env().await {
-            Ok(mut client) => {
-                if let Some(binding) = self.handle.agent_session_binding() {
-                    // Only keys that are restricted to certain hosts need it; old agents refuse.
-                    client
-                        .bind_session(binding, false)
-                        .await
-                        .unwrap_or_default();
-                }
-                Some(client)
+        let binding = self.handle.agent_session_binding();
+        let opened = async {
+            let mut client = AgentClient::connect_env().await?;
+            if let Some(binding) = binding {
+                // Only keys that are restricted to certain hosts need it; old agents refuse.
+                client
+                    .bind_session(binding, false)
+                    .await
+                    .unwrap_or_default();
             }
-            Err(error) => {
-                self.tried.push(format!("ssh-agent: {error}"));
-                None
-            }
-        }
-    }
-
-    async fn list_agent_keys(
-        &mut self,
-        client: &mut AgentClient<UnixStream>,
-    ) -> Vec<AgentIdentity> {
-        match client.request_identities().await {
-            Ok(keys) => keys,
-            Err(error) => {
-                self.tried.push(format!("ssh-agent: {error}"));
-                Vec::new()
-            }
-        }
+            let keys = client.request_identities().await?;
+            Ok::<_, russh::keys::Error>((client, keys))
+        };
+        // The socket of a forwarded agent can outlive the agent and never answer.
+        let problem = match timeout(AGENT_LIMIT, opened).await {
+            Ok(Ok(opened)) => return Some(opened),
+            Ok(Err(error)) => error.to_string(),
+            Err(_elapsed) => "no answer".to_owned(),
+        };
+        self.tried.push(format!("ssh-agent: {problem}"));
+        None
     }
 
     async fn try_agent_key(
