@@ -9,9 +9,9 @@ use russh::client::{Handle, Msg};
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::connection::{Link, SessionHandler};
 use super::error::{SshError, describe};
 use super::process::{Process, QUEUED_PIECES, Shared, make_process};
+use super::session::{Link, SessionHandler};
 
 /// Opens a channel, has the command started and hands the process over.
 pub(super) async fn start_process(
@@ -80,7 +80,7 @@ async fn feed(
         }
         // The drain notices a connection that is gone.
         write_half.eof().await.unwrap_or_default();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         biased;

@@ -81,10 +81,15 @@ pub enum SshError {
         offered: Vec<String>,
     },
     /// The target hung up in the middle of the login.
-    #[error("the target ended the login of {user} (tried: {})", list_words(tried))]
+    #[error(
+        "the login of {user} was cut off: {cause} (tried: {})",
+        list_words(tried)
+    )]
     LoginEnded {
         /// Who wanted in.
         user: String,
+        /// What ended it.
+        cause: String,
         /// What was tried, and how each ended.
         tried: Vec<String>,
     },

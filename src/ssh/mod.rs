@@ -13,8 +13,10 @@ mod error;
 mod host_key;
 mod identity;
 mod known_hosts;
+mod open;
 mod process;
 mod question;
+mod session;
 
 pub use address::{Address, AddressError};
 pub use auth::LoginSettings;

@@ -1,4 +1,9 @@
 //! The `ssh` chapter against a real OpenSSH server on loopback.
+#![allow(
+    clippy::unwrap_used,
+    clippy::let_underscore_must_use,
+    reason = "a test may panic, and cleans up as far as it can"
+)]
 
 use std::fs;
 use std::io::{self, BufRead, Read, Write};
@@ -181,6 +186,24 @@ fn asks_for_the_passphrase_of_an_encrypted_key() {
     let error = open_with(&sshd, &settings, &wrong).unwrap_err();
     assert!(error.to_string().contains("wrong passphrase"), "{error}");
     assert!(!error.to_string().contains("sesame"));
+}
+
+#[test]
+fn too_many_keys_are_told_apart_from_wrong_ones() {
+    let sshd = Sshd::start_with(&["MaxAuthTries 2"]);
+    let mut settings = settings(&sshd);
+    let wrong = ["one", "two", "three"].map(|name| sshd.dir().join(name));
+    for path in &wrong {
+        make_key(path);
+    }
+    settings.identity_files = wrong.to_vec();
+    let error = open_with(&sshd, &settings, &NobodyThere).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("Too many authentication failures"), "{text}");
+    assert!(text.contains("one: refused"), "{text}");
+    settings.identity_files.truncate(1);
+    let error = open_with(&sshd, &settings, &NobodyThere).unwrap_err();
+    assert!(matches!(error, SshError::Login { .. }), "{error}");
 }
 
 #[test]
@@ -861,20 +884,22 @@ impl TemporaryUser {
         let _guard = LOCK.lock().unwrap();
         let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let name = format!("istest{}x{number}", std::process::id());
-        let made = Command::new("useradd")
-            .args([
-                "--no-create-home",
-                "--home-dir",
-                "/tmp",
-                "--shell",
-                "/bin/sh",
-            ])
-            .arg(&name)
-            .output()
-            .ok()?;
-        if !made.status.success() {
-            return None;
+        let add = || {
+            Command::new("useradd")
+                .args(["--no-create-home", "--home-dir", "/tmp"])
+                .args(["--shell", "/bin/sh", &name])
+                .output()
+        };
+        // Another process may hold the lock of the account files for a moment.
+        let mut made = add().ok()?;
+        for _ in 0..20 {
+            if made.status.success() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(100));
+            made = add().ok()?;
         }
+        assert!(made.status.success(), "{made:?}");
         let user = TemporaryUser { name };
         let mut chpasswd = Command::new("chpasswd")
             .stdin(std::process::Stdio::piped())

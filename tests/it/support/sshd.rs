@@ -3,6 +3,11 @@
 //! The login user is root of this machine, but `$HOME` of a session is a directory of the
 //! fixture, so neither the dot files nor the keys of the real root take part. Knows nothing of
 //! the crate under test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::let_underscore_must_use,
+    reason = "a test may panic, and cleans up as far as it can"
+)]
 #![allow(dead_code, reason = "each test file uses another part")]
 
 use std::fs::{self, File};
