@@ -9,7 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, Stat, major, minor,
+    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, Stat,
+    major, minor,
 };
 use rustix::io::Errno;
 
@@ -359,6 +360,12 @@ impl Dir {
             dir.remove_tree(&child)?;
         }
         self.remove_dir(name)
+    }
+
+    /// Locks this directory against a second run, for as long as the handle is open.
+    pub fn lock(&self) -> Result<()> {
+        rustix::fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive)
+            .doing("lock the target directory against a second run")
     }
 
     /// Writes everything this file system holds in memory to its disk.

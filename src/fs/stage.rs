@@ -4,11 +4,10 @@
 //! Nothing half-made is ever beside its final name, where a daemon could read it. Large files
 //! that were cut in the middle stay here for the next run. Knows nothing of what is made.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use super::metadata::change_mtime;
@@ -18,15 +17,13 @@ use crate::relpath::Name;
 
 /// The name of the private directory, at the root of the copy and of each file system below it.
 pub const STAGE_NAME: &[u8] = b".instancesync";
-const LOCK_NAME: &[u8] = b"lock";
 const PARTIAL_PREFIX: &str = "partial-";
 
-/// An open stage, locked against a second run.
+/// An open stage.
 #[derive(Debug)]
 pub struct Stage {
     dir: Dir,
     parent: Dir,
-    _lock: OwnedFd,
     next: AtomicU64,
 }
 
@@ -60,11 +57,9 @@ impl Stage {
         }
         let dir = parent.open_dir(&name)?;
         refuse_foreign(&dir)?;
-        let lock = open_lock(&dir)?;
         let stage = Stage {
             dir,
             parent,
-            _lock: lock,
             next: AtomicU64::new(0),
         };
         stage.remove_leftovers()?;
@@ -73,7 +68,7 @@ impl Stage {
 
     fn remove_leftovers(&self) -> Result<()> {
         for name in self.dir.names()? {
-            if name[..] != *LOCK_NAME && !name.starts_with(PARTIAL_PREFIX.as_bytes()) {
+            if !name.starts_with(PARTIAL_PREFIX.as_bytes()) {
                 self.dir.remove_tree(&fixed_name(&name)?)?;
             }
         }
@@ -172,17 +167,6 @@ fn refuse_foreign(dir: &Dir) -> Result<()> {
         return Err(Errno::PERM).doing("use the private directory .instancesync of somebody else");
     }
     Ok(())
-}
-
-fn open_lock(dir: &Dir) -> Result<OwnedFd> {
-    let name = fixed_name(LOCK_NAME)?;
-    let lock = match dir.create_file(&name) {
-        Err(error) if error.errno == Errno::EXIST => dir.reopen_file(&name)?,
-        result => result?,
-    };
-    rustix::fs::flock(lock.as_fd(), FlockOperation::NonBlockingLockExclusive)
-        .doing("lock the target against a second run")?;
-    Ok(lock)
 }
 
 impl Temp {

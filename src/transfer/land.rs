@@ -1,9 +1,11 @@
 //! Small files: a bundle is checked as a whole, then each file lands by temp file and rename.
 //! Knows nothing of large files.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::TransferError;
+use super::digest::is_zero;
 use super::itemize::Way;
 use super::links::Leader;
 use super::place::Place;
@@ -120,7 +122,7 @@ impl TargetPass<'_> {
             None
         };
         let (temp, file) = self.stage(place)?.create_file()?;
-        extents::write_at(&file, contents, 0)?;
+        write_sparse(&file, contents)?;
         let mut metadata = entry.metadata.clone();
         metadata.mtime = mtime;
         let id = self.publish_file((temp, file), place, entry, &metadata, Before::Fresh)?;
@@ -185,6 +187,34 @@ impl TargetPass<'_> {
             self.leader_failed(link);
         }
     }
+}
+
+/// Writes contents without their pages of zeros, as `rsync -S` does: a bundle does not say
+/// where the source has holes.
+fn write_sparse(file: &OwnedFd, contents: &[u8]) -> Result<()> {
+    const PAGE: usize = 4096;
+    let mut start = 0;
+    let mut offset = 0;
+    for page in contents.chunks(PAGE) {
+        if contents.len() > PAGE && is_zero(page) {
+            extents::write_at(
+                file,
+                contents.get(start..offset).unwrap_or_default(),
+                start as u64,
+            )?;
+            start = offset + page.len();
+        }
+        offset += page.len();
+    }
+    extents::write_at(
+        file,
+        contents.get(start..).unwrap_or_default(),
+        start as u64,
+    )?;
+    if start == contents.len() && start > 0 {
+        extents::set_size(file, start as u64)?;
+    }
+    Ok(())
 }
 
 fn take<'b>(rest: &mut &'b [u8], size: u64) -> std::result::Result<&'b [u8], TransferError> {

@@ -3,11 +3,11 @@
 //! that memory does not grow with them. Knows nothing of the source.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::io::{BufReader, Read, Seek, Write};
 
 use super::itemize::DELETING;
 use super::place::Place;
-use super::target::{TargetPass, TargetTree, count};
+use super::target::{TargetPass, count};
 use crate::fs::metadata::change_mtime;
 use crate::fs::stage::Temp;
 use crate::fs::xattrs::Object;
@@ -15,11 +15,14 @@ use crate::fs::{FsError, Result};
 use crate::problem::{Problem, ProblemKind, Side};
 use crate::relpath::{MAX_PATH_LEN, Name, RelPath};
 
+/// LIMIT: bytes of candidates that are kept in memory; more go to a file in the stage.
+const MEMORY_LEN: usize = 4 << 20;
+
 /// Candidates for deletion.
 #[derive(Debug)]
 pub struct Extras {
-    /// In the stage, `None` in a dry run, which reports at once.
-    spool: Option<(Temp, BufWriter<File>)>,
+    waiting: Vec<u8>,
+    spool: Option<(Temp, File)>,
     limit: Limit,
 }
 
@@ -39,65 +42,65 @@ fn io_error(operation: &str, error: &std::io::Error) -> FsError {
 }
 
 impl Extras {
-    /// Starts empty.
-    pub fn new(tree: &TargetTree, limit: u64) -> Result<Extras> {
-        let spool = match (&tree.stages, &tree.root) {
-            (Some(stages), Some(root)) => {
-                let (temp, file) = stages
-                    .for_directory(root, root, &RelPath::root())?
-                    .create_file()?;
-                Some((temp, BufWriter::new(File::from(file))))
-            }
-            _ => None,
-        };
-        Ok(Extras {
-            spool,
+    /// Starts empty; at most `limit` entries will be deleted.
+    pub fn new(limit: u64) -> Extras {
+        Extras {
+            waiting: Vec::new(),
+            spool: None,
             limit: Limit {
                 left: limit,
                 refused: 0,
             },
-        })
+        }
     }
 
-    /// Takes a candidate.
-    pub fn add(&mut self, pass: &TargetPass<'_>, directory: &RelPath, name: &Name) -> Result<()> {
-        match &mut self.spool {
-            None => {
-                let Some(dir) = pass.open(directory)? else {
-                    return Ok(());
-                };
-                self.limit.remove(
-                    pass,
-                    Place {
-                        dir: &dir,
-                        path: directory,
-                    },
-                    name,
-                )
-            }
-            Some((_, spool)) => write_part(spool, directory.as_bytes())
-                .and_then(|()| write_part(spool, name.as_bytes()))
-                .map_err(|error| io_error("note what is to be deleted", &error)),
+    /// Takes a candidate. A dry run reports it at once.
+    pub fn add(&mut self, pass: &TargetPass<'_>, place: Place<'_>, name: &Name) -> Result<()> {
+        if pass.is_dry_run() {
+            return self.limit.remove(pass, place, name);
         }
+        push_part(&mut self.waiting, place.path.as_bytes());
+        push_part(&mut self.waiting, name.as_bytes());
+        if self.waiting.len() > MEMORY_LEN {
+            self.spill(pass, place)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn spill(&mut self, pass: &TargetPass<'_>, place: Place<'_>) -> Result<()> {
+        if self.spool.is_none() {
+            let (temp, file) = pass.stage(place)?.create_file()?;
+            self.spool = Some((temp, File::from(file)));
+        }
+        if let Some((_, file)) = &mut self.spool {
+            file.write_all(&self.waiting)
+                .map_err(|error| io_error("note what is to be deleted", &error))?;
+            self.waiting.clear();
+        }
+        Ok(())
     }
 
     /// Removes all candidates.
     pub fn remove_all(mut self, pass: &TargetPass<'_>) -> Result<()> {
-        if let Some((temp, spool)) = self.spool.take() {
-            let mut file = spool
-                .into_inner()
-                .map_err(|error| io_error("note what is to be deleted", error.error()))?;
+        if let Some((temp, mut file)) = self.spool.take() {
             file.rewind()
                 .map_err(|error| io_error("read what is to be deleted", &error))?;
-            let mut reader = BufReader::new(file);
-            while let Some((directory, name)) = read_candidate(&mut reader)? {
-                if let Err(error) = self.remove_one(pass, &directory, &name) {
-                    pass.failed(&directory.join(&name), &error);
-                }
-            }
+            self.remove_listed(pass, &mut BufReader::new(file))?;
             temp.discard();
         }
+        let waiting = std::mem::take(&mut self.waiting);
+        self.remove_listed(pass, &mut &waiting[..])?;
         self.report_refused(pass);
+        Ok(())
+    }
+
+    fn remove_listed(&mut self, pass: &TargetPass<'_>, listed: &mut impl Read) -> Result<()> {
+        while let Some((directory, name)) = read_candidate(listed)? {
+            if let Err(error) = self.remove_one(pass, &directory, &name) {
+                pass.failed(&directory.join(&name), &error);
+            }
+        }
         Ok(())
     }
 
@@ -203,10 +206,11 @@ impl Limit {
     }
 }
 
-fn write_part(spool: &mut impl Write, bytes: &[u8]) -> std::io::Result<()> {
+fn push_part(list: &mut Vec<u8>, bytes: &[u8]) {
+    // A path is at most MAX_PATH_LEN long.
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    spool.write_all(&length.to_le_bytes())?;
-    spool.write_all(bytes)
+    list.extend_from_slice(&length.to_le_bytes());
+    list.extend_from_slice(bytes);
 }
 
 fn read_candidate(reader: &mut impl Read) -> Result<Option<(RelPath, Name)>> {

@@ -72,15 +72,13 @@ pub fn receive(
     let tree = open_tree(target, rules, policy)?;
     link.out.send(&Up::Ready)?;
     let served = serve_passes(link, &tree);
-    let Some(stages) = &tree.stages else {
-        return served;
-    };
-    match served {
-        Ok(()) => stages
+    match (&tree.stages, &served) {
+        (None, _) => {}
+        (Some(stages), Ok(())) => stages
             .remove()
             .map_err(|error| root_error("target: remove the stage", error))?,
         // The run was cut: large files stay for the next one. The first error is the one to tell.
-        Err(_) => drop(stages.leave()),
+        (Some(stages), Err(_)) => drop(stages.leave()),
     }
     served?;
     Ok(link.out.send(&Up::Finished)?)
@@ -110,7 +108,8 @@ fn open_tree(target: &[u8], rules: Rules, policy: Policy) -> Result<TargetTree, 
     };
     let stages = match &opened {
         Some(root) if !policy.dry_run => {
-            Some(Stages::open(root).map_err(|error| root_error(&name, error))?)
+            let locked = root.lock().and_then(|()| Stages::open(root));
+            Some(locked.map_err(|error| root_error(&name, error))?)
         }
         _ => None,
     };
@@ -172,11 +171,7 @@ fn run_pass(
 ) -> Result<(), TransferError> {
     let (basis_queue, basis_jobs) = unbounded();
     let extras = match tree.policy.delete_limit {
-        Some(limit) if deletes => {
-            let extras =
-                Extras::new(tree, limit).map_err(|error| root_error("target: the stage", error))?;
-            Some(Mutex::new(extras))
-        }
+        Some(limit) if deletes => Some(Mutex::new(Extras::new(limit))),
         _ => None,
     };
     let mut pass = TargetPass {

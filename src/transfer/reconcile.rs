@@ -19,7 +19,7 @@ use crate::entry::{Entry, Kind, LinkId};
 use crate::fs::stage::STAGE_NAME;
 use crate::fs::{Dir, FsError, Result, extents};
 use crate::monitor::{Counters, Pass};
-use crate::relpath::Name;
+use crate::relpath::{Name, RelPath};
 
 /// Bytes of a block when the file is known to have changed: as fine as a database's pages.
 const CHANGED_BLOCK_LEN: u64 = 4096;
@@ -294,9 +294,11 @@ impl TargetPass<'_> {
     /// is there.
     fn open_large(&self, item: &Item<'_>, plan: BasisPlan, asks: &mut Asks) -> Result<Basis> {
         let mut plan = plan;
-        if let (false, Some(place)) = (self.is_dry_run(), item.place()) {
+        if let (Some(stages), Some(dir)) = (&self.tree.stages, item.dir)
+            && let Some(stage) = stages.existing(dir)?
+        {
             let key = partial_key(&item.open.path_of(item.entry));
-            if let Some((_, file)) = self.stage(place)?.open_partial(&key)? {
+            if let Some((_, file)) = stage.open_partial(&key)? {
                 let size = crate::fs::dir::status_of_fd(&file)?.size();
                 plan = BasisPlan::Partial {
                     grid: Grid::new(size, EQUAL_BLOCK_LEN),
@@ -510,7 +512,7 @@ impl TargetPass<'_> {
             .iter()
             .filter(|name| !listed(name))
         {
-            if **name == *STAGE_NAME && self.holds_stage(dir)? {
+            if **name == *STAGE_NAME && self.holds_stage(dir, &listing.path)? {
                 continue;
             }
             let name = Name::new(name).map_err(|_| crate::fs::dir::unusable_name())?;
@@ -519,17 +521,24 @@ impl TargetPass<'_> {
                 status => status?.is_directory(),
             };
             if !scope.decide(&name, is_directory).verdict.protects() {
-                lock(extras).add(self, &listing.path, &name)?;
+                lock(extras).add(
+                    self,
+                    Place {
+                        dir,
+                        path: &listing.path,
+                    },
+                    &name,
+                )?;
             }
         }
         Ok(())
     }
 
-    fn holds_stage(&self, dir: &Dir) -> Result<bool> {
-        self.tree
-            .stages
-            .as_ref()
-            .map_or(Ok(false), |stages| stages.has_stage_in(dir))
+    fn holds_stage(&self, dir: &Dir, path: &RelPath) -> Result<bool> {
+        match (&self.tree.stages, &self.tree.root) {
+            (Some(stages), Some(root)) => stages.holds(root, dir, path),
+            _ => Ok(true),
+        }
     }
 }
 

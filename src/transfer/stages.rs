@@ -2,11 +2,11 @@
 //! Knows nothing of what is staged.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::fs::stage::Stage;
-use crate::fs::{Dir, FsError, Result};
-use crate::relpath::RelPath;
+use crate::fs::stage::{STAGE_NAME, Stage};
+use crate::fs::{Dir, Result};
+use crate::relpath::{Name, RelPath};
 
 /// The stages of a transfer.
 #[derive(Debug)]
@@ -15,22 +15,23 @@ pub struct Stages {
 }
 
 impl Stages {
-    /// Opens the stage of the root's own file system, which locks the target directory.
+    /// Takes up what an earlier run left in `root`. Nothing is made before it is needed: a run
+    /// that changes nothing touches nothing.
     pub fn open(root: &Dir) -> Result<Stages> {
-        let device = root.status()?.id().device;
-        let stage = Stage::open(root.open_beneath(&RelPath::root())?)?;
-        Ok(Stages {
-            by_device: Mutex::new(HashMap::from([(device, Arc::new(stage))])),
-        })
+        let stages = Stages {
+            by_device: Mutex::default(),
+        };
+        let name = Name::new(STAGE_NAME).map_err(|_| crate::fs::dir::unusable_name())?;
+        if root.status_of(&name).is_ok() {
+            stages.for_directory(root, root, &RelPath::root())?;
+        }
+        Ok(stages)
     }
 
     /// Returns the stage for things that belong into the directory at `path`.
     pub fn for_directory(&self, root: &Dir, dir: &Dir, path: &RelPath) -> Result<Arc<Stage>> {
         let device = dir.status()?.id().device;
-        let mut by_device = self
-            .by_device
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut by_device = self.locked();
         if let Some(stage) = by_device.get(&device) {
             return Ok(Arc::clone(stage));
         }
@@ -39,13 +40,20 @@ impl Stages {
         Ok(stage)
     }
 
-    fn all(&self) -> Vec<Arc<Stage>> {
+    /// Returns the stage for `dir` where there is one.
+    pub fn existing(&self, dir: &Dir) -> Result<Option<Arc<Stage>>> {
+        let device = dir.status()?.id().device;
+        Ok(self.locked().get(&device).cloned())
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HashMap<u64, Arc<Stage>>> {
         self.by_device
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
+    }
+
+    fn all(&self) -> Vec<Arc<Stage>> {
+        self.locked().values().cloned().collect()
     }
 
     /// Writes all that landed to the disks.
@@ -65,15 +73,15 @@ impl Stages {
         self.all().iter().try_for_each(|stage| stage.leave())
     }
 
-    /// Tells whether `dir` holds a stage of ours, so that its name there is not an extra.
-    pub fn has_stage_in(&self, dir: &Dir) -> std::result::Result<bool, FsError> {
+    /// Tells whether the stage's name in `dir` is a stage of ours, and no extra: it is at the
+    /// root of the copy or of a file system below it. One that an earlier run left is taken up.
+    pub fn holds(&self, root: &Dir, dir: &Dir, path: &RelPath) -> Result<bool> {
         let id = dir.status()?.id();
-        for stage in self.all() {
-            if stage.parent().status()?.id() == id {
-                return Ok(true);
-            }
+        if mount_root(root, path, id.device)?.status()?.id() != id {
+            return Ok(false);
         }
-        Ok(false)
+        self.for_directory(root, dir, path)?;
+        Ok(true)
     }
 }
 
