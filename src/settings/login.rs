@@ -1,6 +1,6 @@
 //! How to get into the target: keys, password, host key. Nothing of it is ever printed.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -140,7 +140,7 @@ fn host_key_policy(arguments: &LoginArguments) -> Result<HostKeyPolicy, Failure>
     }
 }
 
-/// LIMIT: longest password line that is read, in bytes; OpenSSH takes 1024.
+/// LIMIT: how much of a password file is read, in bytes; OpenSSH takes 1024 for a password.
 const MAX_PASSWORD_BYTES: u64 = 4096;
 
 fn read_password(file: &Path) -> Result<Password, Failure> {
@@ -156,11 +156,17 @@ fn read_password(file: &Path) -> Result<Password, Failure> {
         ))
         .hint(format!("chmod 600 {}", file.display())));
     }
-    let mut line = Zeroizing::new(Vec::with_capacity(MAX_PASSWORD_BYTES as usize + 1));
-    BufReader::new(opened.take(MAX_PASSWORD_BYTES))
-        .read_until(b'\n', &mut line)
+    // Large enough from the start: a vector that grows leaves copies behind. No reader with
+    // a buffer of its own either.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_PASSWORD_BYTES as usize + 64));
+    opened
+        .take(MAX_PASSWORD_BYTES)
+        .read_to_end(&mut bytes)
         .map_err(unreadable)?;
-    let text = line.strip_suffix(b"\n").unwrap_or(&line);
+    let text = bytes
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     if text.is_empty() {
         return Err(Failure::usage(format!(

@@ -303,11 +303,18 @@ fn manual_pages_are_printed_and_written() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    for words in [&["--help"][..], &["completions", "zsh"], &["man"]] {
+    let screens = [
+        (&["--help"][..], 0),
+        (&["completions", "zsh"], 0),
+        (&["man"], 0),
+        (&["--json", "--yes"], 2),
+    ];
+    for (words, code) in screens {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let output = program(words).stdout(writer).output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{words:?}");
-        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{words:?}");
+        assert_eq!(output.status.code(), Some(code), "{words:?}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(stderr.is_empty(), code == 0, "{words:?}: {stderr}");
     }
 }
