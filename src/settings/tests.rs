@@ -1,3 +1,5 @@
+//! What command lines, environments and answers become, and what is refused.
+
 use std::collections::VecDeque;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
