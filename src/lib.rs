@@ -5,17 +5,22 @@
 //! run (`clone`), then the edge (`cli`, `settings`, `ui`). `docs/architecture.md` has the map.
 
 pub mod agent;
+pub mod authorized_keys;
 pub mod cli;
 pub mod clone;
 pub mod entry;
 pub mod exclude;
 pub mod exit;
 pub mod failure;
+pub mod fs;
 pub mod interrupt;
 pub mod monitor;
 pub mod problem;
 pub mod prompter;
 pub mod relpath;
 pub mod report;
+pub mod session;
 pub mod settings;
+pub mod ssh;
+pub mod transfer;
 pub mod ui;

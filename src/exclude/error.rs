@@ -3,7 +3,7 @@
 //! Knows nothing of where the text came from but the origin that its rule names.
 
 use super::pattern::{MAX_ALTERNATIVES, MAX_PATTERN_LEN};
-use super::rules::{MAX_GLOBS, MAX_ORIGIN_LEN, MAX_RULES};
+use super::rules::{MAX_GLOB_BYTES, MAX_GLOBS, MAX_ORIGIN_LEN, MAX_RULES};
 
 /// How much of a refused pattern a message shows, in characters.
 const SHOWN_CHARS: usize = 80;
@@ -44,7 +44,10 @@ pub enum PatternError {
     #[error("there are more than {MAX_RULES} rules")]
     TooManyRules,
     /// The patterns grow beyond the limit once their braces are written out.
-    #[error("{origin}: the patterns up to here stand for more than {MAX_GLOBS} globs")]
+    #[error(
+        "{origin}: the patterns up to here stand for more than {MAX_GLOBS} globs or \
+         {MAX_GLOB_BYTES} bytes"
+    )]
     TooManyGlobs {
         /// The origin of the rule that went over it.
         origin: String,

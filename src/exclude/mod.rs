@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use error::{PatternError, PatternFault};
 pub use file::parse_file;
 pub use pattern::{MAX_ALTERNATIVES, MAX_PATTERN_LEN};
-pub use rules::{Decision, MAX_GLOBS, MAX_ORIGIN_LEN, MAX_RULES, Rules, Scope};
+pub use rules::{Decision, MAX_GLOB_BYTES, MAX_GLOBS, MAX_ORIGIN_LEN, MAX_RULES, Rules, Scope};
 
 /// What happens to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,3 +1,18 @@
-//! The integration tests: one program, one file for each topic.
+//! The integration tests, one binary: each module below tests one promise from outside.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that panics has failed, as it should"
+)]
+#![allow(clippy::print_stdout, reason = "a skipped test says why")]
 
 mod cli;
+mod differential;
+mod exclude;
+mod exits;
+mod flags;
+mod kill;
+mod proof;
+mod ssh;
+mod support;
+mod tidy;

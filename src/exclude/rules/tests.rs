@@ -227,10 +227,17 @@ fn every_length_has_a_limit() {
         Rules::new(vec![Rule::new(Verdict::Skip, "a", origin)]),
         Err(PatternError::OriginTooLong { .. })
     ));
-    let heavy: Vec<Rule> = (0..1000)
-        .map(|n| rule(Verdict::Skip, &format!("/{}{n}*", "?*".repeat(1000))))
-        .collect();
-    let error = Rules::new(heavy).unwrap_err();
+    let wildcards = |count: usize| -> Vec<Rule> {
+        (0..count)
+            .map(|n| rule(Verdict::Skip, &format!("/{}{n}*", "?*".repeat(1000))))
+            .collect()
+    };
+    let error = Rules::new(wildcards(600)).unwrap_err();
+    assert!(
+        matches!(error, PatternError::TooManyGlobs { .. }),
+        "{error}"
+    );
+    let error = Rules::new(wildcards(100)).unwrap_err();
     assert!(matches!(error, PatternError::Together(_)), "{error}");
 }
 

@@ -1,0 +1,392 @@
+//! Directory handles: the one way to reach anything below a root.
+//!
+//! Opening goes down from the root without following links (`openat2` where the kernel has it,
+//! else part by part); every other call takes a leaf name. Knows nothing of attributes beyond
+//! what one `fstatat` returns.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, Stat, major, minor,
+};
+use rustix::io::Errno;
+
+use super::{Doing, FsError, Result};
+use crate::entry::{DeviceNumber, Kind, Timestamp};
+use crate::relpath::{Name, RelPath};
+
+/// LIMIT: `openat2` takes no path of PATH_MAX (4096) bytes or more.
+const LONGEST_CALL_PATH: usize = 4000;
+
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+/// Device and inode: which object it is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileId {
+    /// Device number of the file system.
+    pub device: u64,
+    /// Inode number on it.
+    pub inode: u64,
+}
+
+/// What one `fstatat` tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Status {
+    stat: Stat,
+}
+
+impl Status {
+    /// Returns device and inode.
+    pub fn id(&self) -> FileId {
+        FileId {
+            device: self.stat.st_dev,
+            inode: self.stat.st_ino,
+        }
+    }
+
+    /// Returns the type bits.
+    pub fn file_type(&self) -> FileType {
+        FileType::from_raw_mode(self.stat.st_mode)
+    }
+
+    /// Tells whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.file_type() == FileType::Directory
+    }
+
+    /// Tells whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.file_type() == FileType::RegularFile
+    }
+
+    /// Returns permission, set-id and sticky bits.
+    pub fn mode(&self) -> u16 {
+        (self.stat.st_mode & 0o7777) as u16
+    }
+
+    /// Returns the numeric owner.
+    pub fn uid(&self) -> u32 {
+        self.stat.st_uid
+    }
+
+    /// Returns the numeric group.
+    pub fn gid(&self) -> u32 {
+        self.stat.st_gid
+    }
+
+    /// Returns the length in bytes.
+    pub fn size(&self) -> u64 {
+        self.stat.st_size.unsigned_abs()
+    }
+
+    /// Returns the bytes that are allocated on disk.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.stat.st_blocks.unsigned_abs() * 512
+    }
+
+    /// Returns how many names the inode has.
+    pub fn link_count(&self) -> u64 {
+        #[allow(clippy::unnecessary_cast, reason = "narrower on some architectures")]
+        {
+            self.stat.st_nlink as u64
+        }
+    }
+
+    /// Returns when the contents changed.
+    pub fn mtime(&self) -> Timestamp {
+        timestamp(self.stat.st_mtime, self.stat.st_mtime_nsec)
+    }
+
+    /// Returns when anything about the inode changed.
+    pub fn ctime(&self) -> Timestamp {
+        timestamp(self.stat.st_ctime, self.stat.st_ctime_nsec)
+    }
+
+    /// Returns the kind for anything but a symbolic link, whose text takes another call.
+    pub fn kind(&self) -> Option<Kind> {
+        let device = DeviceNumber {
+            major: major(self.stat.st_rdev),
+            minor: minor(self.stat.st_rdev),
+        };
+        match self.file_type() {
+            FileType::RegularFile => Some(Kind::File { size: self.size() }),
+            FileType::Directory => Some(Kind::Directory),
+            FileType::Fifo => Some(Kind::Fifo),
+            FileType::Socket => Some(Kind::Socket),
+            FileType::CharacterDevice => Some(Kind::CharDevice(device)),
+            FileType::BlockDevice => Some(Kind::BlockDevice(device)),
+            FileType::Symlink | FileType::Unknown => None,
+        }
+    }
+
+    /// Tells whether the contents may have moved between two looks at one file.
+    pub fn has_churned(&self, later: &Status) -> bool {
+        (self.size(), self.mtime(), self.ctime()) != (later.size(), later.mtime(), later.ctime())
+    }
+}
+
+fn timestamp(seconds: i64, nanoseconds: u64) -> Timestamp {
+    Timestamp {
+        seconds,
+        nanoseconds: nanoseconds as u32,
+    }
+}
+
+/// An open directory.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Dir {
+    /// Opens the root that the operator named. Links in that path are the operator's own.
+    pub fn open_root(path: &Path) -> Result<Dir> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(CWD, path, flags, Mode::empty()).doing("open directory")?;
+        Ok(Dir { fd })
+    }
+
+    /// Opens a directory anywhere below this one, following no link on the way.
+    pub fn open_beneath(&self, path: &RelPath) -> Result<Dir> {
+        if path.is_root() {
+            return self.open_leaf(b".");
+        }
+        if path.as_bytes().len() < LONGEST_CALL_PATH {
+            let resolve =
+                ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+            match rustix::fs::openat2(&self.fd, path.as_bytes(), DIRECTORY, Mode::empty(), resolve)
+            {
+                Ok(fd) => return Ok(Dir { fd }),
+                // Kernels before 5.6 and some sandboxes lack it; EAGAIN is a rename elsewhere.
+                Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => {}
+                Err(errno) => return Err(errno).doing("open directory"),
+            }
+        }
+        let mut parts = path.parts();
+        let first = parts.next().unwrap_or(b".");
+        parts.try_fold(self.open_leaf(first)?, |dir, part| dir.open_leaf(part))
+    }
+
+    fn open_leaf(&self, leaf: &[u8]) -> Result<Dir> {
+        let fd =
+            rustix::fs::openat(&self.fd, leaf, DIRECTORY, Mode::empty()).doing("open directory")?;
+        Ok(Dir { fd })
+    }
+
+    /// Opens a directory in this one.
+    pub fn open_dir(&self, name: &Name) -> Result<Dir> {
+        self.open_leaf(name.as_bytes())
+    }
+
+    /// Opens a regular file for reading, without touching its access time where that is allowed.
+    ///
+    /// LIVE: something else may have taken the name; not blocking keeps a FIFO from stalling us,
+    /// and the caller checks the type of what was opened.
+    pub fn open_file(&self, name: &Name) -> Result<OwnedFd> {
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        match rustix::fs::openat(
+            &self.fd,
+            name.as_bytes(),
+            flags | OFlags::NOATIME,
+            Mode::empty(),
+        ) {
+            Err(Errno::PERM) => rustix::fs::openat(&self.fd, name.as_bytes(), flags, Mode::empty()),
+            result => result,
+        }
+        .doing("open")
+    }
+
+    /// Reads all names but `.` and `..`, in no order, as the kernel stores them.
+    pub fn names(&self) -> Result<Vec<Box<[u8]>>> {
+        // A handle of its own: the position of a directory stream belongs to the open file.
+        let stream = self.open_leaf(b".")?;
+        let mut buffer = [MaybeUninit::<u8>::uninit(); 32 * 1024];
+        let mut entries = RawDir::new(&stream.fd, &mut buffer);
+        let mut names = Vec::new();
+        while let Some(entry) = entries.next() {
+            let entry = entry.doing("read directory")?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(name.into());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Looks at this directory itself.
+    pub fn status(&self) -> Result<Status> {
+        Ok(Status {
+            stat: rustix::fs::fstat(&self.fd).doing("stat")?,
+        })
+    }
+
+    /// Looks at a name in this directory.
+    pub fn status_of(&self, name: &Name) -> Result<Status> {
+        let stat = rustix::fs::statat(&self.fd, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW)
+            .doing("stat")?;
+        Ok(Status { stat })
+    }
+
+    /// Reads the text of a symbolic link.
+    pub fn link_text(&self, name: &Name) -> Result<Vec<u8>> {
+        let text =
+            rustix::fs::readlinkat(&self.fd, name.as_bytes(), Vec::new()).doing("read link")?;
+        Ok(text.into_bytes())
+    }
+
+    /// Makes a private directory (0700); its final attributes come when its contents are in.
+    pub fn make_dir(&self, name: &Name) -> Result<()> {
+        rustix::fs::mkdirat(&self.fd, name.as_bytes(), Mode::RWXU).doing("make directory")
+    }
+
+    /// Creates a file that must not exist yet, private (0600), for reading and writing.
+    pub fn create_file(&self, name: &Name) -> Result<OwnedFd> {
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.fd, name.as_bytes(), flags, Mode::RUSR | Mode::WUSR)
+            .doing("create")
+    }
+
+    /// Opens an own private file for reading and writing.
+    pub fn reopen_file(&self, name: &Name) -> Result<OwnedFd> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        rustix::fs::openat(&self.fd, name.as_bytes(), flags, Mode::empty()).doing("open")
+    }
+
+    /// Makes a symbolic link, FIFO, socket or device with private permissions.
+    pub fn make_special(&self, name: &Name, kind: &Kind) -> Result<()> {
+        let node = |file_type, device: rustix::fs::Dev| {
+            rustix::fs::mknodat(
+                &self.fd,
+                name.as_bytes(),
+                file_type,
+                Mode::RUSR | Mode::WUSR,
+                device,
+            )
+            .doing("make node")
+        };
+        let number = |device: &DeviceNumber| rustix::fs::makedev(device.major, device.minor);
+        match kind {
+            Kind::Symlink { text } => rustix::fs::symlinkat(&text[..], &self.fd, name.as_bytes())
+                .doing("make symbolic link"),
+            Kind::Fifo => node(FileType::Fifo, 0),
+            Kind::Socket => node(FileType::Socket, 0),
+            Kind::CharDevice(device) => node(FileType::CharacterDevice, number(device)),
+            Kind::BlockDevice(device) => node(FileType::BlockDevice, number(device)),
+            Kind::File { .. } | Kind::Directory => Err(Errno::INVAL).doing("make node"),
+        }
+    }
+
+    /// Gives the object at `name` here a second name in `other`.
+    pub fn link(&self, name: &Name, other: &Dir, other_name: &Name) -> Result<()> {
+        rustix::fs::linkat(
+            &self.fd,
+            name.as_bytes(),
+            &other.fd,
+            other_name.as_bytes(),
+            AtFlags::empty(),
+        )
+        .doing("link")
+    }
+
+    /// Moves `name` over `other_name` in `other`, replacing what is there at one moment.
+    pub fn rename(&self, name: &Name, other: &Dir, other_name: &Name) -> Result<()> {
+        rustix::fs::renameat(&self.fd, name.as_bytes(), &other.fd, other_name.as_bytes())
+            .doing("rename")
+    }
+
+    /// Swaps two objects at one moment; where the file system cannot, moves the old one aside
+    /// first, so that the name is missing for that long.
+    pub fn exchange(
+        &self,
+        name: &Name,
+        other: &Dir,
+        other_name: &Name,
+        aside: &Name,
+    ) -> Result<()> {
+        let swap = rustix::fs::renameat_with(
+            &self.fd,
+            name.as_bytes(),
+            &other.fd,
+            other_name.as_bytes(),
+            RenameFlags::EXCHANGE,
+        );
+        match swap {
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                other.rename(other_name, self, aside)?;
+                self.rename(name, other, other_name)?;
+                self.rename(aside, self, name)
+            }
+            result => result.doing("exchange"),
+        }
+    }
+
+    /// Removes a name that is no directory.
+    pub fn remove_file(&self, name: &Name) -> Result<()> {
+        rustix::fs::unlinkat(&self.fd, name.as_bytes(), AtFlags::empty()).doing("delete")
+    }
+
+    /// Removes an empty directory.
+    pub fn remove_dir(&self, name: &Name) -> Result<()> {
+        rustix::fs::unlinkat(&self.fd, name.as_bytes(), AtFlags::REMOVEDIR)
+            .doing("delete directory")
+    }
+
+    /// Removes whatever `name` is, with everything below it, never leaving its file system.
+    pub fn remove_tree(&self, name: &Name) -> Result<()> {
+        let status = self.status_of(name)?;
+        if !status.is_directory() {
+            return self.remove_file(name);
+        }
+        if status.id().device != self.status()?.id().device {
+            return Err(Errno::XDEV).doing("delete directory");
+        }
+        let dir = self.open_dir(name)?;
+        for child in dir.names()? {
+            let child = Name::new(&child).map_err(|_| unusable_name())?;
+            dir.remove_tree(&child)?;
+        }
+        self.remove_dir(name)
+    }
+
+    /// Writes everything this file system holds in memory to its disk.
+    pub fn sync_file_system(&self) -> Result<()> {
+        rustix::fs::syncfs(&self.fd).doing("sync")
+    }
+
+    /// Returns the path by which calls without a descriptor form reach a leaf of this directory:
+    /// the kernel resolves the handle, then one name that the caller's call must not follow.
+    pub(super) fn leaf_path(&self, name: &Name) -> Vec<u8> {
+        use std::os::fd::AsRawFd;
+        let mut path = format!("/proc/self/fd/{}/", self.fd.as_raw_fd()).into_bytes();
+        path.extend_from_slice(name.as_bytes());
+        path
+    }
+}
+
+/// Looks at an open file.
+pub fn status_of_fd(fd: impl AsFd) -> Result<Status> {
+    Ok(Status {
+        stat: rustix::fs::fstat(fd).doing("stat")?,
+    })
+}
+
+/// The error for a name that the kernel returned and no path can hold.
+pub(crate) fn unusable_name() -> FsError {
+    FsError {
+        operation: "use the name".to_owned(),
+        errno: Errno::ILSEQ,
+    }
+}

@@ -1,0 +1,70 @@
+//! The only code that makes file-system calls of the engine.
+//!
+//! Everything below a root is reached by one handle per directory and a leaf name: no call here
+//! follows a link that somebody may have swapped in. Knows nothing of passes, wire or rules.
+
+pub mod dir;
+pub mod extents;
+pub mod metadata;
+pub mod owned;
+pub mod stage;
+pub mod xattrs;
+
+pub use dir::{Dir, FileId, Status};
+
+use rustix::io::Errno;
+
+/// A file-system call that failed; who catches it knows the side and the path.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}")]
+pub struct FsError {
+    /// What was being done: "open", "set xattr user.x".
+    pub operation: String,
+    /// What the kernel said.
+    #[source]
+    pub errno: Errno,
+}
+
+/// The result of a file-system call.
+pub type Result<T> = std::result::Result<T, FsError>;
+
+impl FsError {
+    /// Tells whether the name is not there (any more).
+    pub fn is_missing(&self) -> bool {
+        self.errno == Errno::NOENT
+    }
+
+    /// Tells whether something else than a directory stands where one was expected.
+    pub fn is_not_directory(&self) -> bool {
+        matches!(self.errno, Errno::NOTDIR | Errno::LOOP)
+    }
+
+    /// Tells whether the file system is full or over quota.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self.errno, Errno::NOSPC | Errno::DQUOT)
+    }
+
+    /// Returns the kernel's words for the cause.
+    pub fn cause(&self) -> String {
+        let text = std::io::Error::from(self.errno).to_string();
+        match text.split_once(" (os error") {
+            Some((words, _)) => words.to_owned(),
+            None => text,
+        }
+    }
+}
+
+/// Names the operation of a failed call.
+pub(crate) trait Doing<T> {
+    /// Attaches what was being done.
+    fn doing(self, operation: &str) -> Result<T>;
+}
+
+impl<T> Doing<T> for rustix::io::Result<T> {
+    fn doing(self, operation: &str) -> Result<T> {
+        self.map_err(|errno| FsError {
+            operation: operation.to_owned(),
+            errno,
+        })
+    }
+}

@@ -1,0 +1,73 @@
+//! Small files of an account that are edited as a whole (`authorized_keys`): read, and replaced
+//! at one moment with owner, mode and attributes kept. Knows nothing of their contents.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use super::metadata::{Before, apply_metadata, read_metadata};
+use super::xattrs::Object;
+use super::{Dir, Doing, FsError, Result, extents};
+use crate::entry::Metadata;
+use crate::relpath::Name;
+
+/// LIMIT: far above any real file of this kind, in bytes.
+const MAX_OWNED_LEN: u64 = 16 << 20;
+
+/// A file as it was read.
+#[derive(Debug)]
+pub struct OwnedFile {
+    /// What is in it.
+    pub contents: Vec<u8>,
+    /// Its attributes.
+    pub metadata: Metadata,
+}
+
+/// Reads a small file; `None` when it is not there. A link in its place is not followed.
+pub fn read_owned(dir: &Dir, name: &Name) -> Result<Option<OwnedFile>> {
+    let file = match dir.open_file(name) {
+        Ok(file) => file,
+        Err(error) if error.is_missing() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let status = super::dir::status_of_fd(&file)?;
+    if !status.is_file() || status.size() > MAX_OWNED_LEN {
+        return Err(Errno::INVAL).doing("read");
+    }
+    let mut contents = vec![0u8; status.size() as usize];
+    let count = extents::read_at(&file, &mut contents, 0)?;
+    contents.truncate(count);
+    Ok(Some(OwnedFile {
+        contents,
+        metadata: read_metadata(Object::open(&file), &status)?,
+    }))
+}
+
+/// Puts `file` under `name`, on disk before it is visible.
+pub fn replace_owned(dir: &Dir, name: &Name, file: &OwnedFile) -> Result<()> {
+    let temp_name = Name::new(format!(".instancesync-{}", std::process::id()).as_bytes())
+        .map_err(|_| super::dir::unusable_name())?;
+    match dir.remove_file(&temp_name) {
+        Err(error) if !error.is_missing() => return Err(error),
+        _ => {}
+    }
+    let temp = dir.create_file(&temp_name)?;
+    let landed = fill(&temp, file).and_then(|()| dir.rename(&temp_name, dir, name));
+    if landed.is_err() {
+        // The first error is the one to report.
+        drop(dir.remove_file(&temp_name));
+    }
+    landed
+}
+
+fn fill(temp: &OwnedFd, file: &OwnedFile) -> Result<()> {
+    extents::write_at(temp, &file.contents, 0)?;
+    let refused = apply_metadata(Object::open(temp), false, &file.metadata, Before::Fresh);
+    if let Some(error) = refused.into_iter().next() {
+        return Err(error);
+    }
+    rustix::fs::fsync(temp.as_fd()).map_err(|errno| FsError {
+        operation: "sync".to_owned(),
+        errno,
+    })
+}

@@ -1,0 +1,233 @@
+//! The stage: one private hidden directory per file system of the target, where things are made
+//! before they get their names.
+//!
+//! Nothing half-made is ever beside its final name, where a daemon could read it. Large files
+//! that were cut in the middle stay here for the next run. Knows nothing of what is made.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use super::metadata::change_mtime;
+use super::xattrs::Object;
+use super::{Dir, Doing, FsError, Result};
+use crate::relpath::Name;
+
+/// The name of the private directory, at the root of the copy and of each file system below it.
+pub const STAGE_NAME: &[u8] = b".instancesync";
+const LOCK_NAME: &[u8] = b"lock";
+const PARTIAL_PREFIX: &str = "partial-";
+
+/// An open stage, locked against a second run.
+#[derive(Debug)]
+pub struct Stage {
+    dir: Dir,
+    parent: Dir,
+    _lock: OwnedFd,
+    next: AtomicU64,
+}
+
+/// Something in the stage that has no name outside yet. Dropping it removes it.
+#[derive(Debug)]
+pub struct Temp {
+    stage: Arc<Stage>,
+    name: Name,
+    keeps: bool,
+}
+
+fn fixed_name(bytes: &[u8]) -> Result<Name> {
+    Name::new(bytes).map_err(|_| super::dir::unusable_name())
+}
+
+impl Stage {
+    /// Opens the stage in `parent`, making it where it is missing, and removes what an earlier
+    /// run left apart from partial files. `parent` keeps its time stamp.
+    pub fn open(parent: Dir) -> Result<Stage> {
+        let name = fixed_name(STAGE_NAME)?;
+        let before = parent.status()?;
+        match parent.make_dir(&name) {
+            Ok(()) => change_mtime(Object::open(&parent), before.mtime())?,
+            Err(error) if error.errno == Errno::EXIST => {}
+            Err(error) => {
+                return Err(FsError {
+                    operation: "make stage".to_owned(),
+                    ..error
+                });
+            }
+        }
+        let dir = parent.open_dir(&name)?;
+        refuse_foreign(&dir)?;
+        let lock = open_lock(&dir)?;
+        let stage = Stage {
+            dir,
+            parent,
+            _lock: lock,
+            next: AtomicU64::new(0),
+        };
+        stage.remove_leftovers()?;
+        Ok(stage)
+    }
+
+    fn remove_leftovers(&self) -> Result<()> {
+        for name in self.dir.names()? {
+            if name[..] != *LOCK_NAME && !name.starts_with(PARTIAL_PREFIX.as_bytes()) {
+                self.dir.remove_tree(&fixed_name(&name)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the handle of the private directory.
+    pub fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
+    /// Returns the handle of the directory around it.
+    pub fn parent(&self) -> &Dir {
+        &self.parent
+    }
+
+    fn fresh_name(&self) -> Result<Name> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        fixed_name(number.to_string().as_bytes())
+    }
+
+    /// Reserves a name for something that the caller makes under it.
+    pub fn reserve(self: &Arc<Self>) -> Result<Temp> {
+        Ok(Temp {
+            stage: Arc::clone(self),
+            name: self.fresh_name()?,
+            keeps: false,
+        })
+    }
+
+    /// Creates an empty private file.
+    pub fn create_file(self: &Arc<Self>) -> Result<(Temp, OwnedFd)> {
+        let temp = self.reserve()?;
+        let file = self.dir.create_file(&temp.name)?;
+        Ok((temp, file))
+    }
+
+    /// Opens the partial file of an earlier run under `key`, if there is one.
+    pub fn open_partial(self: &Arc<Self>, key: &str) -> Result<Option<(Temp, OwnedFd)>> {
+        let name = fixed_name(format!("{PARTIAL_PREFIX}{key}").as_bytes())?;
+        match self.dir.reopen_file(&name) {
+            Ok(file) => Ok(Some((
+                Temp {
+                    stage: Arc::clone(self),
+                    name,
+                    keeps: true,
+                },
+                file,
+            ))),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates the partial file for `key`; it outlives a run that is cut.
+    pub fn create_partial(self: &Arc<Self>, key: &str) -> Result<(Temp, OwnedFd)> {
+        let name = fixed_name(format!("{PARTIAL_PREFIX}{key}").as_bytes())?;
+        match self.dir.remove_file(&name) {
+            Err(error) if !error.is_missing() => return Err(error),
+            _ => {}
+        }
+        let file = self.dir.create_file(&name)?;
+        Ok((
+            Temp {
+                stage: Arc::clone(self),
+                name,
+                keeps: true,
+            },
+            file,
+        ))
+    }
+
+    /// Removes the stage with everything in it; the directory around it keeps its time stamp.
+    pub fn remove(&self) -> Result<()> {
+        let before = self.parent.status()?;
+        self.parent.remove_tree(&fixed_name(STAGE_NAME)?)?;
+        change_mtime(Object::open(&self.parent), before.mtime())
+    }
+
+    /// After a run that was cut: removes the stage unless a partial file waits in it.
+    pub fn leave(&self) -> Result<()> {
+        self.remove_leftovers()?;
+        let holds_partial = self
+            .dir
+            .names()?
+            .iter()
+            .any(|name| name.starts_with(PARTIAL_PREFIX.as_bytes()));
+        if holds_partial { Ok(()) } else { self.remove() }
+    }
+}
+
+/// Refuses a directory that somebody else planted under our name.
+fn refuse_foreign(dir: &Dir) -> Result<()> {
+    let status = dir.status()?;
+    if status.uid() != rustix::process::geteuid().as_raw() || status.mode() & 0o077 != 0 {
+        return Err(Errno::PERM).doing("use the private directory .instancesync of somebody else");
+    }
+    Ok(())
+}
+
+fn open_lock(dir: &Dir) -> Result<OwnedFd> {
+    let name = fixed_name(LOCK_NAME)?;
+    let lock = match dir.create_file(&name) {
+        Err(error) if error.errno == Errno::EXIST => dir.reopen_file(&name)?,
+        result => result?,
+    };
+    rustix::fs::flock(lock.as_fd(), FlockOperation::NonBlockingLockExclusive)
+        .doing("lock the target against a second run")?;
+    Ok(lock)
+}
+
+impl Temp {
+    /// Returns the private directory it lies in.
+    pub fn dir(&self) -> &Dir {
+        &self.stage.dir
+    }
+
+    /// Returns its name there.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Gives it its name in `dir`, replacing anything but a directory at one moment.
+    pub fn publish(&mut self, dir: &Dir, name: &Name) -> Result<()> {
+        self.stage.dir.rename(&self.name, dir, name)?;
+        self.forget();
+        Ok(())
+    }
+
+    /// Gives it the name of something that cannot be renamed over (a directory on either side),
+    /// and removes that.
+    pub fn publish_in_place_of(&mut self, dir: &Dir, name: &Name) -> Result<()> {
+        let aside = self.stage.fresh_name()?;
+        self.stage.dir.exchange(&self.name, dir, name, &aside)?;
+        let old = self.name.clone();
+        self.forget();
+        self.stage.dir.remove_tree(&old)
+    }
+
+    /// Removes it now, partial or not.
+    pub fn discard(mut self) {
+        self.keeps = false;
+    }
+
+    fn forget(&mut self) {
+        self.keeps = true;
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        if !self.keeps {
+            // Best effort: what stays is removed with the stage or by the next run.
+            drop(self.stage.dir.remove_tree(&self.name));
+        }
+    }
+}

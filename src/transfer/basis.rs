@@ -1,0 +1,227 @@
+//! What the target tells of a large file it has: sums or signatures, made while the source
+//! reads its side at the same time. Bounded, and in the order in which the sender will want them.
+//! Knows nothing of what is done with them.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::delta::aligned::{Grid, MAX_PART_BLOCKS, push_sums};
+use super::delta::windows::{sign, stretch, window_count};
+use super::large::{BasisPlan, partial_key};
+use super::place::Place;
+use super::settle::OpenListing;
+use super::spans::SpanReader;
+use super::target::TargetPass;
+use super::wire::frame::FrameBuilder;
+use super::wire::link::LinkLost;
+use super::wire::message::{SUM_LEN, Up, WantId};
+use crate::fs::{FsError, Result, extents};
+
+/// LIMIT: bytes of sums that may be on their way (docs/protocol.md).
+const BUDGET_LEN: u64 = 32 << 20;
+/// Bytes of a file that one message of sums covers at most: the sender begins with the first
+/// while the rest is still being read.
+const PART_LEN: u64 = 32 << 20;
+
+/// A large file whose basis is to be summed up.
+#[derive(Debug)]
+pub struct BasisJob {
+    /// Which file.
+    pub want: WantId,
+    /// Its listing.
+    pub open: Arc<OpenListing>,
+    /// What is there.
+    pub plan: BasisPlan,
+}
+
+/// The queue of basis jobs. Wants and their jobs enter it under one lock, so that both sides
+/// work through large files in one order and neither waits for something behind its back.
+#[derive(Debug)]
+pub struct BasisJobs(Mutex<Option<Sender<BasisJob>>>);
+
+/// The right to queue jobs.
+pub struct InOrder<'a>(MutexGuard<'a, Option<Sender<BasisJob>>>);
+
+impl BasisJobs {
+    /// Wraps the queue of the basis worker.
+    pub fn new(queue: Sender<BasisJob>) -> BasisJobs {
+        BasisJobs(Mutex::new(Some(queue)))
+    }
+
+    /// Keeps others out until the jobs of one message are queued.
+    pub fn in_order(&self) -> InOrder<'_> {
+        InOrder(self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes no more jobs: the pass is over.
+    pub fn close(&self) {
+        drop(self.in_order().0.take());
+    }
+}
+
+impl InOrder<'_> {
+    /// Queues jobs.
+    pub fn push(self, jobs: Vec<BasisJob>) {
+        let Some(queue) = &*self.0 else { return };
+        for job in jobs {
+            // The worker is gone only when the link is.
+            drop(queue.send(job));
+        }
+    }
+}
+
+/// How many bytes of sums may be on their way.
+#[derive(Debug, Default)]
+pub struct Budget {
+    spent: Mutex<(u64, bool)>,
+    room: Condvar,
+}
+
+impl Budget {
+    fn spend(&self, cost: u64) {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        while spent.0 > 0 && spent.0 + cost > BUDGET_LEN && !spent.1 {
+            spent = self
+                .room
+                .wait(spent)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        spent.0 += cost;
+    }
+
+    /// Gives back what a landed file's sums took.
+    pub fn give_back(&self, cost: u64) {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.0 = spent.0.saturating_sub(cost);
+        self.room.notify_all();
+    }
+
+    /// Lets everybody through: the pass is over.
+    pub fn open_up(&self) {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        self.room.notify_all();
+    }
+}
+
+/// Sums up bases until there are no more.
+pub fn serve(pass: &TargetPass<'_>, jobs: &Receiver<BasisJob>) {
+    for job in jobs {
+        pass.budget.spend(job.plan.sum_bytes());
+        let sent = match job.plan {
+            BasisPlan::Existing { grid, .. } | BasisPlan::Partial { grid } => {
+                send_sums(pass, &job, grid)
+            }
+            BasisPlan::Windows { size, .. } => send_signatures(pass, &job, size),
+            BasisPlan::Nothing => Ok(()),
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+fn open_basis(pass: &TargetPass<'_>, job: &BasisJob) -> Result<OwnedFd> {
+    let missing = || FsError {
+        operation: "open basis".to_owned(),
+        errno: rustix::io::Errno::NOENT,
+    };
+    let entry = job.open.entry(job.want.index).ok_or_else(missing)?;
+    let dir = pass.open(&job.open.directory.path)?.ok_or_else(missing)?;
+    let file = match job.plan {
+        BasisPlan::Partial { .. } => {
+            let place = Place {
+                dir: &dir,
+                path: &job.open.directory.path,
+            };
+            let partial = pass
+                .stage(place)?
+                .open_partial(&partial_key(&job.open.path_of(entry)))?;
+            return Ok(partial.ok_or_else(missing)?.1);
+        }
+        BasisPlan::Nothing | BasisPlan::Existing { .. } | BasisPlan::Windows { .. } => {
+            dir.open_file(&entry.name)?
+        }
+    };
+    match job.plan.id() == Some(crate::fs::dir::status_of_fd(&file)?.id()) {
+        true => Ok(file),
+        false => Err(missing()),
+    }
+}
+
+/// Sends the sums of all blocks. A basis that cannot be read any more is summed up as zeros: the
+/// digest at the end finds what that spoils, and the file is asked for whole. WIRE[sums]
+fn send_sums(
+    pass: &TargetPass<'_>,
+    job: &BasisJob,
+    grid: Grid,
+) -> std::result::Result<(), LinkLost> {
+    let file = open_basis(pass, job).ok();
+    let mut reader = file
+        .as_ref()
+        .map(|file| SpanReader::new(file, grid.size, grid.block_length));
+    let blocks = grid.size.div_ceil(grid.block_length);
+    let part_blocks = (PART_LEN / grid.block_length).clamp(1, MAX_PART_BLOCKS);
+    let mut first = 0;
+    while first < blocks {
+        let count = part_blocks.min(blocks - first);
+        let mut sums = Vec::with_capacity(count as usize * SUM_LEN);
+        if let Some(reader) = &mut reader {
+            let limit = (first + count).saturating_mul(grid.block_length);
+            while let Ok(Some(span)) = reader.next(limit) {
+                push_sums(&span, grid.block_length, &mut sums);
+            }
+        }
+        sums.resize(count as usize * SUM_LEN, 0);
+        send_part(
+            pass,
+            &Up::Sums {
+                want: job.want,
+                first,
+            },
+            &sums,
+        )?;
+        first += count;
+    }
+    Ok(())
+}
+
+/// WIRE[windows]
+fn send_signatures(
+    pass: &TargetPass<'_>,
+    job: &BasisJob,
+    size: u64,
+) -> std::result::Result<(), LinkLost> {
+    let file = open_basis(pass, job).ok();
+    for index in 0..window_count(size) {
+        let stretch = stretch(index, size);
+        let mut contents = vec![0u8; stretch.length as usize];
+        let read = file
+            .as_ref()
+            .map(|file| extents::read_at(file, &mut contents, stretch.offset));
+        match read {
+            Some(Ok(count)) => contents.truncate(count),
+            Some(Err(_)) | None => contents.clear(),
+        }
+        send_part(
+            pass,
+            &Up::Window {
+                want: job.want,
+                index,
+            },
+            &sign(&contents, size),
+        )?;
+    }
+    Ok(())
+}
+
+fn send_part(
+    pass: &TargetPass<'_>,
+    message: &Up,
+    body: &[u8],
+) -> std::result::Result<(), LinkLost> {
+    let mut frame = FrameBuilder::new(message, body.len()).map_err(|_| LinkLost)?;
+    frame.body().extend_from_slice(body);
+    pass.out.send_built(frame)
+}

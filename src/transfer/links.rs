@@ -1,0 +1,87 @@
+//! Hard links: which names share an inode. The first name of a group that is met lands like any
+//! file, the others become links to it, also when they are met in other directories or before it
+//! has landed. Knows nothing of how either is done.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::settle::OpenListing;
+use crate::entry::LinkId;
+use crate::fs::FileId;
+use crate::relpath::RelPath;
+
+/// The name of a group that is there.
+#[derive(Clone, Debug)]
+pub struct Leader {
+    /// Where it is.
+    pub path: RelPath,
+    /// Its inode; `None` where a dry run would make it.
+    pub id: Option<FileId>,
+}
+
+/// A name that waits for its leader: the listing and the place in it.
+pub type Waiting = (Arc<OpenListing>, u32);
+
+#[derive(Debug)]
+enum Group {
+    Pending(Vec<Waiting>),
+    Landed(Leader),
+}
+
+/// What a name of a group is to do.
+#[derive(Debug)]
+pub enum Role {
+    /// Land like any other file; the others wait.
+    Leader,
+    /// Wait; it was put on the list.
+    Waits,
+    /// Become a link to this.
+    Follows(Leader),
+}
+
+/// All groups of a pass. They stay for the whole pass: about 100 bytes for each group, not for
+/// each file.
+#[derive(Debug, Default)]
+pub struct LinkGroups {
+    groups: HashMap<LinkId, Group>,
+    claimed: HashMap<FileId, LinkId>,
+}
+
+impl LinkGroups {
+    /// Takes a name of a group in.
+    pub fn join(&mut self, link: LinkId, open: &Arc<OpenListing>, index: u32) -> Role {
+        match self.groups.get_mut(&link) {
+            Some(Group::Landed(leader)) => Role::Follows(leader.clone()),
+            Some(Group::Pending(waiting)) => {
+                open.defer();
+                waiting.push((Arc::clone(open), index));
+                Role::Waits
+            }
+            None => {
+                self.groups.insert(link, Group::Pending(Vec::new()));
+                Role::Leader
+            }
+        }
+    }
+
+    /// Claims an inode of the target for a group; false when another group has it.
+    pub fn claim(&mut self, id: FileId, link: LinkId) -> bool {
+        *self.claimed.entry(id).or_insert(link) == link
+    }
+
+    /// Notes that the leader is there; returns who waited.
+    pub fn landed(&mut self, link: LinkId, leader: Leader) -> Vec<Waiting> {
+        match self.groups.insert(link, Group::Landed(leader)) {
+            Some(Group::Pending(waiting)) => waiting,
+            Some(Group::Landed(_)) | None => Vec::new(),
+        }
+    }
+
+    /// Forgets a leader that failed, or that can take no more names; returns who waited.
+    pub fn forget(&mut self, link: LinkId) -> Vec<Waiting> {
+        match self.groups.remove(&link) {
+            Some(Group::Pending(waiting)) => waiting,
+            Some(Group::Landed(_)) | None => Vec::new(),
+        }
+    }
+}

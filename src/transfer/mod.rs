@@ -1,0 +1,81 @@
+//! The engine: one tree from a sender to a receiver in passes.
+//!
+//! Sender: `walk` lists directories, `window` bounds them, `body` and `delta` answer wants.
+//! Receiver: `compare` decides, `land` writes, `links`, `dirs` and `prune` finish. Both: `wire`,
+//! `digest`, `spans`, `churn`. Sees streams of bytes, a root and rules; knows nothing of SSH,
+//! command lines or screens.
+
+pub mod basis;
+pub mod body;
+pub mod churn;
+pub mod compare;
+pub mod delta;
+pub mod digest;
+pub mod itemize;
+pub mod land;
+pub mod large;
+pub mod links;
+pub mod place;
+pub mod prune;
+pub mod receiver;
+pub mod reconcile;
+pub mod scan;
+pub mod sender;
+pub mod settle;
+pub mod spans;
+pub mod stages;
+pub mod target;
+pub mod walk;
+pub mod window;
+pub mod wire;
+
+use wire::frame::FrameError;
+use wire::link::LinkLost;
+
+use crate::fs::FsError;
+
+/// Contents up to this many bytes travel many to a frame, longer ones in segments of their own.
+pub const SMALL_FILE_LEN: u64 = 128 * 1024;
+/// Bytes of one segment of a large file.
+pub const SEGMENT_LEN: usize = 256 * 1024;
+
+/// Why a transfer ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// The link is gone; the same transfer can go on over another.
+    #[error("the link to the target was lost")]
+    Link(#[source] Option<FrameError>),
+    /// The peer said something that makes no sense.
+    #[error("the other side broke the protocol: {0}")]
+    Protocol(&'static str),
+    /// The peer gave up.
+    #[error("{text}")]
+    Peer {
+        /// What it said.
+        text: String,
+        /// Whether for lack of room.
+        no_space: bool,
+    },
+    /// The person stopped the run.
+    #[error("stopped")]
+    Stopped,
+    /// The root could not be opened.
+    #[error("{0}")]
+    Root(String, #[source] FsError),
+}
+
+impl From<LinkLost> for TransferError {
+    fn from(_: LinkLost) -> TransferError {
+        TransferError::Link(None)
+    }
+}
+
+impl From<FrameError> for TransferError {
+    fn from(error: FrameError) -> TransferError {
+        match error {
+            FrameError::Io(_) | FrameError::Closed => TransferError::Link(Some(error)),
+            FrameError::TooLong { .. } => TransferError::Protocol("a length over its limit"),
+            FrameError::Malformed(what) => TransferError::Protocol(what),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! How an entry takes its place on the target: made in the stage with all its attributes, then
+//! given its name at one moment. Knows nothing of contents and of who asked.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::compare::metadata_differs;
+use super::itemize::directory_columns;
+use super::settle::Directory;
+use super::target::{TargetPass, count};
+use crate::entry::{Entry, Kind, Metadata};
+use crate::fs::metadata::{Before, apply_metadata, read_metadata};
+use crate::fs::stage::{Stage, Temp};
+use crate::fs::xattrs::Object;
+use crate::fs::{Dir, FileId, FsError, Result, Status};
+use crate::relpath::{Name, RelPath};
+
+/// A directory of the target and where it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Its handle.
+    pub dir: &'a Dir,
+    /// Its path.
+    pub path: &'a RelPath,
+}
+
+fn refusal(operation: &str) -> FsError {
+    FsError {
+        operation: operation.to_owned(),
+        errno: Errno::NOTEMPTY,
+    }
+}
+
+impl TargetPass<'_> {
+    /// Returns the stage for things that belong to `place`.
+    pub fn stage(&self, place: Place<'_>) -> Result<Arc<Stage>> {
+        match (&self.tree.stages, &self.tree.root) {
+            (Some(stages), Some(root)) => stages.for_directory(root, place.dir, place.path),
+            _ => Err(FsError {
+                operation: "write in a dry run".to_owned(),
+                errno: Errno::ROFS,
+            }),
+        }
+    }
+
+    /// Gives what is in the stage its name. A directory in its place is replaced only where the
+    /// run deletes and no rule protects anything in it.
+    pub fn publish(&self, mut temp: Temp, place: Place<'_>, name: &Name) -> Result<()> {
+        match temp.publish(place.dir, name) {
+            Err(error) if error.errno == Errno::ISDIR => {
+                self.check_replaceable(place, name)?;
+                temp.publish_in_place_of(place.dir, name)
+            }
+            result => result,
+        }
+    }
+
+    fn check_replaceable(&self, place: Place<'_>, name: &Name) -> Result<()> {
+        let dir = place.dir.open_dir(name)?;
+        if dir.names()?.is_empty() {
+            return Ok(());
+        }
+        if self.tree.policy.delete_limit.is_none() {
+            return Err(refusal(
+                "replace a directory with contents (--delete would)",
+            ));
+        }
+        if self.protects_below(&dir, &place.path.join(name))? {
+            return Err(refusal("replace a directory that holds protected entries"));
+        }
+        Ok(())
+    }
+
+    fn protects_below(&self, dir: &Dir, path: &RelPath) -> Result<bool> {
+        if self.tree.rules.is_empty() {
+            return Ok(false);
+        }
+        let mut scope = self.tree.rules.below(path);
+        for name in dir.names()? {
+            let name = Name::new(&name).map_err(|_| crate::fs::dir::unusable_name())?;
+            let is_directory = dir.status_of(&name)?.is_directory();
+            if scope.decide(&name, is_directory).verdict.protects() {
+                return Ok(true);
+            }
+            if is_directory && self.protects_below(&dir.open_dir(&name)?, &path.join(&name))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Makes a symbolic link, FIFO, socket or device; returns its inode.
+    pub fn make_special(&self, place: Place<'_>, entry: &Entry) -> Result<FileId> {
+        let temp = self.stage(place)?.reserve()?;
+        temp.dir().make_special(temp.name(), &entry.kind)?;
+        let is_symlink = matches!(entry.kind, Kind::Symlink { .. });
+        let object = Object::Leaf(temp.dir(), temp.name());
+        self.apply(
+            &place.path.join(&entry.name),
+            object,
+            is_symlink,
+            &entry.metadata,
+            Before::Fresh,
+        );
+        let id = temp.dir().status_of(temp.name())?.id();
+        self.publish(temp, place, &entry.name)?;
+        Ok(id)
+    }
+
+    /// Makes a directory, private until its contents are in.
+    pub fn make_directory(&self, place: Place<'_>, name: &Name, is_name_taken: bool) -> Result<()> {
+        if !is_name_taken {
+            return place.dir.make_dir(name);
+        }
+        let mut temp = self.stage(place)?.reserve()?;
+        temp.dir().make_dir(temp.name())?;
+        temp.publish_in_place_of(place.dir, name)
+    }
+
+    /// Gives a complete file in the stage its attributes and its name; returns its inode.
+    pub fn publish_file(
+        &self,
+        (temp, file): (Temp, OwnedFd),
+        place: Place<'_>,
+        entry: &Entry,
+        metadata: &Metadata,
+        before: Before,
+    ) -> Result<FileId> {
+        self.apply(
+            &place.path.join(&entry.name),
+            Object::open(&file),
+            false,
+            metadata,
+            before,
+        );
+        let id = crate::fs::dir::status_of_fd(&file)?.id();
+        self.publish(temp, place, &entry.name)?;
+        Ok(id)
+    }
+
+    /// Sets attributes; what is refused is reported, the rest is set.
+    pub fn apply(
+        &self,
+        path: &RelPath,
+        object: Object<'_>,
+        is_symlink: bool,
+        metadata: &Metadata,
+        before: Before,
+    ) {
+        for error in apply_metadata(object, is_symlink, metadata, before) {
+            self.failed(path, &error);
+        }
+    }
+
+    /// Sets the attributes of a regular file that stays.
+    pub fn change_attributes(&self, place: Place<'_>, entry: &Entry) -> Result<()> {
+        let file = place.dir.open_file(&entry.name)?;
+        let status: Status = crate::fs::dir::status_of_fd(&file)?;
+        if !status.is_file() {
+            return Err(FsError {
+                operation: "set attributes".to_owned(),
+                errno: Errno::STALE,
+            });
+        }
+        let path = place.path.join(&entry.name);
+        self.apply(
+            &path,
+            Object::open(&file),
+            false,
+            &entry.metadata,
+            Before::Unknown,
+        );
+        Ok(())
+    }
+}
+
+/// Tells about a directory's own attributes, once, before anything is made in it.
+pub fn note_directory(pass: &TargetPass<'_>, place: Place<'_>, wanted: &Metadata) -> Result<()> {
+    let present = read_metadata(Object::open(place.dir), &place.dir.status()?)?;
+    if metadata_differs(wanted, &present) {
+        count(&pass.counts.attributes);
+        pass.item_columns(directory_columns(wanted, &present), place.path);
+    } else {
+        count(&pass.counts.equal);
+    }
+    Ok(())
+}
+
+/// Gives a directory its own attributes after everything in it has landed.
+pub fn finish_directory(pass: &TargetPass<'_>, directory: &Directory) {
+    if pass.is_dry_run() {
+        return;
+    }
+    let finished = || -> Result<()> {
+        let Some(dir) = pass.open(&directory.path)? else {
+            return Ok(());
+        };
+        let present = read_metadata(Object::open(&dir), &dir.status()?)?;
+        if metadata_differs(&directory.metadata, &present) {
+            let object = Object::open(&dir);
+            pass.apply(
+                &directory.path,
+                object,
+                false,
+                &directory.metadata,
+                Before::Unknown,
+            );
+        }
+        Ok(())
+    };
+    match finished() {
+        // It could not be made: that was reported where it happened.
+        Err(error) if error.is_missing() || error.is_not_directory() => {}
+        Err(error) => pass.failed(&directory.path, &error),
+        Ok(()) => {}
+    }
+}

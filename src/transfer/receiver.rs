@@ -1,0 +1,378 @@
+//! The target half of a transfer: takes listings and contents off the link and gives them to
+//! workers, large files always to the same one, so that their parts stay in order.
+//!
+//! The reader waits for workers and nobody else; workers wait for the link's writer, which
+//! drains because the sender's reader always reads. Knows nothing of how the link was made.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crossbeam_channel::{Receiver as Queued, Sender as Queue, bounded, select, unbounded};
+use rustix::fs::Mode;
+
+use super::TransferError;
+use super::basis::{self, BasisJobs, Budget};
+use super::prune::Extras;
+use super::reconcile::reconcile;
+use super::settle::{OpenListing, Tracker};
+use super::stages::Stages;
+use super::target::{Counts, TargetPass, TargetTree};
+use super::wire::frame::Frame;
+use super::wire::link::{Link, LinkLost};
+use super::wire::message::{BundleFile, Digest, Down, Outcome, Policy, Up, WantId};
+use crate::exclude::Rules;
+use crate::fs::{Dir, FsError};
+use crate::monitor::Pass;
+
+/// Threads that compare and land. One more than the cores of a small server, so that one that
+/// waits for its disk does not stop the rest.
+const WORKERS: usize = 3;
+/// Work that waits for all of them, and parts of large files that wait for each.
+const QUEUED_WORK: usize = 16;
+const QUEUED_PARTS: usize = 8;
+
+/// What a worker does next.
+#[derive(Debug)]
+enum Work {
+    Compare(Arc<OpenListing>),
+    Bundle(Vec<BundleFile>, Digest, Frame),
+}
+
+/// A part of a large file.
+#[derive(Debug)]
+enum Part {
+    Segment {
+        offset: u64,
+        frame: Frame,
+    },
+    Delta {
+        place: (u64, u64),
+        stretch: (u64, u64),
+        frame: Frame,
+    },
+    Zero {
+        offset: u64,
+        length: u64,
+    },
+    End {
+        outcome: Outcome,
+        digest: Digest,
+    },
+}
+
+/// Runs one transfer, from its beginning to [finish]: passes as the sender asks for them.
+pub fn receive(
+    link: &Link,
+    target: &[u8],
+    rules: Rules,
+    policy: Policy,
+) -> Result<(), TransferError> {
+    let tree = open_tree(target, rules, policy)?;
+    link.out.send(&Up::Ready)?;
+    let served = serve_passes(link, &tree);
+    let Some(stages) = &tree.stages else {
+        return served;
+    };
+    match served {
+        Ok(()) => stages
+            .remove()
+            .map_err(|error| root_error("target: remove the stage", error))?,
+        // The run was cut: large files stay for the next one. The first error is the one to tell.
+        Err(_) => drop(stages.leave()),
+    }
+    served?;
+    Ok(link.out.send(&Up::Finished)?)
+}
+
+fn root_error(what: &str, error: FsError) -> TransferError {
+    TransferError::Root(what.to_owned(), error)
+}
+
+/// Opens the target directory, making it where it is missing.
+fn open_tree(target: &[u8], rules: Rules, policy: Policy) -> Result<TargetTree, TransferError> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = Path::new(std::ffi::OsStr::from_bytes(target));
+    if !path.is_absolute() {
+        return Err(TransferError::Protocol(
+            "a target directory that is not absolute",
+        ));
+    }
+    let name = format!("target: {}", path.display());
+    let opened = match Dir::open_root(path) {
+        Err(error) if error.is_missing() && policy.dry_run => None,
+        Err(error) if error.is_missing() => {
+            make_parents(path).map_err(|error| root_error(&name, error))?;
+            Some(Dir::open_root(path).map_err(|error| root_error(&name, error))?)
+        }
+        result => Some(result.map_err(|error| root_error(&name, error))?),
+    };
+    let stages = match &opened {
+        Some(root) if !policy.dry_run => {
+            Some(Stages::open(root).map_err(|error| root_error(&name, error))?)
+        }
+        _ => None,
+    };
+    Ok(TargetTree {
+        root: opened,
+        stages,
+        rules,
+        policy,
+    })
+}
+
+fn make_parents(path: &Path) -> Result<(), FsError> {
+    for part in path.ancestors().collect::<Vec<_>>().into_iter().rev() {
+        match rustix::fs::mkdir(part, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(errno) => {
+                return Err(FsError {
+                    operation: "make directory".to_owned(),
+                    errno,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn serve_passes(link: &Link, tree: &TargetTree) -> Result<(), TransferError> {
+    loop {
+        let frame = next_frame(link)?;
+        match frame.message::<Down>()? {
+            Down::Heartbeat => {}
+            Down::Pass {
+                pass,
+                deletes,
+                last,
+            } => run_pass(link, tree, (pass, last), deletes)?,
+            Down::Finish => return Ok(()),
+            Down::Failed(text) => {
+                return Err(TransferError::Peer {
+                    text,
+                    no_space: false,
+                });
+            }
+            _ => return Err(TransferError::Protocol("a message out of turn")),
+        }
+    }
+}
+
+fn next_frame(link: &Link) -> Result<Frame, TransferError> {
+    let arrived = link.incoming.recv().map_err(|_| LinkLost)?;
+    Ok(arrived?)
+}
+
+fn run_pass(
+    link: &Link,
+    tree: &TargetTree,
+    (pass, is_last): (Pass, bool),
+    deletes: bool,
+) -> Result<(), TransferError> {
+    let (basis_queue, basis_jobs) = unbounded();
+    let extras = match tree.policy.delete_limit {
+        Some(limit) if deletes => {
+            let extras =
+                Extras::new(tree, limit).map_err(|error| root_error("target: the stage", error))?;
+            Some(Mutex::new(extras))
+        }
+        _ => None,
+    };
+    let mut pass = TargetPass {
+        tree,
+        pass,
+        is_last,
+        out: &link.out,
+        tracker: Tracker::default(),
+        links: Mutex::default(),
+        large: Mutex::new(HashMap::new()),
+        basis_jobs: BasisJobs::new(basis_queue),
+        budget: Budget::default(),
+        extras,
+        counts: Counts::default(),
+        is_full: AtomicBool::new(false),
+    };
+    run_workers(link, &pass, &basis_jobs)?;
+    pass.prune();
+    if let Some(stages) = &tree.stages {
+        stages
+            .sync()
+            .map_err(|error| root_error("target: sync", error))?;
+    }
+    Ok(link.out.send(&Up::PassDone(pass.counts.stats()))?)
+}
+
+/// The workers of a pass and what they say.
+struct Crew {
+    work: Queue<Work>,
+    lanes: Vec<Queue<(WantId, Part)>>,
+    ended: Queued<Result<(), TransferError>>,
+}
+
+fn run_workers(
+    link: &Link,
+    pass: &TargetPass<'_>,
+    basis_jobs: &Queued<basis::BasisJob>,
+) -> Result<(), TransferError> {
+    std::thread::scope(|scope| {
+        let (work, queued) = bounded(QUEUED_WORK);
+        let (end, ended) = unbounded();
+        let mut lanes = Vec::new();
+        for _ in 0..WORKERS {
+            let (lane, parts) = bounded(QUEUED_PARTS);
+            lanes.push(lane);
+            let (queued, end) = (queued.clone(), end.clone());
+            scope.spawn(move || {
+                // Nobody listens any more when the pass is over.
+                drop(end.send(work_on(pass, &queued, &parts)));
+            });
+        }
+        drop(queued);
+        scope.spawn(|| basis::serve(pass, basis_jobs));
+        let result = dispatch(link, pass, Crew { work, lanes, ended });
+        pass.budget.open_up();
+        pass.basis_jobs.close();
+        result
+    })
+}
+
+/// Takes frames until the pass ends.
+fn dispatch(link: &Link, pass: &TargetPass<'_>, crew: Crew) -> Result<(), TransferError> {
+    loop {
+        let frame = select! {
+            recv(link.incoming) -> arrived => arrived.map_err(|_| LinkLost)??,
+            recv(crew.ended) -> ended => return ended.unwrap_or(Ok(())),
+        };
+        if pass.is_full.load(Ordering::Relaxed) {
+            return Err(TransferError::Peer {
+                text: "the target's file system is full".to_owned(),
+                no_space: true,
+            });
+        }
+        let message: Down = frame.message()?;
+        message.check()?;
+        match message {
+            Down::Heartbeat => {}
+            Down::Listing(listing) => {
+                let open = pass
+                    .tracker
+                    .open(listing)
+                    .ok_or(TransferError::Protocol("a listing twice"))?;
+                crew.give(Work::Compare(open))?;
+            }
+            Down::Bundle { files, digest } => crew.give(Work::Bundle(files, digest, frame))?,
+            Down::Segment { want, offset } => {
+                crew.give_part(want, Part::Segment { offset, frame })?
+            }
+            Down::Delta {
+                want,
+                offset,
+                length,
+                basis_offset,
+                basis_length,
+            } => {
+                let (place, stretch) = ((offset, length), (basis_offset, basis_length));
+                crew.give_part(
+                    want,
+                    Part::Delta {
+                        place,
+                        stretch,
+                        frame,
+                    },
+                )?;
+            }
+            Down::Zero {
+                want,
+                offset,
+                length,
+            } => crew.give_part(want, Part::Zero { offset, length })?,
+            Down::FileEnd {
+                want,
+                outcome,
+                digest,
+            } => crew.give_part(want, Part::End { outcome, digest })?,
+            Down::PassEnd => return crew.finish(),
+            Down::Failed(text) => {
+                return Err(TransferError::Peer {
+                    text,
+                    no_space: false,
+                });
+            }
+            Down::Key(_) | Down::Begin { .. } | Down::Pass { .. } | Down::Finish => {
+                return Err(TransferError::Protocol("a message out of turn"));
+            }
+        }
+    }
+}
+
+impl Crew {
+    fn give(&self, work: Work) -> Result<(), TransferError> {
+        select! {
+            send(self.work, work) -> sent => Ok(sent.map_err(|_| LinkLost)?),
+            recv(self.ended) -> ended => ended.unwrap_or(Ok(())).and(Err(LinkLost.into())),
+        }
+    }
+
+    fn give_part(&self, want: WantId, part: Part) -> Result<(), TransferError> {
+        let lane =
+            (want.seq.wrapping_add(u64::from(want.index)) % self.lanes.len() as u64) as usize;
+        let Some(lane) = self.lanes.get(lane) else {
+            return Ok(());
+        };
+        select! {
+            send(lane, (want, part)) -> sent => Ok(sent.map_err(|_| LinkLost)?),
+            recv(self.ended) -> ended => ended.unwrap_or(Ok(())).and(Err(LinkLost.into())),
+        }
+    }
+
+    /// Lets the workers go home and hears how it went.
+    fn finish(self) -> Result<(), TransferError> {
+        let Crew { work, lanes, ended } = self;
+        drop((work, lanes));
+        ended.iter().take(WORKERS).collect()
+    }
+}
+
+fn work_on(
+    pass: &TargetPass<'_>,
+    work: &Queued<Work>,
+    parts: &Queued<(WantId, Part)>,
+) -> Result<(), TransferError> {
+    let never = crossbeam_channel::never();
+    let never_parts = crossbeam_channel::never();
+    let (mut work, mut parts) = (Some(work), Some(parts));
+    while work.is_some() || parts.is_some() {
+        select! {
+            recv(work.unwrap_or(&never)) -> item => match item {
+                Ok(Work::Compare(open)) => reconcile(pass, &open)?,
+                Ok(Work::Bundle(files, digest, frame)) => pass.land_bundle(files, &digest, frame.body())?,
+                Err(_) => work = None,
+            },
+            recv(parts.unwrap_or(&never_parts)) -> part => match part {
+                Ok((want, part)) => take_part(pass, want, part)?,
+                Err(_) => parts = None,
+            },
+        }
+    }
+    Ok(())
+}
+
+fn take_part(pass: &TargetPass<'_>, want: WantId, part: Part) -> Result<(), TransferError> {
+    if let Part::End { outcome, digest } = part {
+        return pass.end_large(want, &outcome, &digest);
+    }
+    let landing = pass.landing_of(want)?;
+    let mut landing = super::target::lock(&landing);
+    match part {
+        Part::Segment { offset, frame } => landing.write(pass, offset, frame.body()),
+        Part::Delta {
+            place,
+            stretch,
+            frame,
+        } => landing.patch(pass, stretch, place, frame.body()),
+        Part::Zero { offset, length } => landing.clear(pass, offset, length),
+        Part::End { .. } => {}
+    }
+    Ok(())
+}

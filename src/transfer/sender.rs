@@ -1,0 +1,414 @@
+//! The source half of a transfer: drives the walk, answers wants, keeps the count.
+//!
+//! Threads of a pass: walkers, body workers, and the router (the caller's own), which takes what
+//! the receiver says and never blocks. Knows nothing of how the link was made.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender as Queue, bounded, select, unbounded};
+
+use super::body::{self, BodySettings, Job};
+use super::delta::BasisPart;
+use super::walk::{Visitor, Walk};
+use super::window::{SentListing, Window};
+use super::wire::frame::{Frame, FrameError};
+use super::wire::link::{Link, LinkLost};
+use super::wire::message::{Basis, Down, Listing, Policy, Up, Want, WantId};
+use super::{SMALL_FILE_LEN, TransferError};
+use crate::exclude::Rules;
+use crate::fs::{Dir, FileId};
+use crate::monitor::{Counters, Event, Monitor, Pass, PassStats};
+use crate::problem::{Problem, ProblemKind};
+
+/// Threads that walk, and threads that read contents. More than the two cores of a small server
+/// gain nothing there and keep the disks of a larger one busy.
+const WALKERS: usize = 2;
+const READERS: usize = 2;
+/// How often the router looks whether the person wants to stop.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// One transfer over one link.
+pub struct Sender<'a> {
+    link: &'a Link,
+    root: &'a Dir,
+    rules: &'a Rules,
+    mounts: &'a [u64],
+    policy: Policy,
+    monitor: &'a dyn Monitor,
+    stop: &'a AtomicBool,
+}
+
+/// What a transfer copies.
+#[derive(Clone, Copy, Debug)]
+pub struct Tree<'a> {
+    /// Where it begins.
+    pub root: &'a Dir,
+    /// What is left out and protected.
+    pub rules: &'a Rules,
+    /// Devices of further file systems that belong to it.
+    pub mounts: &'a [u64],
+}
+
+/// One pass as the plan wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PassPlan {
+    /// Which.
+    pub pass: Pass,
+    /// Whether it removes what the source does not have.
+    pub deletes: Deletes,
+    /// Whether another pass makes up for what moves meanwhile.
+    pub turn: Turn,
+}
+
+/// The place of a pass in its run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Another follows: what vanished or changed is no problem yet.
+    Early,
+    /// None follows.
+    Last,
+}
+
+/// When extras go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletes {
+    /// Not in this pass.
+    Never,
+    /// When its contents have landed.
+    AtEnd,
+}
+
+impl<'a> Sender<'a> {
+    /// Opens `target` on the other side with the tree's rules.
+    pub fn begin(
+        link: &'a Link,
+        tree: Tree<'a>,
+        (target, policy): (Vec<u8>, Policy),
+        monitor: &'a dyn Monitor,
+        stop: &'a AtomicBool,
+    ) -> Result<Sender<'a>, TransferError> {
+        let Tree {
+            root,
+            rules,
+            mounts,
+        } = tree;
+        let sender = Sender {
+            link,
+            root,
+            rules,
+            mounts,
+            policy: policy.clone(),
+            monitor,
+            stop,
+        };
+        link.out.send_packed(&Down::Begin {
+            target,
+            rules: rules.clone(),
+            policy,
+        })?;
+        sender.wait_for(|message| matches!(message, Up::Ready))?;
+        Ok(sender)
+    }
+
+    /// Ends the transfer: the stage on the target is removed.
+    pub fn finish(self) -> Result<(), TransferError> {
+        self.link.out.send(&Down::Finish)?;
+        self.wait_for(|message| matches!(message, Up::Finished))
+    }
+
+    /// Waits for one answer, passing on what happens meanwhile.
+    fn wait_for(&self, is_answer: impl Fn(&Up) -> bool) -> Result<(), TransferError> {
+        loop {
+            let message = self.decode(&self.next_frame()?)?;
+            if is_answer(&message) {
+                return Ok(());
+            }
+            self.note(message)?;
+        }
+    }
+
+    fn next_frame(&self) -> Result<Frame, TransferError> {
+        let arrived = self.link.incoming.recv().map_err(|_| LinkLost)?;
+        Ok(arrived?)
+    }
+
+    fn decode(&self, frame: &Frame) -> Result<Up, TransferError> {
+        match frame.message()? {
+            Up::Failed { text, no_space } => Err(TransferError::Peer { text, no_space }),
+            message => Ok(message),
+        }
+    }
+
+    /// Takes what may come at any time.
+    fn note(&self, message: Up) -> Result<(), TransferError> {
+        match message {
+            Up::Heartbeat => {}
+            Up::Problem(problem) => self.monitor.event(Event::Problem(problem)),
+            Up::Item { change, path } => self.monitor.event(Event::Item { change, path }),
+            _ => return Err(TransferError::Protocol("a message out of turn")),
+        }
+        Ok(())
+    }
+
+    /// Runs one pass over the whole tree.
+    pub fn pass(&self, plan: PassPlan) -> Result<PassStats, TransferError> {
+        let began = Instant::now();
+        let traffic = self.link.out.traffic();
+        self.monitor.counters().start_pass();
+        self.monitor.event(Event::PassStarted(plan.pass));
+        let deletes = plan.deletes == Deletes::AtEnd;
+        let last = plan.turn == Turn::Last;
+        self.link.out.send(&Down::Pass {
+            pass: plan.pass,
+            deletes,
+            last,
+        })?;
+
+        let walk = Walk::new(self.root, self.rules, self.mounts).map_err(|error| {
+            TransferError::Root("source: the root of the copy".to_owned(), error)
+        })?;
+        let state = PassState {
+            window: Window::default(),
+            turn: plan.turn,
+            vanished: AtomicU64::new(0),
+        };
+        let routed = self.run_threads(&walk, &state);
+        if let Err(TransferError::Link(_) | TransferError::Protocol(_)) = routed {
+            self.link.out.mark_lost();
+        }
+        routed?;
+
+        self.link.out.send(&Down::PassEnd)?;
+        let mut stats = self.wait_for_stats()?;
+        stats.vanished_entries += state.vanished.load(Ordering::Relaxed);
+        let now = self.link.out.traffic();
+        stats.sent_bytes = now.0 - traffic.0;
+        stats.received_bytes = now.1 - traffic.1;
+        stats.body_bytes = self.monitor.counters().body_bytes.load(Ordering::Relaxed);
+        stats.elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.monitor
+            .event(Event::PassEnded(plan.pass, stats.clone()));
+        Ok(stats)
+    }
+
+    fn wait_for_stats(&self) -> Result<PassStats, TransferError> {
+        loop {
+            match self.decode(&self.next_frame()?)? {
+                Up::PassDone(stats) => return Ok(stats),
+                message => self.note(message)?,
+            }
+        }
+    }
+
+    fn run_threads(&self, walk: &Walk<'_>, state: &PassState) -> Result<(), TransferError> {
+        let (jobs, queued) = unbounded();
+        let (walked, walk_ended) = bounded::<()>(0);
+        let settings = BodySettings {
+            root: self.root,
+            dry_run: self.policy.dry_run,
+            out: &self.link.out,
+            counters: self.monitor.counters(),
+            window: &state.window,
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..WALKERS {
+                let walked = walked.clone();
+                scope.spawn(move || {
+                    // A lost link is the router's to report; the end of all clones ends the walk.
+                    let lost = walk
+                        .run(&Outlet {
+                            sender: self,
+                            state,
+                        })
+                        .is_err();
+                    if lost {
+                        state.window.stop();
+                    }
+                    drop(walked);
+                });
+            }
+            drop(walked);
+            for _ in 0..READERS {
+                let queued = queued.clone();
+                scope.spawn(move || {
+                    if body::serve(settings, &queued).is_err() {
+                        state.window.stop();
+                    }
+                });
+            }
+            let router = Router {
+                sender: self,
+                window: &state.window,
+                jobs,
+                bases: HashMap::new(),
+            };
+            let routed = router.run(&walk_ended);
+            if routed.is_err() {
+                state.window.stop();
+            }
+            routed
+        })
+    }
+}
+
+/// What the threads of a pass share.
+struct PassState {
+    window: Window,
+    turn: Turn,
+    vanished: AtomicU64,
+}
+
+/// Takes what the walk finds and puts it on the link.
+struct Outlet<'a> {
+    sender: &'a Sender<'a>,
+    state: &'a PassState,
+}
+
+impl Visitor for Outlet<'_> {
+    fn listing(&self, listing: Listing, directory: FileId) -> Result<(), LinkLost> {
+        if !self
+            .state
+            .window
+            .admit(SentListing::new(&listing, directory))
+        {
+            return Err(LinkLost);
+        }
+        self.sender.link.out.send_packed(&Down::Listing(listing))
+    }
+
+    fn problem(&self, problem: Problem) {
+        if problem.kind == ProblemKind::Vanished {
+            Counters::add(&self.state.vanished, 1);
+            if self.state.turn == Turn::Early {
+                return;
+            }
+        }
+        self.sender.monitor.event(Event::Problem(problem));
+    }
+}
+
+/// Takes what the receiver says during a pass.
+struct Router<'a> {
+    sender: &'a Sender<'a>,
+    window: &'a Window,
+    jobs: Queue<Job>,
+    /// Where parts of a basis go while its file is being compared.
+    bases: HashMap<WantId, Queue<BasisPart>>,
+}
+
+impl Router<'_> {
+    fn run(mut self, walk_ended: &Receiver<()>) -> Result<(), TransferError> {
+        let mut walking = true;
+        let nothing = crossbeam_channel::never();
+        while walking || !self.window.is_empty() {
+            if self.sender.stop.load(Ordering::Relaxed) {
+                return Err(TransferError::Stopped);
+            }
+            let walk_ended = if walking { walk_ended } else { &nothing };
+            select! {
+                recv(self.sender.link.incoming) -> arrived => self.take(arrived)?,
+                recv(walk_ended) -> _ => walking = false,
+                default(LOOK) => {}
+            }
+            if self.window.is_stopped() {
+                return Err(LinkLost.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        arrived: Result<Result<Frame, FrameError>, crossbeam_channel::RecvError>,
+    ) -> Result<(), TransferError> {
+        let frame = arrived.map_err(|_| LinkLost)??;
+        match self.sender.decode(&frame)? {
+            Up::Wants { seq, wants } => self.take_wants(seq, wants),
+            Up::Sums { want, first } => self.take_basis(want, first, &frame),
+            Up::Window { want, index } => self.take_basis(want, index, &frame),
+            Up::Settled { seq } => self.settle(seq),
+            message => self.sender.note(message),
+        }
+    }
+
+    fn take_wants(&mut self, seq: u64, wants: Vec<Want>) -> Result<(), TransferError> {
+        let listing = self
+            .window
+            .get(seq)
+            .ok_or(TransferError::Protocol("wants of an unknown listing"))?;
+        let mut small = Vec::new();
+        for want in wants {
+            let Some((_, size)) = listing.file(want.index) else {
+                return Err(TransferError::Protocol(
+                    "a want of something that is no regular file",
+                ));
+            };
+            let basis = match want.basis {
+                Basis::Sums { .. } | Basis::Windows { .. } => Some(self.open_basis(WantId {
+                    seq,
+                    index: want.index,
+                })?),
+                Basis::None | Basis::Digest(_) => None,
+            };
+            if size <= SMALL_FILE_LEN && basis.is_none() {
+                small.push(want);
+            } else {
+                self.queue(Job::Large {
+                    listing: listing.clone(),
+                    want,
+                    basis,
+                })?;
+            }
+        }
+        if small.is_empty() {
+            Ok(())
+        } else {
+            self.queue(Job::Small {
+                listing,
+                wants: small,
+            })
+        }
+    }
+
+    fn queue(&self, job: Job) -> Result<(), TransferError> {
+        Ok(self.jobs.send(job).map_err(|_| LinkLost)?)
+    }
+
+    fn open_basis(&mut self, want: WantId) -> Result<Receiver<BasisPart>, TransferError> {
+        let (parts, taken) = unbounded();
+        match self.bases.entry(want) {
+            Slot::Vacant(slot) => slot.insert(parts),
+            Slot::Occupied(_) => return Err(TransferError::Protocol("a file wanted twice")),
+        };
+        Ok(taken)
+    }
+
+    fn take_basis(&self, want: WantId, number: u64, frame: &Frame) -> Result<(), TransferError> {
+        let parts = self
+            .bases
+            .get(&want)
+            .ok_or(TransferError::Protocol("a basis that nobody asked for"))?;
+        // A file that could not be read takes no more parts.
+        drop(parts.send(BasisPart {
+            number,
+            body: frame.body().to_vec(),
+        }));
+        Ok(())
+    }
+
+    fn settle(&mut self, seq: u64) -> Result<(), TransferError> {
+        let listing = self
+            .window
+            .settle(seq)
+            .ok_or(TransferError::Protocol("an unknown listing is settled"))?;
+        self.bases.retain(|want, _| want.seq != seq);
+        let counters = self.sender.monitor.counters();
+        counters.set_current_path(listing.path.as_bytes());
+        Counters::add(&counters.settled_entries, listing.entry_count);
+        Counters::add(&counters.settled_bytes, listing.bytes);
+        Ok(())
+    }
+}

@@ -1,0 +1,206 @@
+//! Who is done with what: a listing settles when all its entries have landed or failed, a
+//! directory when all its listings have. Only then does it get its own attributes, because
+//! everything that is made in it moves its time stamp. Knows nothing of how things land.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::wire::message::Listing;
+use crate::entry::{Entry, Metadata};
+use crate::fs::{Dir, Result};
+use crate::relpath::RelPath;
+
+/// A directory that is being worked on.
+#[derive(Debug)]
+pub struct Directory {
+    /// Where it is.
+    pub path: RelPath,
+    /// The attributes it gets at the end.
+    pub metadata: Metadata,
+    /// What the target has in it, sorted.
+    names: OnceLock<Vec<Box<[u8]>>>,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    open_listings: u64,
+    last_seen: bool,
+}
+
+impl Directory {
+    /// Returns the names that the target had in it when it was first asked, sorted.
+    pub fn names(&self, dir: Option<&Dir>) -> Result<&[Box<[u8]>]> {
+        if let Some(names) = self.names.get() {
+            return Ok(names);
+        }
+        let mut names = dir.map_or(Ok(Vec::new()), Dir::names)?;
+        names.sort_unstable();
+        Ok(self.names.get_or_init(|| names))
+    }
+}
+
+/// A listing that is being worked on.
+#[derive(Debug)]
+pub struct OpenListing {
+    /// What it says.
+    pub listing: Listing,
+    /// Whose it is.
+    pub directory: Arc<Directory>,
+    waits_for: Option<u64>,
+    pending: AtomicU64,
+    wanted: Mutex<HashSet<u32>>,
+}
+
+impl OpenListing {
+    /// Returns an entry.
+    pub fn entry(&self, index: u32) -> Option<&Entry> {
+        self.listing.entries.get(index as usize)
+    }
+
+    /// Returns the path of an entry.
+    pub fn path_of(&self, entry: &Entry) -> RelPath {
+        self.directory.path.join(&entry.name)
+    }
+
+    /// Notes that something of it will land later.
+    pub fn defer(&self) {
+        self.pending.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that an entry's contents are asked for.
+    pub fn want(&self, index: u32) {
+        lock(&self.wanted).insert(index);
+    }
+
+    /// Takes the answer to a want; false for what nobody asked for.
+    pub fn answer(&self, index: u32) -> bool {
+        lock(&self.wanted).remove(&index)
+    }
+
+    /// Tells whether an entry's contents were asked for and have not come yet.
+    pub fn is_wanted(&self, index: u32) -> bool {
+        lock(&self.wanted).contains(&index)
+    }
+}
+
+/// What came to an end.
+#[derive(Debug)]
+pub enum Settled {
+    /// More of the listing is to land.
+    Nothing,
+    /// The listing.
+    Listing,
+    /// The listing, and with it the directory.
+    Directory,
+}
+
+/// All directories and listings of a pass.
+#[derive(Debug, Default)]
+pub struct Tracker {
+    directories: Mutex<HashMap<u64, Arc<Directory>>>,
+    listings: Mutex<HashMap<u64, Arc<OpenListing>>>,
+    comparing: Mutex<HashSet<u64>>,
+    compared: Condvar,
+    fresh: Mutex<HashSet<RelPath>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Tracker {
+    /// Takes a listing in, in the order of the link; `None` when its number was used already.
+    pub fn open(&self, listing: Listing) -> Option<Arc<OpenListing>> {
+        let directory = self.directory_of(&listing);
+        {
+            let mut progress = lock(&directory.progress);
+            progress.open_listings += 1;
+            progress.last_seen |= listing.last;
+        }
+        if listing.last {
+            lock(&self.directories).remove(&listing.directory);
+        }
+        let seq = listing.seq;
+        let waits_for = {
+            let mut comparing = lock(&self.comparing);
+            comparing.insert(seq);
+            Some(listing.parent).filter(|parent| *parent != seq && comparing.contains(parent))
+        };
+        let open = Arc::new(OpenListing {
+            listing,
+            directory,
+            waits_for,
+            pending: AtomicU64::new(1),
+            wanted: Mutex::default(),
+        });
+        match lock(&self.listings).insert(seq, Arc::clone(&open)) {
+            None => Some(open),
+            Some(_) => None,
+        }
+    }
+
+    fn directory_of(&self, listing: &Listing) -> Arc<Directory> {
+        let mut directories = lock(&self.directories);
+        let directory = directories.entry(listing.directory).or_insert_with(|| {
+            Arc::new(Directory {
+                path: listing.path.clone(),
+                metadata: listing.metadata.clone(),
+                names: OnceLock::new(),
+                progress: Mutex::default(),
+            })
+        });
+        Arc::clone(directory)
+    }
+
+    /// Returns an unsettled listing.
+    pub fn get(&self, seq: u64) -> Option<Arc<OpenListing>> {
+        lock(&self.listings).get(&seq).cloned()
+    }
+
+    /// Waits until the listing that named a directory was compared, so that the directory is
+    /// there. Only a listing that was taken from the link earlier is waited for: some other
+    /// worker has it, whatever a peer says.
+    pub fn wait_for_parent(&self, open: &OpenListing) {
+        let Some(parent) = open.waits_for else { return };
+        let mut comparing = lock(&self.comparing);
+        while comparing.contains(&parent) {
+            comparing = self
+                .compared
+                .wait(comparing)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Notes that a listing was compared, whatever came of it.
+    pub fn end_compare(&self, seq: u64) {
+        lock(&self.comparing).remove(&seq);
+        self.compared.notify_all();
+    }
+
+    /// Notes that one thing of a listing is done.
+    pub fn settle_one(&self, open: &OpenListing) -> Settled {
+        if open.pending.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return Settled::Nothing;
+        }
+        lock(&self.listings).remove(&open.listing.seq);
+        let mut progress = lock(&open.directory.progress);
+        progress.open_listings -= 1;
+        if progress.last_seen && progress.open_listings == 0 {
+            Settled::Directory
+        } else {
+            Settled::Listing
+        }
+    }
+
+    /// Notes that a directory was made in this pass.
+    pub fn note_fresh(&self, path: RelPath) {
+        lock(&self.fresh).insert(path);
+    }
+
+    /// Tells, once, whether a directory was made in this pass.
+    pub fn take_fresh(&self, path: &RelPath) -> bool {
+        lock(&self.fresh).remove(path)
+    }
+}

@@ -1,0 +1,226 @@
+//! What all workers of the receiving half share in a pass: the root, the rules, the stages, the
+//! counts, and the few ways to say that something happened. Knows nothing of the order of work.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::basis::{BasisJobs, Budget};
+use super::churn::target_problem;
+use super::compare::Existing;
+use super::itemize::{Way, columns};
+use super::large::LargeLanding;
+use super::links::LinkGroups;
+use super::prune::Extras;
+use super::settle::{OpenListing, Settled, Tracker};
+use super::stages::Stages;
+use super::wire::link::FrameSender;
+use super::wire::message::{Policy, Up, WantId};
+use crate::entry::{Entry, Kind};
+use crate::exclude::Rules;
+use crate::fs::metadata::read_metadata;
+use crate::fs::xattrs::Object;
+use crate::fs::{Dir, FsError, Result};
+use crate::monitor::{Pass, PassStats};
+use crate::problem::{Problem, ProblemKind};
+use crate::relpath::{Name, RelPath};
+
+/// The target directory, open for a transfer.
+#[derive(Debug)]
+pub struct TargetTree {
+    /// Its handle; `None` where a dry run found none.
+    pub root: Option<Dir>,
+    /// Where things are made; `None` in a dry run.
+    pub stages: Option<Stages>,
+    /// What is not touched.
+    pub rules: Rules,
+    /// What to do.
+    pub policy: Policy,
+}
+
+/// Counts of a pass, moved by many workers.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Entries listed.
+    pub listed: AtomicU64,
+    /// Their bytes.
+    pub listed_bytes: AtomicU64,
+    /// Entries found equal.
+    pub equal: AtomicU64,
+    /// Files that landed.
+    pub landed: AtomicU64,
+    /// Directories, links, nodes made.
+    pub made: AtomicU64,
+    /// Names linked.
+    pub linked: AtomicU64,
+    /// Entries whose attributes changed.
+    pub attributes: AtomicU64,
+    /// Entries deleted.
+    pub deleted: AtomicU64,
+    /// Entries vanished on the source.
+    pub vanished: AtomicU64,
+    /// Files that never held still.
+    pub changed: AtomicU64,
+    /// Entries that failed.
+    pub failed: AtomicU64,
+}
+
+/// Adds one.
+pub fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Counts {
+    /// Returns them as what a pass did.
+    pub fn stats(&self) -> PassStats {
+        let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        PassStats {
+            listed_entries: value(&self.listed),
+            listed_bytes: value(&self.listed_bytes),
+            equal_entries: value(&self.equal),
+            landed_files: value(&self.landed),
+            made_entries: value(&self.made),
+            linked_entries: value(&self.linked),
+            attribute_entries: value(&self.attributes),
+            deleted_entries: value(&self.deleted),
+            vanished_entries: value(&self.vanished),
+            changed_files: value(&self.changed),
+            failed_entries: value(&self.failed),
+            ..PassStats::default()
+        }
+    }
+}
+
+/// One pass on the target.
+#[derive(Debug)]
+pub struct TargetPass<'a> {
+    /// The directory.
+    pub tree: &'a TargetTree,
+    /// Which pass.
+    pub pass: Pass,
+    /// Whether no pass follows.
+    pub is_last: bool,
+    /// Where answers go.
+    pub out: &'a FrameSender,
+    /// Who is done with what.
+    pub tracker: Tracker,
+    /// Hard links.
+    pub links: Mutex<LinkGroups>,
+    /// Large files on their way.
+    pub large: Mutex<HashMap<WantId, Arc<Mutex<LargeLanding>>>>,
+    /// Large files whose basis is to be summed up.
+    pub basis_jobs: BasisJobs,
+    /// How many bytes of sums may be on their way.
+    pub budget: Budget,
+    /// What only the target has; `None` where nothing is deleted.
+    pub extras: Option<Mutex<Extras>>,
+    /// The counts.
+    pub counts: Counts,
+    /// Whether a file system ran full.
+    pub is_full: AtomicBool,
+}
+
+/// Locks, whoever panicked while holding it.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl TargetPass<'_> {
+    /// Tells whether nothing may change.
+    pub fn is_dry_run(&self) -> bool {
+        self.tree.policy.dry_run
+    }
+
+    /// Opens a directory of the target; `None` where a dry run would have made it.
+    pub fn open(&self, path: &RelPath) -> Result<Option<Dir>> {
+        let Some(root) = &self.tree.root else {
+            return Ok(None);
+        };
+        match root.open_beneath(path) {
+            Err(error) if self.is_dry_run() && (error.is_missing() || error.is_not_directory()) => {
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
+    }
+
+    /// Looks at a name; `None` when it is not there.
+    pub fn existing(&self, dir: &Dir, name: &Name) -> Result<Option<Existing>> {
+        let status = match dir.status_of(name) {
+            Err(error) if error.is_missing() => return Ok(None),
+            result => result?,
+        };
+        let kind = match status.kind() {
+            Some(kind) => kind,
+            None => Kind::Symlink {
+                text: dir.link_text(name)?,
+            },
+        };
+        let metadata = read_metadata(Object::Leaf(dir, name), &status)?;
+        Ok(Some(Existing {
+            kind,
+            metadata,
+            id: status.id(),
+            link_count: status.link_count(),
+        }))
+    }
+
+    /// Reports something that did not make it, and counts it.
+    pub fn problem(&self, problem: Problem) {
+        match problem.kind {
+            ProblemKind::Vanished => count(&self.counts.vanished),
+            ProblemKind::Changed => count(&self.counts.changed),
+            ProblemKind::NoSpace => {
+                self.is_full.store(true, Ordering::Relaxed);
+                count(&self.counts.failed);
+            }
+            ProblemKind::Failed | ProblemKind::Mismatch | ProblemKind::DeleteLimit => {
+                count(&self.counts.failed)
+            }
+        }
+        let moved = matches!(problem.kind, ProblemKind::Vanished | ProblemKind::Changed);
+        if self.is_last || !moved {
+            self.say(&Up::Problem(problem));
+        }
+    }
+
+    /// Sends what needs no answer. A lost link is noticed by whoever reads it.
+    fn say(&self, message: &Up) {
+        self.out.send(message).unwrap_or(());
+    }
+
+    /// Reports a failed call on the target.
+    pub fn failed(&self, path: &RelPath, error: &FsError) {
+        self.problem(target_problem(path, error));
+    }
+
+    /// Reports a change where that was asked for.
+    pub fn item(&self, way: Way, path: &RelPath, entry: &Entry, existing: Option<&Existing>) {
+        if self.tree.policy.items {
+            self.item_columns(columns(way, entry, existing), path);
+        }
+    }
+
+    /// Reports a change whose columns are known.
+    pub fn item_columns(&self, change: String, path: &RelPath) {
+        if self.tree.policy.items {
+            self.say(&Up::Item {
+                change,
+                path: path.as_bytes().to_vec(),
+            });
+        }
+    }
+
+    /// Notes that one thing of a listing is done, and finishes what ends with it.
+    pub fn settle_one(&self, open: &OpenListing) {
+        let settled = self.tracker.settle_one(open);
+        if let Settled::Directory = settled {
+            super::place::finish_directory(self, &open.directory);
+        }
+        if let Settled::Directory | Settled::Listing = settled {
+            self.say(&Up::Settled {
+                seq: open.listing.seq,
+            });
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The window: which listings were sent and are not settled yet. It bounds how far the walk runs
+//! ahead, and with that every queue that wants, sums and contents go through. Knows nothing of
+//! what is done about a listing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::wire::message::Listing;
+use crate::entry::Kind;
+use crate::fs::FileId;
+use crate::relpath::{Name, RelPath};
+
+/// LIMIT: what unsettled listings may weigh in memory, in bytes.
+const WINDOW_LEN: usize = 16 << 20;
+/// How often a waiting walk looks whether the pass was stopped.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What the sender remembers of a listing until it is settled.
+#[derive(Debug)]
+pub struct SentListing {
+    /// Its number.
+    pub seq: u64,
+    /// The directory.
+    pub path: RelPath,
+    /// Which directory it was.
+    pub id: FileId,
+    /// Name of each entry and its size; `None` for what is no regular file.
+    pub entries: Vec<(Name, Option<u64>)>,
+    /// Entries of child directories do not count: they settle with their own listing.
+    pub entry_count: u64,
+    /// Bytes of its regular files.
+    pub bytes: u64,
+    weight: usize,
+}
+
+impl SentListing {
+    /// Takes what is needed of `listing`.
+    pub fn new(listing: &Listing, id: FileId) -> SentListing {
+        let entries: Vec<(Name, Option<u64>)> = listing
+            .entries
+            .iter()
+            .map(|entry| {
+                (
+                    entry.name.clone(),
+                    matches!(entry.kind, Kind::File { .. }).then(|| entry.kind.size()),
+                )
+            })
+            .collect();
+        let weight = listing.path.as_bytes().len()
+            + 200
+            + entries
+                .iter()
+                .map(|(name, _)| name.as_bytes().len() + 48)
+                .sum::<usize>();
+        let directories = listing
+            .entries
+            .iter()
+            .filter(|entry| entry.kind == Kind::Directory)
+            .count();
+        SentListing {
+            seq: listing.seq,
+            path: listing.path.clone(),
+            id,
+            entry_count: (entries.len() - directories) as u64 + u64::from(listing.after.is_none()),
+            bytes: entries.iter().filter_map(|(_, size)| *size).sum(),
+            entries,
+            weight,
+        }
+    }
+
+    /// Returns the name of a wanted regular file and its size when it was listed.
+    pub fn file(&self, index: u32) -> Option<(&Name, u64)> {
+        let (name, size) = self.entries.get(index as usize)?;
+        Some((name, (*size)?))
+    }
+}
+
+/// All unsettled listings of a pass.
+#[derive(Debug, Default)]
+pub struct Window {
+    state: Mutex<State>,
+    room: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sent: HashMap<u64, Arc<SentListing>>,
+    weight: usize,
+    is_stopped: bool,
+}
+
+impl Window {
+    /// Takes a listing in, waiting for room; false when the pass was stopped.
+    pub fn admit(&self, listing: SentListing) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while state.weight > WINDOW_LEN && !state.is_stopped {
+            let waited = self.room.wait_timeout(state, LOOK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if state.is_stopped {
+            return false;
+        }
+        state.weight += listing.weight;
+        state.sent.insert(listing.seq, Arc::new(listing));
+        true
+    }
+
+    /// Returns an unsettled listing.
+    pub fn get(&self, seq: u64) -> Option<Arc<SentListing>> {
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .sent
+            .get(&seq)
+            .cloned()
+    }
+
+    /// Forgets a listing that is settled and returns it.
+    pub fn settle(&self, seq: u64) -> Option<Arc<SentListing>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let listing = state.sent.remove(&seq)?;
+        state.weight -= listing.weight;
+        self.room.notify_all();
+        Some(listing)
+    }
+
+    /// Tells whether everything that was sent is settled.
+    pub fn is_empty(&self) -> bool {
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .sent
+            .is_empty()
+    }
+
+    /// Lets everybody who waits go.
+    pub fn stop(&self) {
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_stopped = true;
+        self.room.notify_all();
+    }
+
+    /// Tells whether the pass was stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_stopped
+    }
+}

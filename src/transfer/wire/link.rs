@@ -1,0 +1,238 @@
+//! The two ends of a link as queues of frames: one thread reads, one thread writes.
+//!
+//! The law: a link reader never waits for its own side's writer. Heartbeats, the bandwidth limit
+//! and the loss of the link live here; a lost link is one error whatever noticed it. Knows
+//! nothing of what the frames mean.
+
+use std::io::{self, BufWriter, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded, unbounded};
+use serde::Serialize;
+
+use super::frame::{EncodedFrame, Frame, FrameBuilder, FrameError, Packing, encode, write_frame};
+use super::packing::{Compression, Packer};
+
+/// How often a side says that it is there (docs/protocol.md, [heartbeat]).
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// After how much silence a link is taken for lost (docs/protocol.md, [heartbeat]).
+pub const LONGEST_SILENCE: Duration = Duration::from_secs(60);
+/// Frames that wait for the writer: enough to keep it busy, few megabytes at most.
+const QUEUED_FRAMES: usize = 8;
+/// How often a blocked sender looks whether the link is still there.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// The link is gone; the reader of the incoming frames knows why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the link was lost")]
+pub struct LinkLost;
+
+/// Puts frames on the link. Cheap to clone; used by many threads.
+#[derive(Clone, Debug)]
+pub struct FrameSender {
+    queue: Sender<EncodedFrame>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    is_lost: AtomicBool,
+    sent_bytes: AtomicU64,
+    received_bytes: AtomicU64,
+    packer: Packer,
+}
+
+impl FrameSender {
+    /// Sends a message without a body.
+    pub fn send(&self, message: &impl Serialize) -> Result<(), LinkLost> {
+        let frame = encode(message, Packing::Plain).map_err(|_| LinkLost)?;
+        self.send_frame(frame)
+    }
+
+    /// Sends a message without a body, compressed where that pays.
+    pub fn send_packed(&self, message: &impl Serialize) -> Result<(), LinkLost> {
+        self.send_built(FrameBuilder::new(message, 0).map_err(|_| LinkLost)?)
+    }
+
+    /// Sends what was built, compressed where that pays.
+    pub fn send_built(&self, mut builder: FrameBuilder) -> Result<(), LinkLost> {
+        let packing = self.shared.packer.choose(builder.body());
+        self.send_frame(builder.finish(packing).map_err(|_| LinkLost)?)
+    }
+
+    fn send_frame(&self, mut frame: EncodedFrame) -> Result<(), LinkLost> {
+        loop {
+            if self.shared.is_lost.load(Ordering::Relaxed) {
+                return Err(LinkLost);
+            }
+            match self.queue.send_timeout(frame, LOOK) {
+                Ok(()) => return Ok(()),
+                Err(SendTimeoutError::Timeout(back)) => frame = back,
+                Err(SendTimeoutError::Disconnected(_)) => return Err(LinkLost),
+            }
+        }
+    }
+
+    /// Marks the link as lost, so that nobody waits for it any more.
+    pub fn mark_lost(&self) {
+        self.shared.is_lost.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns bytes sent and received so far, framing included.
+    pub fn traffic(&self) -> (u64, u64) {
+        let shared = &self.shared;
+        (
+            shared.sent_bytes.load(Ordering::Relaxed),
+            shared.received_bytes.load(Ordering::Relaxed),
+        )
+    }
+}
+
+/// How a side uses its link.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LinkSettings {
+    /// When to compress.
+    pub compression: Compression,
+    /// Bytes a second that may be sent; `None` for as many as fit.
+    pub bytes_per_second: Option<u64>,
+    /// How many frames the reader may read ahead; `None` where the protocol bounds it.
+    pub read_ahead: Option<usize>,
+}
+
+/// A link in use: frames come in here, and go out through `out`.
+#[derive(Debug)]
+pub struct Link {
+    /// For sending.
+    pub out: FrameSender,
+    /// What arrives; ends with an error.
+    pub incoming: Receiver<Result<Frame, FrameError>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Link {
+    /// Starts the two threads.
+    pub fn start(
+        reader: impl Read + Send + 'static,
+        writer: impl Write + Send + 'static,
+        settings: LinkSettings,
+    ) -> Link {
+        let packer = Packer::new(settings.compression);
+        let shared = Arc::new(Shared {
+            packer,
+            ..Shared::default()
+        });
+        let (queue, queued) = bounded(QUEUED_FRAMES);
+        let (arrived, incoming) = match settings.read_ahead {
+            Some(frames) => bounded(frames),
+            None => unbounded(),
+        };
+        let read_shared = Arc::clone(&shared);
+        std::thread::spawn(move || read_frames(reader, &arrived, &read_shared));
+        let write_shared = Arc::clone(&shared);
+        let pace = settings.bytes_per_second.map(Pace::new);
+        let writer = std::thread::spawn(move || write_frames(writer, &queued, &write_shared, pace));
+        Link {
+            out: FrameSender { queue, shared },
+            incoming,
+            writer: Some(writer),
+        }
+    }
+
+    /// Ends our side properly: everything sent so far leaves, then the stream ends.
+    pub fn close(mut self) {
+        let writer = self.writer.take();
+        drop(self);
+        if let Some(writer) = writer {
+            // A writer that panicked has nothing left to flush.
+            drop(writer.join());
+        }
+    }
+}
+
+fn read_frames(reader: impl Read, arrived: &Sender<Result<Frame, FrameError>>, shared: &Shared) {
+    let mut reader = io::BufReader::with_capacity(256 * 1024, reader);
+    loop {
+        let frame = Frame::read(&mut reader);
+        if let Ok(frame) = &frame {
+            shared
+                .received_bytes
+                .fetch_add(frame.wire_len() as u64, Ordering::Relaxed);
+        }
+        let is_over = frame.is_err();
+        if is_over {
+            shared.is_lost.store(true, Ordering::Relaxed);
+        }
+        if arrived.send(frame).is_err() || is_over {
+            return;
+        }
+    }
+}
+
+fn write_frames(
+    writer: impl Write,
+    queued: &Receiver<EncodedFrame>,
+    shared: &Shared,
+    mut pace: Option<Pace>,
+) {
+    let mut writer = BufWriter::with_capacity(64 * 1024, writer);
+    while let Some(frame) = next_frame(queued) {
+        if let Some(pace) = &mut pace {
+            pace.wait_for(frame.as_bytes().len());
+        }
+        let began = Instant::now();
+        let mut written = write_frame(&mut writer, &frame);
+        if queued.is_empty() {
+            written = written.and_then(|()| writer.flush());
+        }
+        if written.is_err() {
+            break;
+        }
+        let length = frame.as_bytes().len();
+        shared
+            .sent_bytes
+            .fetch_add(length as u64, Ordering::Relaxed);
+        shared.packer.note_written(length, began.elapsed());
+    }
+    if writer.flush().is_err() {
+        shared.is_lost.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Waits for a frame, or makes a heartbeat; `None` when all senders are gone.
+fn next_frame(queued: &Receiver<EncodedFrame>) -> Option<EncodedFrame> {
+    match queued.recv_timeout(HEARTBEAT) {
+        Ok(frame) => Some(frame),
+        // WIRE[heartbeat]: number 0 in both directions.
+        Err(RecvTimeoutError::Timeout) => encode(&0u8, Packing::Plain).ok(),
+        Err(RecvTimeoutError::Disconnected) => None,
+    }
+}
+
+/// The bandwidth limit: a token bucket that holds a tenth of a second.
+#[derive(Debug)]
+struct Pace {
+    bytes_per_second: u64,
+    free_at: Instant,
+}
+
+impl Pace {
+    fn new(bytes_per_second: u64) -> Pace {
+        Pace {
+            bytes_per_second: bytes_per_second.max(1),
+            free_at: Instant::now(),
+        }
+    }
+
+    fn wait_for(&mut self, bytes: usize) {
+        let now = Instant::now();
+        let slack = Duration::from_millis(100);
+        self.free_at = self.free_at.max(now.checked_sub(slack).unwrap_or(now));
+        self.free_at += Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
+        if let Some(wait) = self.free_at.checked_duration_since(now) {
+            std::thread::sleep(wait.saturating_sub(slack));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! When to compress: only where it pays, measured on the fly. Knows nothing of what is sent.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::frame::Packing;
+
+/// What the person asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Where the link is slower than compressing.
+    #[default]
+    Auto,
+    /// Whatever shrinks.
+    Zstd,
+    /// Never.
+    Off,
+}
+
+/// LIMIT: a link faster than this (bytes a second; 1 Gbit/s) gains nothing from zstd level 1,
+/// which packs about 500 MB/s a core at ratio 2 and shares its cores with the cipher.
+const FAST_LINK: u64 = 120_000_000;
+/// Below this a stronger level pays too (bytes a second).
+const SLOW_LINK: u64 = 12_000_000;
+/// How much is written before the rate is believed, in bytes.
+const ENOUGH: u64 = 4 << 20;
+/// How much of a body is tried before all of it is compressed, in bytes.
+const SAMPLE_LEN: usize = 16 * 1024;
+/// Frames shorter than this go as they are, in bytes.
+const SHORTEST: usize = 512;
+
+/// Decides for each frame, from what the link's writer measured.
+#[derive(Debug, Default)]
+pub struct Packer {
+    compression: Compression,
+    written_bytes: AtomicU64,
+    writing_nanos: AtomicU64,
+}
+
+impl Packer {
+    /// Starts without knowing the link.
+    pub fn new(compression: Compression) -> Packer {
+        Packer {
+            compression,
+            ..Packer::default()
+        }
+    }
+
+    /// Notes that writing so much took so long.
+    pub fn note_written(&self, bytes: usize, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX / 4);
+        let written = self
+            .written_bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed);
+        self.writing_nanos.fetch_add(nanos, Ordering::Relaxed);
+        if written > 8 * ENOUGH {
+            // Forget half, so that a link that changes its speed is followed.
+            self.written_bytes.fetch_sub(written / 2, Ordering::Relaxed);
+            let nanos = self.writing_nanos.load(Ordering::Relaxed);
+            self.writing_nanos.fetch_sub(nanos / 2, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the measured rate in bytes a second, once enough was written.
+    pub fn link_bytes_per_second(&self) -> Option<u64> {
+        let written = self.written_bytes.load(Ordering::Relaxed);
+        let nanos = self.writing_nanos.load(Ordering::Relaxed).max(1);
+        let rate = u128::from(written) * 1_000_000_000 / u128::from(nanos);
+        (written >= ENOUGH).then(|| u64::try_from(rate).unwrap_or(u64::MAX))
+    }
+
+    /// Chooses for a frame with this body.
+    pub fn choose(&self, body: &[u8]) -> Packing {
+        let level = match (self.compression, self.link_bytes_per_second()) {
+            (Compression::Off, _) => return Packing::Plain,
+            (Compression::Zstd, None) => 1,
+            (Compression::Auto, None) => return Packing::Plain,
+            (Compression::Auto, Some(rate)) if rate > FAST_LINK => return Packing::Plain,
+            (_, Some(rate)) => {
+                if rate < SLOW_LINK {
+                    3
+                } else {
+                    1
+                }
+            }
+        };
+        if body.len() < SHORTEST || !shrinks(body) {
+            Packing::Plain
+        } else {
+            Packing::Zstd(level)
+        }
+    }
+}
+
+/// Tries a sample from the middle: archives and pictures do not shrink.
+fn shrinks(body: &[u8]) -> bool {
+    if body.len() <= 2 * SAMPLE_LEN {
+        return true;
+    }
+    let start = (body.len() - SAMPLE_LEN) / 2;
+    let sample = &body[start..start + SAMPLE_LEN];
+    zstd::bulk::compress(sample, 1).is_ok_and(|packed| packed.len() < SAMPLE_LEN * 9 / 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Compression, Packer, Packing};
+
+    #[test]
+    fn compresses_on_a_slow_link_only_what_shrinks() {
+        let text = vec![b'a'; 100_000];
+        let mut noise = vec![0u8; 100_000];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        let packer = Packer::new(Compression::Auto);
+        assert_eq!(packer.choose(&text), Packing::Plain);
+        packer.note_written(8 << 20, Duration::from_secs(1));
+        assert_eq!(packer.choose(&text), Packing::Zstd(3));
+        assert_eq!(packer.choose(&noise), Packing::Plain);
+    }
+
+    #[test]
+    fn leaves_a_fast_link_alone() {
+        let packer = Packer::new(Compression::Auto);
+        packer.note_written(1 << 30, Duration::from_secs(1));
+        assert_eq!(packer.choose(&[b'a'; 100_000]), Packing::Plain);
+    }
+}

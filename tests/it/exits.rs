@@ -1,0 +1,74 @@
+//! How a run ends when something stands in its way: exit codes, and that it goes on after.
+//!
+//! The table of src/exit.rs, from outside.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::binary::{run, to_directory};
+use crate::support::can_run;
+use crate::support::edit::catalogued;
+use crate::support::manifest::{Manifest, diff};
+use crate::support::places::{LOCAL, Places, SmallFileSystem, assert_code, assert_none, with};
+
+#[test]
+fn what_cannot_be_replaced_is_listed_and_ends_in_23() {
+    if !can_run("what_cannot_be_replaced_is_listed_and_ends_in_23", LOCAL) {
+        return;
+    }
+    let places = Places::with_tree(11);
+    assert_code(&places.copy(&[]), 0, "first run");
+    let fixed = catalogued(&places.ours, "size-512");
+    if !change_flag("+i", &fixed) {
+        return println!("skipped: the file system has no immutable flag");
+    }
+    for name in ["size-512", "size-513"] {
+        fs::write(catalogued(&places.source, name), "new").unwrap();
+    }
+    let outcome = places.copy(&[]);
+    change_flag("-i", &fixed);
+    assert_code(&outcome, 23, "with an immutable file");
+    let said = format!("{}{}", outcome.stdout, outcome.stderr);
+    assert!(said.contains("catalogue/size-512"), "not listed: {said}");
+    let other = catalogued(&places.ours, "size-513");
+    assert_eq!(fs::read(other).unwrap(), b"new", "the run did not go on");
+    assert_code(&places.copy(&["--delete"]), 0, "afterwards");
+    places.assert_equal("afterwards");
+}
+
+fn change_flag(flag: &str, path: &Path) -> bool {
+    let status = Command::new("chattr").arg(flag).arg(path).status();
+    status.is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_full_target_ends_in_5_and_a_later_run_continues() {
+    let places = Places::empty();
+    let test = "a_full_target_ends_in_5_and_a_later_run_continues";
+    let Some(_mounted) = SmallFileSystem::mount(test, &places.theirs) else {
+        return;
+    };
+    for index in 0..12 {
+        let content = vec![index; 1 << 20];
+        fs::write(places.source.join(format!("file-{index}")), content).unwrap();
+    }
+    let target = places.theirs.join("copy");
+    let outcome = run(&to_directory(&places.source, &target));
+    assert_code(&outcome, 5, "12 MiB to 8 MiB");
+    for index in 0..9 {
+        fs::remove_file(places.source.join(format!("file-{index}"))).unwrap();
+    }
+    let arguments = with(to_directory(&places.source, &target), &["--delete"]);
+    assert_code(&run(&arguments), 0, "with room");
+    assert_none(
+        &diff(&Manifest::of(&places.source), &Manifest::of(&target)),
+        "with room",
+    );
+}
+
+#[test]
+fn an_unknown_flag_is_a_usage_error() {
+    let outcome = run(&["--no-such-flag"]);
+    assert_code(&outcome, 2, "unknown flag");
+}

@@ -1,0 +1,134 @@
+//! The built instancesync, run as a person runs it: a process with arguments and nothing else.
+//!
+//! Each run has a home directory of its own and no environment of the tester's. Knows nothing
+//! of what a run should do.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::support::sshd::Sshd;
+
+/// LIMIT: a run that takes longer hangs; the largest test trees take seconds.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// How a run ended and what it said.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The exit code, or `None` after a signal.
+    pub code: Option<i32>,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained about.
+    pub stderr: String,
+}
+
+/// A started run.
+pub struct Run {
+    child: Child,
+    // Holds its home directory and what it prints until it is collected.
+    place: TempDir,
+}
+
+/// Runs instancesync with `arguments` to its end.
+pub fn run<S: AsRef<OsStr>>(arguments: &[S]) -> Outcome {
+    start(arguments).wait()
+}
+
+/// Starts instancesync with `arguments`.
+pub fn start<S: AsRef<OsStr>>(arguments: &[S]) -> Run {
+    let place = tempfile::tempdir().expect("temporary directory");
+    let file = |name: &str| File::create(place.path().join(name)).expect("create output file");
+    let child = Command::new(program())
+        .args(arguments)
+        .env_clear()
+        .env("HOME", place.path())
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(file("stdout"))
+        .stderr(file("stderr"))
+        .spawn()
+        .expect("start instancesync");
+    Run { child, place }
+}
+
+/// The binary of this build, or the one that INSTANCESYNC_BINARY names.
+fn program() -> OsString {
+    std::env::var_os("INSTANCESYNC_BINARY")
+        .unwrap_or_else(|| env!("CARGO_BIN_EXE_instancesync").into())
+}
+
+impl Run {
+    /// Tells whether it is still running.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("ask for the state").is_none()
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("kill instancesync");
+    }
+
+    /// Waits for the end; a run that hangs is killed and fails the test.
+    pub fn wait(mut self) -> Outcome {
+        let start = Instant::now();
+        while self.is_running() {
+            if start.elapsed() > PATIENCE {
+                self.kill();
+                panic!("instancesync hangs: {:?}", self.outcome(None));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let code = self.child.wait().expect("wait for instancesync").code();
+        self.outcome(code)
+    }
+
+    fn outcome(&self, code: Option<i32>) -> Outcome {
+        let text = |name: &str| {
+            let bytes = std::fs::read(self.place.path().join(name)).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        Outcome {
+            code,
+            stdout: text("stdout"),
+            stderr: text("stderr"),
+        }
+    }
+}
+
+/// Returns the arguments that copy `source` to the directory `target` of this machine.
+pub fn to_directory(source: &Path, target: &Path) -> Vec<OsString> {
+    words(&[
+        "--to".as_ref(),
+        target.as_os_str(),
+        "--source".as_ref(),
+        source.as_os_str(),
+        "--yes".as_ref(),
+    ])
+}
+
+/// Returns the arguments that copy `source` to `target` on the machine behind `sshd`.
+pub fn over_ssh(sshd: &Sshd, source: &Path, target: &Path) -> Vec<OsString> {
+    words(&[
+        "--target".as_ref(),
+        sshd.address().as_ref(),
+        "--identity".as_ref(),
+        sshd.identity_file().as_os_str(),
+        "--known-hosts".as_ref(),
+        sshd.known_hosts_file().as_os_str(),
+        "--source".as_ref(),
+        source.as_os_str(),
+        "--target-dir".as_ref(),
+        target.as_os_str(),
+        "--yes".as_ref(),
+    ])
+}
+
+fn words(words: &[&OsStr]) -> Vec<OsString> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}

@@ -1,0 +1,95 @@
+//! What the tests stand on: trees, edits, manifests, other copiers, the built binary.
+
+pub mod attributes;
+pub mod binary;
+pub mod edit;
+pub mod manifest;
+pub mod names;
+pub mod places;
+pub mod processes;
+pub mod rng;
+pub mod rsync;
+pub mod sshd;
+pub mod tree;
+
+use std::process::Command;
+
+/// Returns why this test cannot run here, or `None`. Continuous integration has no excuse:
+/// there a missing ability is a failure.
+fn missing(abilities: &[Ability]) -> Option<String> {
+    let reason = abilities.iter().find_map(Ability::why_missing)?;
+    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    assert!(!in_ci, "this test has to run in CI, but {reason}");
+    Some(reason)
+}
+
+/// Tells whether the test may run; prints the reason where it may not.
+pub fn can_run(test: &str, abilities: &[Ability]) -> bool {
+    match missing(abilities) {
+        Some(reason) => {
+            println!("skipped {test}: {reason}");
+            false
+        }
+        None => true,
+    }
+}
+
+/// Something that not every machine offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ability {
+    /// Owners, device nodes and `trusted.` attributes can be set.
+    Root,
+    /// rsync is installed.
+    Rsync,
+    /// An SSH server is installed.
+    Sshd,
+}
+
+impl Ability {
+    fn why_missing(&self) -> Option<String> {
+        match self {
+            Ability::Root => (!is_full_root())
+                .then(|| "it needs root with device nodes and trusted attributes".to_owned()),
+            Ability::Rsync => missing_program("rsync"),
+            Ability::Sshd => missing_program("/usr/sbin/sshd"),
+        }
+    }
+}
+
+fn is_full_root() -> bool {
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    let Ok(place) = tempfile::tempdir() else {
+        return false;
+    };
+    let node = place.path().join("node");
+    rustix::process::geteuid().is_root()
+        && mknodat(
+            CWD,
+            &node,
+            FileType::CharacterDevice,
+            Mode::RUSR,
+            makedev(1, 3),
+        )
+        .is_ok()
+        && xattr::set(&node, "trusted.probe", b"1").is_ok()
+}
+
+fn missing_program(program: &str) -> Option<String> {
+    // Both rsync and sshd answer an unknown question with an exit code; only spawning matters.
+    match Command::new(program).arg("--version").output() {
+        Ok(_) => None,
+        Err(error) => Some(format!("{program} cannot be started: {error}")),
+    }
+}
+
+/// Returns the seeds to test: `count` of them, or as many as the environment asks for with
+/// `INSTANCESYNC_SEEDS` (a number, or `=N` for the one seed N).
+pub fn seeds(count: u64) -> Vec<u64> {
+    match std::env::var("INSTANCESYNC_SEEDS") {
+        Ok(text) => match text.strip_prefix('=') {
+            Some(seed) => vec![seed.parse().expect("a seed after '='")],
+            None => (1..=text.parse().expect("a number of seeds")).collect(),
+        },
+        Err(_) => (1..=count).collect(),
+    }
+}
