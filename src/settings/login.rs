@@ -39,14 +39,11 @@ pub struct LoginSettings {
     pub default_user: String,
     /// Private keys to try first, in this order; each was there.
     pub identities: Vec<PathBuf>,
-    /// Where a person's own keys lie (`~/.ssh`), if they have a home.
-    pub key_directory: Option<PathBuf>,
-    /// The socket of the ssh-agent.
-    pub agent_socket: Option<PathBuf>,
     /// A password that was given beforehand.
     pub password: Option<Password>,
-    /// The list of known host keys; it may not exist yet.
-    pub known_hosts: PathBuf,
+    /// The list of known host keys, which may not exist yet; `None` for the person's own and
+    /// the system's.
+    pub known_hosts: Option<PathBuf>,
     /// What to do about a host key that is not on the list.
     pub unknown_host_key: HostKeyPolicy,
 }
@@ -77,14 +74,16 @@ impl LoginSettings {
             Some(file) => Some(read_password(file)?),
             None => environment.password.clone(),
         };
-        let key_directory = environment.home.as_ref().map(|home| home.join(".ssh"));
+        let known_hosts = arguments
+            .known_hosts
+            .as_deref()
+            .map(|file| places::absolute(file, environment))
+            .transpose()?;
         Ok(LoginSettings {
             default_user: environment.user.clone().unwrap_or_else(|| "root".into()),
             identities,
-            agent_socket: environment.agent_socket.clone(),
             password,
-            known_hosts: known_hosts(&arguments, key_directory.as_deref(), environment)?,
-            key_directory,
+            known_hosts,
             unknown_host_key: host_key_policy(&arguments)?,
         })
     }
@@ -99,21 +98,6 @@ fn identity(file: &Path, environment: &Environment) -> Result<PathBuf, Failure> 
             Err(Failure::usage(format!("{}: it is a directory", flag())))
         }
         Ok(_) => Ok(path),
-    }
-}
-
-fn known_hosts(
-    arguments: &LoginArguments,
-    key_directory: Option<&Path>,
-    environment: &Environment,
-) -> Result<PathBuf, Failure> {
-    match (&arguments.known_hosts, key_directory) {
-        (Some(file), _) => places::absolute(file, environment),
-        (None, Some(directory)) => Ok(directory.join("known_hosts")),
-        (None, None) => Err(Failure::usage(
-            "the list of known hosts cannot be found: HOME is not set",
-        )
-        .hint("pass --known-hosts FILE")),
     }
 }
 

@@ -170,7 +170,7 @@ mod tests {
                 "99%, about 2 min to go",
                 "  1,234,567 of 2,000,000 entries, 31.0 GiB of 48.0 GiB",
                 "  sent 812 MiB at 20.0 MiB/s",
-                "  …ww/a\\x1b[31mb/index.html",
+                "  …www/a\\x1b[31mb/index.html",
             ]
         );
         progress.has_total = false;
