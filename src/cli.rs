@@ -267,8 +267,8 @@ pub struct SafetyArguments {
 pub struct LoginArguments {
     /// Log in with this private key (repeatable)
     ///
-    /// Tried before the keys of the ssh-agent, the usual ones in ~/.ssh and a
-    /// password.
+    /// Named keys are tried first, then those of the ssh-agent, then a password.
+    /// The usual keys in ~/.ssh are tried only where none is named.
     #[arg(long, short = 'i', value_name = "FILE")]
     pub identity: Vec<PathBuf>,
     /// Read the password for the target from the first line of a file
@@ -277,7 +277,7 @@ pub struct LoginArguments {
     /// INSTANCESYNC_PASSWORD does the same.
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
-    /// The list of known host keys [default: ~/.ssh/known_hosts]
+    /// The list of known host keys [default: yours in ~/.ssh and the system's]
     #[arg(long, value_name = "FILE")]
     pub known_hosts: Option<PathBuf>,
     /// Trust a target that was never met, and remember its key

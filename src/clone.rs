@@ -358,7 +358,7 @@ fn ssh_login(login: &LoginSettings) -> crate::ssh::LoginSettings {
             .password
             .as_ref()
             .map(|password| password.reveal().clone()),
-        known_hosts: Some(login.known_hosts.clone()),
+        known_hosts: login.known_hosts.clone(),
         accept_new_host_key,
         host_key_fingerprint,
         run_key: None,

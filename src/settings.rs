@@ -163,12 +163,8 @@ impl OutputSettings {
 /// The parts of the process's surroundings that matter, read once.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
-    /// `HOME`.
-    pub home: Option<PathBuf>,
     /// `USER` or `LOGNAME`.
     pub user: Option<String>,
-    /// `SSH_AUTH_SOCK`.
-    pub agent_socket: Option<PathBuf>,
     /// `INSTANCESYNC_PASSWORD`.
     pub password: Option<Password>,
     /// Whether `TERM` is `dumb`: a terminal that only appends.
@@ -180,12 +176,9 @@ pub struct Environment {
 impl Environment {
     /// Reads it.
     pub fn read() -> Environment {
-        let path = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let text = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Environment {
-            home: path("HOME").map(PathBuf::from),
             user: text("USER").or_else(|| text("LOGNAME")),
-            agent_socket: path("SSH_AUTH_SOCK").map(PathBuf::from),
             password: text("INSTANCESYNC_PASSWORD").map(Password::new),
             is_dumb_terminal: text("TERM").is_some_and(|term| term == "dumb"),
             directory: std::env::current_dir().ok(),

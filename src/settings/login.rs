@@ -1,6 +1,6 @@
 //! How to get into the target: keys, password, host key. Nothing of it is ever printed.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -39,14 +39,11 @@ pub struct LoginSettings {
     pub default_user: String,
     /// Private keys to try first, in this order; each was there.
     pub identities: Vec<PathBuf>,
-    /// Where a person's own keys lie (`~/.ssh`), if they have a home.
-    pub key_directory: Option<PathBuf>,
-    /// The socket of the ssh-agent.
-    pub agent_socket: Option<PathBuf>,
     /// A password that was given beforehand.
     pub password: Option<Password>,
-    /// The list of known host keys; it may not exist yet.
-    pub known_hosts: PathBuf,
+    /// The list of known host keys, which may not exist yet; `None` for the person's own and
+    /// the system's.
+    pub known_hosts: Option<PathBuf>,
     /// What to do about a host key that is not on the list.
     pub unknown_host_key: HostKeyPolicy,
 }
@@ -77,14 +74,16 @@ impl LoginSettings {
             Some(file) => Some(read_password(file)?),
             None => environment.password.clone(),
         };
-        let key_directory = environment.home.as_ref().map(|home| home.join(".ssh"));
+        let known_hosts = arguments
+            .known_hosts
+            .as_deref()
+            .map(|file| places::absolute(file, environment))
+            .transpose()?;
         Ok(LoginSettings {
             default_user: environment.user.clone().unwrap_or_else(|| "root".into()),
             identities,
-            agent_socket: environment.agent_socket.clone(),
             password,
-            known_hosts: known_hosts(&arguments, key_directory.as_deref(), environment)?,
-            key_directory,
+            known_hosts,
             unknown_host_key: host_key_policy(&arguments)?,
         })
     }
@@ -99,21 +98,6 @@ fn identity(file: &Path, environment: &Environment) -> Result<PathBuf, Failure> 
             Err(Failure::usage(format!("{}: it is a directory", flag())))
         }
         Ok(_) => Ok(path),
-    }
-}
-
-fn known_hosts(
-    arguments: &LoginArguments,
-    key_directory: Option<&Path>,
-    environment: &Environment,
-) -> Result<PathBuf, Failure> {
-    match (&arguments.known_hosts, key_directory) {
-        (Some(file), _) => places::absolute(file, environment),
-        (None, Some(directory)) => Ok(directory.join("known_hosts")),
-        (None, None) => Err(Failure::usage(
-            "the list of known hosts cannot be found: HOME is not set",
-        )
-        .hint("pass --known-hosts FILE")),
     }
 }
 
@@ -140,7 +124,7 @@ fn host_key_policy(arguments: &LoginArguments) -> Result<HostKeyPolicy, Failure>
     }
 }
 
-/// LIMIT: longest password line that is read, in bytes; OpenSSH takes 1024.
+/// LIMIT: how much of a password file is read, in bytes; OpenSSH takes 1024 for a password.
 const MAX_PASSWORD_BYTES: u64 = 4096;
 
 fn read_password(file: &Path) -> Result<Password, Failure> {
@@ -156,11 +140,17 @@ fn read_password(file: &Path) -> Result<Password, Failure> {
         ))
         .hint(format!("chmod 600 {}", file.display())));
     }
-    let mut line = Zeroizing::new(Vec::with_capacity(MAX_PASSWORD_BYTES as usize + 1));
-    BufReader::new(opened.take(MAX_PASSWORD_BYTES))
-        .read_until(b'\n', &mut line)
+    // Large enough from the start: a vector that grows leaves copies behind. No reader with
+    // a buffer of its own either.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_PASSWORD_BYTES as usize + 64));
+    opened
+        .take(MAX_PASSWORD_BYTES)
+        .read_to_end(&mut bytes)
         .map_err(unreadable)?;
-    let text = line.strip_suffix(b"\n").unwrap_or(&line);
+    let text = bytes
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     if text.is_empty() {
         return Err(Failure::usage(format!(

@@ -10,6 +10,7 @@ use crate::exclude::{Rules, Verdict};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::relpath::RelPath;
+use crate::ssh::Address;
 
 /// Returns `path`, seen from the working directory.
 pub fn absolute(path: &Path, environment: &Environment) -> Result<PathBuf, Failure> {
@@ -87,15 +88,21 @@ pub fn target_dir(
     }
 }
 
-/// Checks that an address can be one; what it means is up to `ssh`.
+/// Checks that a text is an address, and returns it.
 pub fn address(text: &str) -> Result<String, Failure> {
-    let odd = |letter: char| letter.is_whitespace() || letter.is_control() || letter == '/';
-    if text.is_empty() || text.starts_with('-') || text.contains(odd) {
-        return Err(Failure::usage(format!("--target {text}: it is no address"))
-            .hint("write [USER@]HOST[:PORT], e.g. root@192.0.2.7 or admin@[2001:db8::7]:2222")
-            .hint("a directory of this machine is given with --to DIR"));
+    if text.contains('/') {
+        return Err(
+            Failure::usage(format!("--target {text}: it names no machine"))
+                .hint("a directory of this machine is given with --to DIR")
+                .hint("a directory of the target is given with --target-dir DIR"),
+        );
     }
-    Ok(text.to_owned())
+    match text.parse::<Address>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(Failure::usage("--target")
+            .because(&error)
+            .maybe_hint(error.hint())),
+    }
 }
 
 /// Refuses a target directory of this machine that overlaps with the source.

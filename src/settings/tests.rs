@@ -1,3 +1,5 @@
+//! What command lines, environments and answers become, and what is refused.
+
 use std::collections::VecDeque;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -51,7 +53,6 @@ impl Prompter for Scripted {
 
 fn environment() -> Environment {
     Environment {
-        home: Some("/home/someone".into()),
         user: Some("someone".into()),
         directory: Some("/".into()),
         ..Environment::default()
@@ -84,10 +85,7 @@ fn the_defaults_are_a_whole_clone_without_deletion() {
     assert_eq!(address, "root@h");
     assert_eq!(login.default_user, "someone");
     assert_eq!(login.unknown_host_key, HostKeyPolicy::Ask);
-    assert_eq!(
-        login.known_hosts,
-        Path::new("/home/someone/.ssh/known_hosts")
-    );
+    assert_eq!(login.known_hosts, None);
 }
 
 #[test]

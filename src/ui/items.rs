@@ -42,8 +42,10 @@ impl ItemList {
 
 impl Sink for ItemList {
     fn event(&self, event: &Event) {
-        if let Event::Item { change, path } = event {
-            let mut waiting = self.waiting();
+        let mut waiting = self.waiting();
+        if let Event::PassEnded(..) = event {
+            self.flush(&mut waiting);
+        } else if let Event::Item { change, path } = event {
             waiting.push_str(&line(change, path));
             waiting.push('\n');
             if waiting.len() >= MAX_WAITING_BYTES {

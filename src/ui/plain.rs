@@ -121,27 +121,37 @@ pub fn line(progress: &Progress) -> String {
     let Some(pass) = progress.pass else {
         return format!("still at it: {}", scanned(progress));
     };
-    let mut parts = Vec::new();
-    match progress.fraction {
-        Some(fraction) => parts.push(format!(
-            "{pass}: {:.0}%, {} of {} entries, {} of {}",
-            (fraction * 100.0).floor(),
-            units::count(progress.settled_entries),
-            units::count(progress.scanned_entries),
-            units::bytes(progress.settled_bytes),
-            units::bytes(progress.scanned_bytes),
-        )),
-        None => parts.push(format!(
-            "{pass}: {} entries, {}",
-            units::count(progress.settled_entries),
-            units::bytes(progress.settled_bytes),
-        )),
+    let mut text = match progress.fraction {
+        Some(fraction) => format!("{pass}: {:.0}%, ", (fraction * 100.0).floor()),
+        None => format!("{pass}: "),
+    };
+    text.push_str(&format!("{}, {}", settled(progress), sent(progress)));
+    if let Some(remaining) = progress.remaining {
+        text.push_str(&format!(", about {} to go", units::estimate(remaining)));
     }
-    parts.push(sent(progress));
-    parts.join(", ")
+    text
 }
 
-/// Returns what was sent, how fast, what went wrong and how long it will still take.
+/// Returns what is done, of how much if that is known.
+pub fn settled(progress: &Progress) -> String {
+    let of_entries = of(progress, units::count(progress.scanned_entries));
+    let of_bytes = of(progress, units::bytes(progress.scanned_bytes));
+    format!(
+        "{}{of_entries} entries, {}{of_bytes}",
+        units::count(progress.settled_entries),
+        units::bytes(progress.settled_bytes),
+    )
+}
+
+fn of(progress: &Progress, total: String) -> String {
+    if progress.has_total {
+        format!(" of {total}")
+    } else {
+        String::new()
+    }
+}
+
+/// Returns what was sent, how fast, and what went wrong.
 pub fn sent(progress: &Progress) -> String {
     let mut parts = vec![format!(
         "sent {} at {}",
@@ -150,9 +160,6 @@ pub fn sent(progress: &Progress) -> String {
     )];
     if progress.problem_count > 0 {
         parts.push(units::counted(progress.problem_count, "problem"));
-    }
-    if let Some(remaining) = progress.remaining {
-        parts.push(format!("about {} to go", units::estimate(remaining)));
     }
     parts.join(", ")
 }

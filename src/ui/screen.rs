@@ -24,8 +24,8 @@ impl Screen {
     /// Makes it, with room for bars on stderr or without.
     pub fn new(shows_bars: bool) -> Screen {
         let target = if shows_bars {
-            // LIMIT: 4 drawings a second; more is restless and costs the link's CPU.
-            ProgressDrawTarget::stderr_with_hz(4)
+            // LIMIT: above the rate of the ticker, which is what decides.
+            ProgressDrawTarget::stderr_with_hz(20)
         } else {
             ProgressDrawTarget::hidden()
         };

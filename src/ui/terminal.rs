@@ -24,24 +24,18 @@ pub struct Terminal {
 
 struct Drawing {
     stage: Option<Stage>,
-    head: ProgressBar,
-    flow: ProgressBar,
-    path: ProgressBar,
+    /// One bar with several lines: they are drawn together or not at all.
+    bar: ProgressBar,
 }
 
 impl Terminal {
     /// Makes one; nothing is drawn before something happens.
     pub fn new(screen: &Screen, has_log: bool) -> Terminal {
-        let line = || {
-            let bar = ProgressBar::new(STEPS).with_style(style("{wide_msg}"));
-            screen.bars().add(bar)
-        };
+        let bar = ProgressBar::new(STEPS).with_style(style("{spinner} {msg}"));
         Terminal {
             drawing: Mutex::new(Drawing {
                 stage: None,
-                head: line(),
-                flow: line(),
-                path: line(),
+                bar: screen.bars().add(bar),
             }),
             screen: screen.clone(),
             has_log,
@@ -70,12 +64,7 @@ impl Sink for Terminal {
     }
 
     fn finish(&self, outcome: &Outcome) {
-        {
-            let drawing = self.drawing();
-            for bar in [&drawing.head, &drawing.flow, &drawing.path] {
-                bar.finish_and_clear();
-            }
-        }
+        self.drawing().bar.finish_and_clear();
         self.screen.bars().clear().ok(); // A terminal that went away has nothing to clear.
         let text = summary::for_screen(outcome, Detail::Normal, self.has_log);
         self.screen.write(Stream::Stderr, &text);
@@ -84,45 +73,56 @@ impl Sink for Terminal {
 
 impl Drawing {
     fn draw(&self, progress: &Progress, width: usize) {
-        let Some(pass) = progress.pass else {
-            let Some(stage) = self.stage else { return };
-            let mut text = lines::stage(stage).to_owned();
-            if progress.scanned_entries > 0 {
-                text = format!("{text}: {}", plain::scanned(progress));
+        let (template, lines) = match (progress.pass, progress.fraction, self.stage) {
+            (Some(pass), Some(fraction), _) => {
+                self.bar.set_prefix(pass.to_string());
+                self.bar.set_position((fraction * STEPS as f64) as u64);
+                ("{prefix} [{bar:24}] {msg}", lines_of_pass(progress, width))
             }
-            self.head.set_style(style("{spinner} {wide_msg}"));
-            self.head.set_message(text);
-            self.head.tick();
-            self.flow.set_message("");
-            self.path.set_message("");
-            return;
+            (Some(pass), None, _) => {
+                self.bar.set_prefix(pass.to_string());
+                ("{prefix} {spinner} {msg}", lines_of_pass(progress, width))
+            }
+            (None, _, Some(stage)) => {
+                let mut lines = vec![lines::stage(stage).to_owned()];
+                if progress.scanned_entries > 0 && stage == Stage::Transfer {
+                    lines.push(format!("  {}", plain::scanned(progress)));
+                }
+                ("{spinner} {msg}", lines)
+            }
+            (None, _, None) => return,
         };
-        let entries = units::count(progress.settled_entries);
-        let bytes = units::bytes(progress.settled_bytes);
-        self.head.set_prefix(pass.to_string());
-        if let Some(fraction) = progress.fraction {
-            self.head
-                .set_style(style("{prefix} [{bar:20}] {percent:>2}% {wide_msg}"));
-            self.head.set_position((fraction * STEPS as f64) as u64);
-            self.head.set_message(format!(
-                "{entries} of {} entries, {bytes} of {}",
-                units::count(progress.scanned_entries),
-                units::bytes(progress.scanned_bytes)
-            ));
-        } else {
-            self.head.set_style(style("{prefix} {spinner} {wide_msg}"));
-            self.head.set_message(format!(
-                "{entries} entries, {bytes} ({})",
-                plain::scanned(progress)
-            ));
-            self.head.tick();
-        }
-        self.flow
-            .set_message(format!("  {}", plain::sent(progress)));
-        let path = escape::name(&progress.current_path);
-        let path = escape::shorten(&path, width.saturating_sub(3));
-        self.path.set_message(format!("  {path}"));
+        let shown = width.saturating_sub(1);
+        let lines = lines
+            .iter()
+            .map(|line| line.chars().take(shown).collect::<String>());
+        self.bar.set_style(style(template));
+        self.bar.set_message(lines.collect::<Vec<_>>().join("\n"));
+        self.bar.tick();
     }
+}
+
+/// Returns the lines beside and below the bar: how far and how long, what is done, what was
+/// sent, where it is.
+fn lines_of_pass(progress: &Progress, width: usize) -> Vec<String> {
+    let path = escape::name(&progress.current_path);
+    let mut head = Vec::new();
+    if let Some(fraction) = progress.fraction {
+        head.push(format!("{:.0}%", (fraction * 100.0).floor()));
+    }
+    if let Some(remaining) = progress.remaining {
+        head.push(format!("about {} to go", units::estimate(remaining)));
+    }
+    let mut lines = vec![
+        head.join(", "),
+        format!("  {}", plain::settled(progress)),
+        format!("  {}", plain::sent(progress)),
+        format!("  {}", escape::shorten(&path, width.saturating_sub(4))),
+    ];
+    if !progress.has_total {
+        lines.insert(2, format!("  {}", plain::scanned(progress)));
+    }
+    lines
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -138,4 +138,58 @@ fn width() -> usize {
         .map(|size| usize::from(size.ws_col))
         .filter(|columns| *columns > 0)
         .unwrap_or(DEFAULT_WIDTH)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{lines_of_pass, style};
+    use crate::monitor::Pass;
+    use crate::ui::progress::Progress;
+
+    #[test]
+    fn tells_how_far_what_and_where() {
+        let mut progress = Progress {
+            pass: Some(Pass::Checksum),
+            has_total: true,
+            scanned_entries: 2_000_000,
+            scanned_bytes: 48 << 30,
+            settled_entries: 1_234_567,
+            settled_bytes: 31 << 30,
+            body_bytes: 812 << 20,
+            bytes_per_second: 21e6,
+            fraction: Some(0.999),
+            remaining: Some(Duration::from_secs(100)),
+            current_path: b"srv/www/a\x1b[31mb/index.html".to_vec(),
+            ..Progress::default()
+        };
+        assert_eq!(
+            lines_of_pass(&progress, 30),
+            [
+                "99%, about 2 min to go",
+                "  1,234,567 of 2,000,000 entries, 31.0 GiB of 48.0 GiB",
+                "  sent 812 MiB at 20.0 MiB/s",
+                "  …www/a\\x1b[31mb/index.html",
+            ]
+        );
+        progress.has_total = false;
+        progress.fraction = None;
+        progress.remaining = None;
+        let lines = lines_of_pass(&progress, 30);
+        assert_eq!(lines[0], "");
+        assert!(lines[2].starts_with("  so far 2,000,000 entries"));
+    }
+
+    #[test]
+    fn the_templates_are_sound() {
+        for template in [
+            "{spinner} {msg}",
+            "{prefix} {spinner} {msg}",
+            "{prefix} [{bar:24}] {msg}",
+        ] {
+            assert!(indicatif::ProgressStyle::with_template(template).is_ok());
+            style(template);
+        }
+    }
 }

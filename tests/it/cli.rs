@@ -1,6 +1,7 @@
 //! The command line as a person meets it: help, errors, exit codes, questions, generated
 //! pages. Everything here ends before anything is copied.
 
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -197,11 +198,13 @@ fn the_password_is_never_told() {
     assert!(!String::from_utf8_lossy(&text).contains("sesame"));
 }
 
-/// Runs the program on a terminal of its own; what is typed is there before it is asked for.
-fn on_a_terminal(words: &str, typed: &str) -> (i32, String) {
-    use std::io::Write;
-    let mut child = Command::new("script")
-        .args(["-qec", &format!("{PROGRAM} {words}"), "/dev/null"])
+/// Runs the program on a terminal of its own. Each answer is typed once its question has been
+/// shown; what is typed before may be lost when the terminal changes hands.
+fn on_a_terminal(words: &str, talk: &[(&str, &str)]) -> (i32, String) {
+    // A run that hangs is ended, with code 124.
+    let mut child = Command::new("timeout")
+        .args(["60", "script", "-qec"])
+        .args([&format!("exec {PROGRAM} {words}"), "/dev/null"])
         .env_clear()
         .env("HOME", "/nonexistent")
         .env("PATH", "/usr/bin:/bin")
@@ -212,23 +215,51 @@ fn on_a_terminal(words: &str, typed: &str) -> (i32, String) {
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(typed.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    (output.status.code().unwrap(), text)
+    let mut stdout = child.stdout.take().unwrap();
+    let mut text = Vec::new();
+    for (question, answer) in talk {
+        if !read_until(&mut stdout, question, &mut text) {
+            break; // The end of the text shows where it went wrong.
+        }
+        stdin.write_all(answer.as_bytes()).unwrap();
+    }
+    stdout.read_to_end(&mut text).unwrap();
+    let status = child.wait().unwrap();
+    (status.code().unwrap(), String::from_utf8(text).unwrap())
 }
+
+/// Reads until `question` has been shown after what `text` holds already.
+fn read_until(stdout: &mut impl Read, question: &str, text: &mut Vec<u8>) -> bool {
+    let start = text.len();
+    let mut byte = [0];
+    while stdout.read_exact(&mut byte).is_ok() {
+        text.push(byte[0]);
+        if text[start..].ends_with(question.as_bytes()) {
+            return true;
+        }
+    }
+    false
+}
+
+const WHICH_TARGET: &str = "Target ([USER@]HOST[:PORT]): ";
+const WHICH_SOURCE: &str = "Source directory on this machine [/]: ";
 
 #[test]
 fn asks_on_a_terminal_and_takes_no_for_an_answer() {
-    let (code, text) = on_a_terminal("", "root@h\n/no/such\n/usr\n\nmaybe\nn\n");
+    let talk = [
+        (WHICH_TARGET, "root@h\n"),
+        (WHICH_SOURCE, "/no/such\n"),
+        (WHICH_SOURCE, "/usr\n"),
+        ("Directory on the target [the same]: ", "\n"),
+        ("Go ahead? [y/N] ", "maybe\n"),
+        ("Please answer yes or no [y/N] ", "n\n"),
+    ];
+    let (code, text) = on_a_terminal("", &talk);
     assert_eq!(code, 3, "{text}");
     for part in [
-        "Target ([USER@]HOST[:PORT]): ",
         "That will not do: source /no/such: No such file or directory",
         "Source     this machine, /usr",
         "Target     root@h, /usr",
-        "Go ahead? [y/N] ",
-        "Please answer yes or no",
         "error: not confirmed; nothing was changed",
     ] {
         assert!(text.contains(part), "{part} is missing in {text}");
@@ -237,20 +268,22 @@ fn asks_on_a_terminal_and_takes_no_for_an_answer() {
 
 #[test]
 fn end_of_input_is_no_answer() {
-    let (code, text) = on_a_terminal("--target root@h", "\x04");
+    let (code, text) = on_a_terminal("--target root@h", &[("Go ahead? [y/N] ", "\x04")]);
     assert_eq!(code, 2, "{text}");
     assert!(text.contains("hint: pass --yes to go ahead"), "{text}");
 }
 
 #[test]
 fn ctrl_c_ends_a_question() {
-    let (code, text) = on_a_terminal("", "root@h\n\x03");
+    let talk = [(WHICH_TARGET, "root@h\n"), (WHICH_SOURCE, "\x03")];
+    let (code, text) = on_a_terminal("", &talk);
     assert_eq!(code, 130, "{text}");
+    assert!(text.contains("error: stopped by Ctrl-C"), "{text}");
 }
 
 #[test]
 fn with_yes_nothing_is_asked_on_a_terminal_either() {
-    let (code, text) = on_a_terminal("--yes", "");
+    let (code, text) = on_a_terminal("--yes", &[]);
     assert_eq!(code, 2, "{text}");
     assert!(text.contains("with --yes nothing is asked"), "{text}");
 }
@@ -303,11 +336,18 @@ fn manual_pages_are_printed_and_written() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    for words in [&["--help"][..], &["completions", "zsh"], &["man"]] {
+    let screens = [
+        (&["--help"][..], 0),
+        (&["completions", "zsh"], 0),
+        (&["man"], 0),
+        (&["--json", "--yes"], 2),
+    ];
+    for (words, code) in screens {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let output = program(words).stdout(writer).output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{words:?}");
-        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{words:?}");
+        assert_eq!(output.status.code(), Some(code), "{words:?}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(stderr.is_empty(), code == 0, "{words:?}: {stderr}");
     }
 }

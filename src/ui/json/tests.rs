@@ -1,3 +1,5 @@
+//! The lines of docs/events.md, one for each event.
+
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
