@@ -1,12 +1,210 @@
-//! The target's side of the story. A stub: the engine takes its place.
+//! The target's side of the story: greet, serve transfers, look after the run's key, leave
+//! nothing behind. Also runs inside the source's own process for a target directory there.
 
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::authorized_keys::{self, Account, Owner, Which};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
+use crate::transfer::TransferError;
+use crate::transfer::receiver::receive;
+use crate::transfer::wire::frame::{Frame, FrameError};
+use crate::transfer::wire::handshake::{BUILD, MAGIC};
+use crate::transfer::wire::link::{LONGEST_SILENCE, Link, LinkSettings};
+use crate::transfer::wire::message::{Digest, Down, KeyRequest, Up};
+
+/// The name that the private directory of an uploaded agent begins with.
+pub const PLACE_PREFIX: &str = ".instancesync-agent-";
+/// Frames that are read ahead of the workers.
+const READ_AHEAD: usize = 8;
+/// How long the run's key outlives a lost link: long enough for the source to come back.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// Serves one session on standard input and output.
 pub fn run() -> Result<(), Failure> {
-    Err(Failure::new(
-        ExitCode::Failed,
-        "this build has no agent yet",
-    ))
+    let failed =
+        |what: &str, error: &io::Error| Failure::new(ExitCode::Failed, what).because(error);
+    let own_path =
+        std::env::current_exe().map_err(|error| failed("target: the agent's own file", &error))?;
+    let own_bytes = std::fs::read("/proc/self/exe")
+        .map_err(|error| failed("target: the agent's own file", &error))?;
+    let binary = *blake3::hash(&own_bytes).as_bytes();
+    drop(own_bytes);
+    remove_own_file(&own_path)
+        .map_err(|error| failed("target: remove the agent's own file", &error))?;
+
+    let mut stdout = io::stdout();
+    stdout
+        .write_all(MAGIC)
+        .and_then(|()| stdout.flush())
+        .map_err(|error| failed("target: greet", &error))?;
+    let (served, key) = serve(
+        PatientInput {
+            limit: LONGEST_SILENCE,
+        },
+        stdout,
+        Some(binary),
+    );
+    if let (Err(TransferError::Link(_)), Some(key)) = (&served, key) {
+        std::thread::sleep(GRACE);
+        // Nobody is left to hear that it failed; the next run removes the line then.
+        drop(edit_keys(&KeyRequest { key: None, ..key }, Which::Session));
+    }
+    served.map_err(|error| Failure::of(ExitCode::Failed, &error))
+}
+
+/// An uploaded agent runs on without its file, so that nothing stays whatever happens to it.
+fn remove_own_file(path: &Path) -> io::Result<()> {
+    let Some(place) = path.parent() else {
+        return Ok(());
+    };
+    let is_ours = place
+        .file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with(PLACE_PREFIX));
+    if is_ours {
+        std::fs::remove_file(path)?;
+        std::fs::remove_dir(place)?;
+    }
+    Ok(())
+}
+
+/// Serves one session over a pair of streams. `binary` is told to the peer where the agent is a
+/// process of its own. Returns how it went, and the run's key if it is still installed.
+pub fn serve(
+    reader: impl Read + Send + 'static,
+    writer: impl Write + Send + 'static,
+    binary: Option<Digest>,
+) -> (Result<(), TransferError>, Option<KeyRequest>) {
+    let link = Link::start(
+        reader,
+        writer,
+        LinkSettings {
+            read_ahead: Some(READ_AHEAD),
+            ..LinkSettings::default()
+        },
+    );
+    let mut session = AgentSession {
+        link: &link,
+        key: None,
+        has_failed: false,
+    };
+    let served = session.serve(binary);
+    let key = session.key;
+    link.close();
+    (served, key)
+}
+
+struct AgentSession<'a> {
+    link: &'a Link,
+    key: Option<KeyRequest>,
+    /// After a failure what was on its way already is let go by.
+    has_failed: bool,
+}
+
+impl AgentSession<'_> {
+    fn serve(&mut self, binary: Option<Digest>) -> Result<(), TransferError> {
+        if let Some(binary) = binary {
+            self.link.out.send(&Up::Hello {
+                build: BUILD.to_owned(),
+                binary,
+            })?;
+        }
+        loop {
+            let frame = match self.link.incoming.recv() {
+                Ok(Err(FrameError::Closed)) => return Ok(()),
+                Ok(frame) => frame?,
+                Err(_) => return Err(TransferError::Link(None)),
+            };
+            self.take(&frame)?;
+        }
+    }
+
+    fn take(&mut self, frame: &Frame) -> Result<(), TransferError> {
+        match frame.message()? {
+            Down::Heartbeat => Ok(()),
+            Down::Key(request) => self.take_key(request),
+            Down::Begin {
+                target,
+                rules,
+                policy,
+            } => {
+                let received = receive(self.link, &target, rules, policy);
+                self.conclude(received)
+            }
+            _ if self.has_failed => Ok(()),
+            Down::Failed(_) => Ok(()),
+            _ => Err(TransferError::Protocol("a message out of turn")),
+        }
+    }
+
+    /// A lost link ends the session; after anything else the source may still want its key out.
+    fn conclude(&mut self, received: Result<(), TransferError>) -> Result<(), TransferError> {
+        let Err(error) = received else { return Ok(()) };
+        if let TransferError::Link(_) = error {
+            return Err(error);
+        }
+        self.has_failed = true;
+        let no_space = matches!(error, TransferError::Peer { no_space: true, .. });
+        let text = Failure::of(ExitCode::Failed, &error).to_string();
+        Ok(self.link.out.send(&Up::Failed { text, no_space })?)
+    }
+
+    fn take_key(&mut self, request: KeyRequest) -> Result<(), TransferError> {
+        let is_install = request.key.is_some();
+        let done = edit_keys(&request, |owner| Which::Pair(owner.pair));
+        self.key = (is_install && done.is_ok()).then_some(request);
+        Ok(self.link.out.send(&Up::KeyDone(done))?)
+    }
+}
+
+fn edit_keys<'r>(
+    request: &'r KeyRequest,
+    which: impl Fn(Owner<'r>) -> Which<'r>,
+) -> Result<(), String> {
+    use std::os::unix::ffi::OsStringExt;
+    let home = PathBuf::from(std::ffi::OsString::from_vec(request.home.clone()));
+    let account = Account {
+        home: &home,
+        uid: request.uid,
+    };
+    let owner = Owner {
+        pair: &request.pair,
+        nonce: &request.nonce,
+    };
+    let done = match &request.key {
+        Some(key) => authorized_keys::install(account, key, owner),
+        None => authorized_keys::remove(account, which(owner)),
+    };
+    done.map_err(|error| format!("{}: {error}: {}", home.display(), error.cause()))
+}
+
+/// Standard input that takes a long silence for a lost link: sshd notices a dead peer late.
+struct PatientInput {
+    limit: Duration,
+}
+
+impl Read for PatientInput {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let stdin = io::stdin();
+        let limit = Timespec {
+            tv_sec: i64::try_from(self.limit.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: 0,
+        };
+        loop {
+            match poll(
+                &mut [PollFd::new(&stdin.as_fd(), PollFlags::IN)],
+                Some(&limit),
+            ) {
+                Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+                Ok(_) => return Ok(rustix::io::read(stdin.as_fd(), buffer)?),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! run (`clone`), then the edge (`cli`, `settings`, `ui`). `docs/architecture.md` has the map.
 
 pub mod agent;
+pub mod authorized_keys;
 pub mod cli;
 pub mod clone;
 pub mod entry;
@@ -18,6 +19,7 @@ pub mod problem;
 pub mod prompter;
 pub mod relpath;
 pub mod report;
+pub mod session;
 pub mod settings;
 pub mod ssh;
 pub mod transfer;

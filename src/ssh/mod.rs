@@ -8,6 +8,7 @@ mod auth;
 mod channel;
 mod clean;
 mod connection;
+pub mod deploy;
 mod error;
 mod host_key;
 mod identity;

@@ -142,7 +142,11 @@ fn serve_passes(link: &Link, tree: &TargetTree) -> Result<(), TransferError> {
         let frame = next_frame(link)?;
         match frame.message::<Down>()? {
             Down::Heartbeat => {}
-            Down::Pass { pass, deletes } => run_pass(link, tree, pass, deletes)?,
+            Down::Pass {
+                pass,
+                deletes,
+                last,
+            } => run_pass(link, tree, (pass, last), deletes)?,
             Down::Finish => return Ok(()),
             Down::Failed(text) => {
                 return Err(TransferError::Peer {
@@ -163,7 +167,7 @@ fn next_frame(link: &Link) -> Result<Frame, TransferError> {
 fn run_pass(
     link: &Link,
     tree: &TargetTree,
-    pass: Pass,
+    (pass, is_last): (Pass, bool),
     deletes: bool,
 ) -> Result<(), TransferError> {
     let (basis_queue, basis_jobs) = unbounded();
@@ -178,6 +182,7 @@ fn run_pass(
     let mut pass = TargetPass {
         tree,
         pass,
+        is_last,
         out: &link.out,
         tracker: Tracker::default(),
         links: Mutex::default(),

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender as Queue, bounded, select, unbounded};
@@ -21,7 +21,7 @@ use super::{SMALL_FILE_LEN, TransferError};
 use crate::exclude::Rules;
 use crate::fs::{Dir, FileId};
 use crate::monitor::{Counters, Event, Monitor, Pass, PassStats};
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemKind};
 
 /// Threads that walk, and threads that read contents. More than the two cores of a small server
 /// gain nothing there and keep the disks of a larger one busy.
@@ -59,6 +59,17 @@ pub struct PassPlan {
     pub pass: Pass,
     /// Whether it removes what the source does not have.
     pub deletes: Deletes,
+    /// Whether another pass makes up for what moves meanwhile.
+    pub turn: Turn,
+}
+
+/// The place of a pass in its run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Another follows: what vanished or changed is no problem yet.
+    Early,
+    /// None follows.
+    Last,
 }
 
 /// When extras go.
@@ -149,9 +160,11 @@ impl<'a> Sender<'a> {
         self.monitor.counters().start_pass();
         self.monitor.event(Event::PassStarted(plan.pass));
         let deletes = plan.deletes == Deletes::AtEnd;
+        let last = plan.turn == Turn::Last;
         self.link.out.send(&Down::Pass {
             pass: plan.pass,
             deletes,
+            last,
         })?;
 
         let walk = Walk::new(self.root, self.rules, self.mounts).map_err(|error| {
@@ -159,7 +172,8 @@ impl<'a> Sender<'a> {
         })?;
         let state = PassState {
             window: Window::default(),
-            own_failures: AtomicBool::new(false),
+            turn: plan.turn,
+            vanished: AtomicU64::new(0),
         };
         let routed = self.run_threads(&walk, &state);
         if let Err(TransferError::Link(_) | TransferError::Protocol(_)) = routed {
@@ -169,6 +183,7 @@ impl<'a> Sender<'a> {
 
         self.link.out.send(&Down::PassEnd)?;
         let mut stats = self.wait_for_stats()?;
+        stats.vanished_entries += state.vanished.load(Ordering::Relaxed);
         let now = self.link.out.traffic();
         stats.sent_bytes = now.0 - traffic.0;
         stats.received_bytes = now.1 - traffic.1;
@@ -242,7 +257,8 @@ impl<'a> Sender<'a> {
 /// What the threads of a pass share.
 struct PassState {
     window: Window,
-    own_failures: AtomicBool,
+    turn: Turn,
+    vanished: AtomicU64,
 }
 
 /// Takes what the walk finds and puts it on the link.
@@ -264,7 +280,12 @@ impl Visitor for Outlet<'_> {
     }
 
     fn problem(&self, problem: Problem) {
-        self.state.own_failures.store(true, Ordering::Relaxed);
+        if problem.kind == ProblemKind::Vanished {
+            Counters::add(&self.state.vanished, 1);
+            if self.state.turn == Turn::Early {
+                return;
+            }
+        }
         self.sender.monitor.event(Event::Problem(problem));
     }
 }

@@ -98,6 +98,8 @@ pub struct TargetPass<'a> {
     pub tree: &'a TargetTree,
     /// Which pass.
     pub pass: Pass,
+    /// Whether no pass follows.
+    pub is_last: bool,
     /// Where answers go.
     pub out: &'a FrameSender,
     /// Who is done with what.
@@ -176,7 +178,10 @@ impl TargetPass<'_> {
                 count(&self.counts.failed)
             }
         }
-        self.say(&Up::Problem(problem));
+        let moved = matches!(problem.kind, ProblemKind::Vanished | ProblemKind::Changed);
+        if self.is_last || !moved {
+            self.say(&Up::Problem(problem));
+        }
     }
 
     /// Sends what needs no answer. A lost link is noticed by whoever reads it.

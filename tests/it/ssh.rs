@@ -9,8 +9,10 @@ use std::thread;
 use std::time::Duration;
 
 use instancesync::prompter::{NobodyThere, Prompter};
+use instancesync::ssh::deploy::{AgentImage, AgentProcess, DeployError, start_agent};
 use instancesync::ssh::{
-    Address, Connection, HostKeyError, LinkLost, LoginSettings, Process, RunKey, SshError,
+    Address, Connection, HostKeyError, LinkLost, LoginSettings, Process, ProcessOutput, RunKey,
+    SshError,
 };
 use zeroize::Zeroizing;
 
@@ -72,6 +74,26 @@ impl Prompter for Person {
     fn line(&self, prompt: &str) -> Option<String> {
         self.note(prompt);
         None
+    }
+}
+
+/// A process that neither reads, writes nor ends; sshd leaves it behind when the session dies.
+const SLEEPER: &str = "echo $$; exec sleep 600";
+
+/// Ends the process of [`SLEEPER`].
+struct Sleeper(rustix::process::Pid);
+
+impl Sleeper {
+    fn read(output: &mut ProcessOutput) -> Sleeper {
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        Sleeper(rustix::process::Pid::from_raw(line.trim().parse().unwrap()).unwrap())
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = rustix::process::kill_process(self.0, rustix::process::Signal::KILL);
     }
 }
 
@@ -498,7 +520,8 @@ fn a_killed_session_wakes_writers_and_readers_with_one_error() {
         mut input,
         mut output,
         end,
-    } = connection.spawn("exec sleep 600").unwrap();
+    } = connection.spawn(SLEEPER).unwrap();
+    let _sleeper = Sleeper::read(&mut output);
     let writer = thread::spawn(move || {
         let chunk = vec![0; 1 << 20];
         loop {
@@ -529,7 +552,8 @@ fn a_killed_session_wakes_writers_and_readers_with_one_error() {
 fn closing_ends_what_still_runs() {
     let sshd = Sshd::start();
     let connection = open(&sshd);
-    let Process { mut output, .. } = connection.spawn("exec sleep 600").unwrap();
+    let Process { mut output, .. } = connection.spawn(SLEEPER).unwrap();
+    let _sleeper = Sleeper::read(&mut output);
     let reader = thread::spawn(move || output.read(&mut [0; 10]).unwrap_err());
     connection.close();
     let error = reader.join().unwrap();
@@ -587,6 +611,243 @@ fn forty_processes_share_a_connection() {
     });
 }
 
+/// Says its magic word, echoes, and leaves nothing behind.
+const AGENT: &str = "#!/bin/sh\nrm -r \"${0%/*}\"\nid -u >&2\necho MAGIC \"$@\"\nexec cat\n";
+
+fn image<'a>(binary: &'a str, parents: &'a [&'a str]) -> AgentImage<'a> {
+    AgentImage {
+        binary: binary.as_bytes(),
+        id: "test-1",
+        arguments: &["--two words", "$HOME"],
+        magic: b"MAGIC",
+        parents,
+    }
+}
+
+/// A directory of the fixture that can be a parent for the agent.
+fn parent(sshd: &Sshd, name: &str) -> String {
+    let path = sshd.dir().join(name);
+    fs::create_dir(&path).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn is_empty(path: &str) -> bool {
+    fs::read_dir(path).unwrap().next().is_none()
+}
+
+#[test]
+fn an_agent_is_brought_started_and_talked_to() {
+    let sshd = Sshd::start();
+    let place = parent(&sshd, "place");
+    // What a login shell prints, with and without newline, must not matter.
+    let noisy = "echo Welcome to the target; echo more >&2; printf 'no newline'\n";
+    fs::write(sshd.home().join(".bashrc"), noisy).unwrap();
+    let connection = open(&sshd);
+    // What a cut run left is replaced.
+    let left = Path::new(&place).join(".instancesync-agent-test-1");
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join("instancesync"), "half a progr").unwrap();
+
+    let agent = start_agent(&connection, &image(AGENT, &["/nonexistent", &place])).unwrap();
+    let AgentProcess {
+        process,
+        target,
+        upload_bytes_per_second,
+        ..
+    } = agent;
+    assert_eq!((target.uid, target.uses_sudo), (0, false));
+    assert_eq!(target.place, left.to_str().unwrap());
+    assert_eq!(target.home, sshd.home().to_str().unwrap());
+    assert!(upload_bytes_per_second > 0);
+    let Process {
+        mut input,
+        mut output,
+        end,
+    } = process;
+    input.write_all(b"frames").unwrap();
+    input.finish().unwrap();
+    let mut text = String::new();
+    output.read_to_string(&mut text).unwrap();
+    assert_eq!(text, " agent --two words $HOME\nframes");
+    assert!(end.wait(LONG).unwrap().is_success());
+    assert!(is_empty(&place));
+}
+
+#[test]
+fn an_agent_that_does_not_start_is_explained_and_removed() {
+    let sshd = Sshd::start();
+    let place = parent(&sshd, "place");
+    let connection = open(&sshd);
+    let dying = "#!/bin/sh\necho \"cannot \\033[1mlive\" >&2\nexit 9\n";
+    let error = start_agent(&connection, &image(dying, &[&place])).unwrap_err();
+    let text = error.to_string();
+    assert!(text.ends_with("(exit status 9): cannot live"), "{text}");
+    assert!(error.hint().is_some());
+    assert!(is_empty(&place));
+
+    let chatty = "#!/bin/sh\nyes hello\n";
+    let error = start_agent(&connection, &image(chatty, &[&place])).unwrap_err();
+    assert!(error.to_string().contains("did not start"), "{error}");
+    assert!(is_empty(&place));
+}
+
+#[test]
+fn a_place_that_cannot_hold_or_run_the_agent_is_passed_over() {
+    let sshd = Sshd::start();
+    let noexec = Mount::tmpfs(&parent(&sshd, "noexec"), "noexec,size=16m");
+    let small = Mount::tmpfs(&parent(&sshd, "small"), "size=64k");
+    let taken = parent(&sshd, "taken");
+    std::os::unix::fs::symlink("/", Path::new(&taken).join(".instancesync-agent-test-1")).unwrap();
+    let foreign = parent(&sshd, "foreign");
+    let other = Path::new(&foreign).join(".instancesync-agent-test-1");
+    fs::create_dir(&other).unwrap();
+    std::os::unix::fs::chown(&other, Some(12345), Some(12345)).unwrap();
+    let good = parent(&sshd, "good");
+    let connection = open(&sshd);
+    let parents = [&noexec.path, &small.path, &taken, &foreign, &good].map(String::as_str);
+    let agent = start_agent(&connection, &image(AGENT, &parents)).unwrap();
+    assert!(agent.target.place.starts_with(&good));
+    drop(agent);
+
+    // With the home directory unusable as well, each one is named with its reason.
+    fs::remove_dir_all(sshd.home()).unwrap();
+    let error = start_agent(&connection, &image(AGENT, &parents[..4])).unwrap_err();
+    assert!(matches!(error, DeployError::NoRoom { .. }), "{error}");
+    let text = error.to_string();
+    for reason in [
+        "programs cannot be run",
+        "KiB are needed",
+        "is a symbolic link",
+        "belongs to somebody else",
+        "no such directory",
+    ] {
+        assert!(text.contains(reason), "{reason}: {text}");
+    }
+    let error = start_agent(&connection, &image(AGENT, &parents[..1])).unwrap_err();
+    assert!(matches!(error, DeployError::NoPlace { .. }), "{error}");
+    assert!(is_empty(&noexec.path) && is_empty(&small.path));
+    assert!(other.exists());
+}
+
+#[test]
+fn an_account_without_root_or_shell_is_refused() {
+    let Some(user) = TemporaryUser::create("correct horse") else {
+        eprintln!("skipped: no user can be made here");
+        return;
+    };
+    let sshd = Sshd::start();
+    let connect = || {
+        let address = format!("{}@127.0.0.1:{}", user.name, sshd.port());
+        Connection::open(&address.parse().unwrap(), &settings(&sshd), &NobodyThere).unwrap()
+    };
+    fs::set_permissions(
+        sshd.identity_file().parent().unwrap(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    for path in [
+        sshd.home(),
+        sshd.home().join(".ssh"),
+        sshd.authorized_keys(),
+    ] {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let error = start_agent(&connect(), &image(AGENT, &["/tmp"])).unwrap_err();
+    assert!(
+        matches!(&error, DeployError::NotRoot { user: name } if *name == user.name),
+        "{error}"
+    );
+    let changed = Command::new("usermod")
+        .args(["--shell", "/usr/sbin/nologin", &user.name])
+        .output()
+        .unwrap();
+    assert!(changed.status.success(), "{changed:?}");
+    let error = start_agent(&connect(), &image(AGENT, &["/tmp"])).unwrap_err();
+    assert!(matches!(error, DeployError::NoShell { .. }), "{error}");
+    assert!(error.to_string().contains("not available"), "{error}");
+}
+
+#[test]
+fn an_account_with_passwordless_sudo_starts_the_agent_as_root() {
+    let Some(user) = TemporaryUser::create("correct horse") else {
+        eprintln!("skipped: no user can be made here");
+        return;
+    };
+    let Some(_sudoers) = Sudoers::allow(&user) else {
+        eprintln!("skipped: no sudo here");
+        return;
+    };
+    let sshd = Sshd::start_with(&["PasswordAuthentication yes"]);
+    let place = parent(&sshd, "place");
+    std::os::unix::fs::chown(&place, Some(user.number()), None).unwrap();
+    let settings = LoginSettings {
+        password: Some(Zeroizing::new("correct horse".to_owned())),
+        identity_files: vec![sshd.dir().join("missing")],
+        ..settings(&sshd)
+    };
+    let address = format!("{}@127.0.0.1:{}", user.name, sshd.port());
+    let connection = Connection::open(&address.parse().unwrap(), &settings, &NobodyThere).unwrap();
+    let agent = start_agent(&connection, &image(AGENT, &[&place])).unwrap();
+    assert_eq!(
+        (agent.target.uid, agent.target.uses_sudo),
+        (user.number(), true)
+    );
+    agent.process.input.finish().unwrap();
+    drop(agent.process.output);
+    assert!(agent.process.end.wait(LONG).unwrap().is_success());
+    assert_eq!(agent.process.end.stderr_tail(), "0");
+    assert!(is_empty(&place));
+}
+
+#[test]
+fn a_link_that_dies_during_the_upload_is_a_lost_link() {
+    let sshd = Sshd::start();
+    let place = parent(&sshd, "place");
+    let connection = open(&sshd);
+    let large = "x".repeat(512 << 20);
+    thread::scope(|scope| {
+        let upload = scope.spawn(|| start_agent(&connection, &image(&large, &[&place])));
+        let file = Path::new(&place).join(".instancesync-agent-test-1/instancesync");
+        while fs::metadata(&file).map_or(0, |file| file.len()) == 0 {
+            assert!(!upload.is_finished());
+            thread::sleep(Duration::from_millis(2));
+        }
+        sshd.drop_connections();
+        let error = upload.join().unwrap().unwrap_err();
+        assert!(
+            matches!(error, DeployError::Ssh(SshError::Lost(_))),
+            "{error}"
+        );
+    });
+}
+
+/// A file system that is mounted for one test.
+struct Mount {
+    path: String,
+}
+
+impl Mount {
+    fn tmpfs(path: &str, options: &str) -> Mount {
+        let output = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "instancesync-test", path])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        Mount {
+            path: path.to_owned(),
+        }
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount")
+            .arg("--lazy")
+            .arg(&self.path)
+            .output();
+    }
+}
+
 /// A user of this machine who exists for one test.
 struct TemporaryUser {
     name: String,
@@ -622,6 +883,39 @@ impl TemporaryUser {
         let line = format!("{}:{password}\n", user.name);
         chpasswd.stdin.take()?.write_all(line.as_bytes()).ok()?;
         chpasswd.wait().ok()?.success().then_some(user)
+    }
+}
+
+impl TemporaryUser {
+    fn number(&self) -> u32 {
+        let output = Command::new("id")
+            .args(["-u", &self.name])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap()
+    }
+}
+
+/// Passwordless sudo for one user and one test.
+struct Sudoers {
+    path: PathBuf,
+}
+
+impl Sudoers {
+    fn allow(user: &TemporaryUser) -> Option<Sudoers> {
+        let path = Path::new("/etc/sudoers.d").join(&user.name);
+        fs::write(&path, format!("{} ALL=(ALL) NOPASSWD: ALL\n", user.name)).ok()?;
+        Some(Sudoers { path })
+    }
+}
+
+impl Drop for Sudoers {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
     }
 }
 

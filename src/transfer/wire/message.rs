@@ -109,8 +109,6 @@ pub struct KeyRequest {
     pub home: Vec<u8>,
     /// The account.
     pub uid: u32,
-    /// Its group.
-    pub gid: u32,
     /// Key type and key, without a comment; `None` removes.
     pub key: Option<String>,
     /// Names the pair of source and target; lines of an earlier run of it are removed.
@@ -141,6 +139,8 @@ pub enum Down {
         pass: Pass,
         /// Whether extras are removed at its end.
         deletes: bool,
+        /// Whether no pass follows that would make up for what moved meanwhile.
+        last: bool,
     },
     /// A directory. WIRE[listing]
     Listing(Listing),

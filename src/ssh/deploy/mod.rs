@@ -1,0 +1,433 @@
+//! Brings the agent to the target and starts it: look, upload, start, skip the noise.
+//!
+//! Needs nothing on the target but sshd, a POSIX shell and the basic tools. Knows nothing of
+//! what the agent says after its magic word.
+
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+use super::clean::clean_text;
+use super::connection::Connection;
+use super::error::{LinkLost, SshError};
+use super::process::{Process, ProcessEnd};
+
+mod probe;
+
+pub use probe::TargetFacts;
+
+/// How long the target may be silent while the upload or the start of the agent is awaited.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// How much a login shell may print before the program that was asked for says something.
+pub const NOISE_BYTES: usize = 64 * 1024;
+/// The directories that are tried for the agent, in this order, before the home directory. The
+/// first two are memory: nothing of the agent ever touches a disk of the target.
+pub const AGENT_PARENTS: [&str; 4] = ["/run", "/dev/shm", "/tmp", "/var/tmp"];
+
+/// What is brought to the target.
+#[derive(Clone, Copy, Debug)]
+pub struct AgentImage<'a> {
+    /// The program.
+    pub binary: &'a [u8],
+    /// Names the private directory; the same for every run of one source and target, so that a
+    /// run replaces what a cut one left. Letters, digits, `_` and `-`.
+    pub id: &'a str,
+    /// What follows `agent` on the command line. No secrets: every user of the target sees it.
+    pub arguments: &'a [&'a str],
+    /// What the agent prints before anything else.
+    pub magic: &'a [u8],
+    /// The directories to try before the home directory: [`AGENT_PARENTS`].
+    pub parents: &'a [&'a str],
+}
+
+/// The agent runs, and has said its magic word.
+#[derive(Debug)]
+pub struct AgentProcess {
+    /// Its streams; what follows the magic word is still to be read.
+    pub process: Process,
+    /// What the target is.
+    pub target: TargetFacts,
+    /// What the upload carried, in bytes a second.
+    pub upload_bytes_per_second: u64,
+    /// What the login shell printed, fit for the screen.
+    pub noise: String,
+}
+
+/// Why no agent runs on the target.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// The connection failed.
+    #[error(transparent)]
+    Ssh(#[from] SshError),
+    /// The account has no shell that runs commands.
+    #[error(
+        "the login shell of the target does not run commands{}",
+        after_colon(words)
+    )]
+    NoShell {
+        /// What came instead.
+        words: String,
+    },
+    /// Basic tools are missing.
+    #[error("the target lacks the programs {0}")]
+    MissingTools(String),
+    /// Another operating system.
+    #[error("the target runs {0}, not Linux")]
+    NotLinux(String),
+    /// Another processor.
+    #[error("the target is a {target} machine, this program is for {ours}")]
+    WrongMachine {
+        /// What `uname -m` says there.
+        target: String,
+        /// What this program was built for.
+        ours: String,
+    },
+    /// The account is not root and cannot become it.
+    #[error("the account {user} on the target is not root and has no passwordless sudo")]
+    NotRoot {
+        /// Who logged in.
+        user: String,
+    },
+    /// No directory can hold a program and run it.
+    #[error("no directory of the target can hold and run the agent ({})", tried.join("; "))]
+    NoPlace {
+        /// Each directory, and what is wrong with it.
+        tried: Vec<String>,
+    },
+    /// There would be a place, but it is full.
+    #[error("no room for the agent on the target ({})", tried.join("; "))]
+    NoRoom {
+        /// Each directory, and what is wrong with it.
+        tried: Vec<String>,
+    },
+    /// The upload failed or came out wrong.
+    #[error("the agent cannot be written to {place} on the target: {cause}")]
+    Upload {
+        /// The directory.
+        place: String,
+        /// What went wrong.
+        cause: String,
+    },
+    /// It was started, but did not say its magic word.
+    #[error(
+        "the agent did not start on the target ({ending}){}",
+        after_colon(words)
+    )]
+    NotStarted {
+        /// How it ended: "exit status 127".
+        ending: String,
+        /// Its last words.
+        words: String,
+    },
+    /// The id or an argument cannot be quoted for every shell.
+    #[error("{0:?} cannot be passed through every login shell")]
+    Unquotable(String),
+}
+
+impl DeployError {
+    /// Returns what to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            DeployError::Ssh(error) => return error.hint(),
+            DeployError::NoShell { .. } => {
+                "the account needs a shell: not nologin, not sftp-only, no forced command"
+            }
+            DeployError::MissingTools(_) => {
+                "install them on the target (coreutils or busybox have them all)"
+            }
+            DeployError::NotLinux(_) => "only Linux can be a target",
+            DeployError::WrongMachine { .. } => {
+                "source and target must have the same processor architecture"
+            }
+            DeployError::NotRoot { .. } => {
+                "log in as root, or allow the account `NOPASSWD: ALL` in sudoers"
+            }
+            DeployError::NoPlace { .. } => {
+                "make one of them writable and mount it without noexec while this runs"
+            }
+            DeployError::NoRoom { .. } => "make room in one of them",
+            DeployError::Upload { .. } => "see whether the file system there has room",
+            DeployError::NotStarted { .. } => {
+                "its words above say why; SELinux or another guard may forbid programs there"
+            }
+            DeployError::Unquotable(_) => return None,
+        };
+        Some(text.to_owned())
+    }
+}
+
+/// Looks at the target, uploads the agent, starts it and reads up to its magic word.
+///
+/// When anything fails, its directory is removed again, as far as the link still carries that.
+/// Once it runs, removing its directory is the agent's own business.
+pub fn start_agent(
+    connection: &Connection,
+    image: &AgentImage<'_>,
+) -> Result<AgentProcess, DeployError> {
+    let target = probe::look(connection, image)?;
+    let started = upload(connection, image, &target).and_then(|rate| {
+        let (process, noise) = start(connection, image, &target)?;
+        Ok((process, noise, rate))
+    });
+    match started {
+        Ok((process, noise, upload_bytes_per_second)) => Ok(AgentProcess {
+            process,
+            target,
+            upload_bytes_per_second,
+            noise,
+        }),
+        Err(error) => {
+            let remove = format!("exec rm -rf {}", target.place);
+            // The first error is the one to tell.
+            connection
+                .run(&remove, io::empty())
+                .map(drop)
+                .unwrap_or_default();
+            Err(error)
+        }
+    }
+}
+
+/// Writes the program and checks what arrived; returns bytes a second.
+fn upload(
+    connection: &Connection,
+    image: &AgentImage<'_>,
+    target: &TargetFacts,
+) -> Result<u64, DeployError> {
+    let file = format!("{}/instancesync", target.place);
+    // `set -C` makes the redirection exclusive: nothing that is there is followed or reused.
+    let command = format!(
+        "exec sh -c 'set -C; umask 077; echo @ready@; \
+         cat >{file} && chmod 700 {file} && echo @sum@ $(cksum <{file}) @end@'"
+    );
+    let failed = |cause: String| DeployError::Upload {
+        place: target.place.clone(),
+        cause,
+    };
+    let Process {
+        mut input,
+        mut output,
+        end,
+    } = connection.spawn(&command)?;
+    output.set_silence_limit(Some(START_LIMIT));
+    let explain = |error: NoiseError| match error.loss() {
+        Some(loss) => SshError::Lost(loss.clone()).into(),
+        None => failed(why_not(&end, &error)),
+    };
+    // The clock starts when the shell is up, so that only the link is measured.
+    skip_noise(&mut output, b"@ready@\n", NOISE_BYTES).map_err(explain)?;
+    let began = Instant::now();
+    // A write that fails is explained by what the shell says and by how it ended.
+    let written = input.write_all(image.binary).and_then(|()| input.finish());
+    if let Some(loss) = written.as_ref().err().and_then(LinkLost::find) {
+        return Err(SshError::Lost(loss.clone()).into());
+    }
+    skip_noise(&mut output, b"@sum@ ", NOISE_BYTES).map_err(explain)?;
+    let elapsed = began.elapsed().as_secs_f64().max(1e-6);
+    let sum = skip_noise(&mut output, b" @end@", 100).map_err(explain)?;
+    let expected = format!("{} {}", cksum(image.binary), image.binary.len());
+    if sum != expected.as_bytes() {
+        return Err(failed(format!(
+            "what arrived has the checksum and size {}, not {expected}",
+            clean_text(&sum)
+        )));
+    }
+    Ok((image.binary.len() as f64 / elapsed) as u64)
+}
+
+fn start(
+    connection: &Connection,
+    image: &AgentImage<'_>,
+    target: &TargetFacts,
+) -> Result<(Process, String), DeployError> {
+    let as_root = if target.uses_sudo { "sudo -n " } else { "" };
+    let mut command = format!("exec {as_root}{}/instancesync agent", target.place);
+    for argument in image.arguments {
+        command.push(' ');
+        command.push_str(&quote(argument)?);
+    }
+    let mut process = connection.spawn(&command)?;
+    process.output.set_silence_limit(Some(START_LIMIT));
+    match skip_noise(&mut process.output, image.magic, NOISE_BYTES) {
+        Ok(noise) => {
+            process.output.set_silence_limit(None);
+            Ok((process, clean_text(&noise)))
+        }
+        Err(error) => {
+            if let Some(loss) = error.loss() {
+                return Err(SshError::Lost(loss.clone()).into());
+            }
+            let words = match (process.end.stderr_tail(), error.noise()) {
+                (words, _) if !words.is_empty() => words,
+                (_, noise) => clean_text(noise),
+            };
+            let ending = ending(&process.end, &error);
+            process.end.abort();
+            Err(DeployError::NotStarted { ending, words })
+        }
+    }
+}
+
+/// Says how a process ended that did not say what it should.
+fn ending(end: &ProcessEnd, error: &NoiseError) -> String {
+    match error {
+        NoiseError::Ended(_) => match end.wait(Duration::from_secs(5)) {
+            Ok(exit) => exit.to_string(),
+            Err(_) => "its output ended".to_owned(),
+        },
+        other => other.to_string(),
+    }
+}
+
+fn why_not(end: &ProcessEnd, error: &NoiseError) -> String {
+    let ending = ending(end, error);
+    let words = end.stderr_tail();
+    if words.is_empty() {
+        ending
+    } else {
+        format!("{words} ({ending})")
+    }
+}
+
+/// Why a magic word was not found. Carries what came instead.
+#[derive(Debug, thiserror::Error)]
+pub enum NoiseError {
+    /// The stream ended.
+    #[error("the output ended before the expected word")]
+    Ended(Vec<u8>),
+    /// The limit was reached.
+    #[error("more than {} bytes came before the expected word", .0.len())]
+    TooMuch(Vec<u8>),
+    /// The stream failed, or was silent for too long.
+    #[error("the expected word did not come: {0}")]
+    Read(io::Error),
+}
+
+impl NoiseError {
+    /// Returns what came instead.
+    pub fn noise(&self) -> &[u8] {
+        match self {
+            NoiseError::Ended(noise) | NoiseError::TooMuch(noise) => noise,
+            NoiseError::Read(_) => &[],
+        }
+    }
+
+    fn loss(&self) -> Option<&LinkLost> {
+        match self {
+            NoiseError::Read(error) => LinkLost::find(error),
+            NoiseError::Ended(_) | NoiseError::TooMuch(_) => None,
+        }
+    }
+}
+
+/// Reads up to and including `magic`, and not a byte more; returns what came before it, which a
+/// login shell can print. Fails when more than `limit` bytes come before it.
+pub fn skip_noise(
+    stream: &mut impl Read,
+    magic: &[u8],
+    limit: usize,
+) -> Result<Vec<u8>, NoiseError> {
+    let mut noise = Vec::new();
+    let mut byte = [0];
+    loop {
+        match stream.read(&mut byte) {
+            Ok(0) => return Err(NoiseError::Ended(noise)),
+            Ok(_) => noise.push(byte[0]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(NoiseError::Read(error)),
+        }
+        if noise.ends_with(magic) {
+            noise.truncate(noise.len() - magic.len());
+            return Ok(noise);
+        }
+        if noise.len() >= limit + magic.len() {
+            return Err(NoiseError::TooMuch(noise));
+        }
+    }
+}
+
+/// Quotes a word for sh, csh and fish alike.
+fn quote(word: &str) -> Result<String, DeployError> {
+    // A backslash, an exclamation mark or a newline means something else to each of them, even
+    // between single quotes.
+    if word.contains(['\'', '\\', '!']) || word.chars().any(char::is_control) {
+        return Err(DeployError::Unquotable(word.to_owned()));
+    }
+    Ok(format!("'{word}'"))
+}
+
+fn after_colon(words: &str) -> String {
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(": {words}")
+    }
+}
+
+/// The checksum of POSIX cksum: CRC-32 with polynomial 0x04C11DB7, then over the length.
+///
+/// SSH protects the way; this notices what a full or broken file system made of it.
+fn cksum(data: &[u8]) -> u32 {
+    let table: Vec<u32> = (0..256u32)
+        .map(|byte| {
+            (0..8).fold(byte << 24, |crc, _| {
+                (crc << 1)
+                    ^ if crc & 0x8000_0000 != 0 {
+                        0x04C1_1DB7
+                    } else {
+                        0
+                    }
+            })
+        })
+        .collect();
+    let step = |crc: u32, byte: u8| {
+        let index = (crc >> 24) as usize ^ usize::from(byte);
+        (crc << 8) ^ table.get(index).copied().unwrap_or_default()
+    };
+    let mut crc = data.iter().fold(0, |crc, byte| step(crc, *byte));
+    let mut length = data.len() as u64;
+    while length > 0 {
+        crc = step(crc, length.to_le_bytes()[0]);
+        length >>= 8;
+    }
+    !crc
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn skips_noise_and_reads_no_further() {
+        let mut stream = &b"Welcome!\nMAMAGIC\nrest"[..];
+        let noise = skip_noise(&mut stream, b"MAGIC\n", 100).unwrap();
+        assert_eq!(noise, b"Welcome!\nMA");
+        assert_eq!(stream, b"rest");
+    }
+
+    #[test]
+    fn gives_up_on_endless_noise_and_at_the_end() {
+        let mut endless = io::repeat(b'x');
+        assert!(matches!(
+            skip_noise(&mut endless, b"MAGIC", 1000),
+            Err(NoiseError::TooMuch(noise)) if noise.len() == 1005
+        ));
+        assert!(matches!(
+            skip_noise(&mut &b"no such file"[..], b"MAGIC", 1000),
+            Err(NoiseError::Ended(noise)) if noise == b"no such file"
+        ));
+    }
+
+    #[test]
+    fn quotes_only_what_every_shell_understands() {
+        assert_eq!(quote("a b$c").unwrap(), "'a b$c'");
+        for word in ["it's", "a\\b", "hey!", "a\nb"] {
+            assert!(quote(word).is_err(), "{word:?}");
+        }
+    }
+
+    #[test]
+    fn cksum_is_the_one_of_posix() {
+        assert_eq!(cksum(b""), 4294967295);
+        assert_eq!(cksum(b"123456789"), 930766865);
+    }
+}
