@@ -4,14 +4,19 @@
 //! changing the mode rewrites the mask of an ACL; anything after the times would move them.
 //! Knows nothing of entries' contents.
 
-use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid};
+use std::sync::LazyLock;
+
+use rustix::fs::{Access, AtFlags, Gid, Mode, Timespec, Timestamps, Uid};
 
 use super::xattrs::Object;
 use super::{Doing, FsError, Result, Status};
 use crate::entry::{Metadata, Timestamp, Xattr};
 
-/// The label of SELinux. The kernel gives every file one and lets nobody remove it.
+/// The label of SELinux. Where it is active the kernel gives every file one and lets nobody
+/// remove it.
 const SELINUX_LABEL: &[u8] = b"security.selinux";
+static IS_SELINUX_ACTIVE: LazyLock<bool> =
+    LazyLock::new(|| rustix::fs::access("/sys/fs/selinux/enforce", Access::EXISTS).is_ok());
 
 /// Reads the attributes of an object whose status is at hand.
 pub fn read_metadata(object: Object<'_>, status: &Status) -> Result<Metadata> {
@@ -138,7 +143,8 @@ fn apply_xattrs(
 
 fn unwanted<'a>(present: &'a [Xattr], wanted: &'a [Xattr]) -> impl Iterator<Item = &'a Xattr> {
     present.iter().filter(|xattr| {
-        xattr.name != SELINUX_LABEL && !wanted.iter().any(|other| other.name == xattr.name)
+        (xattr.name != SELINUX_LABEL || !*IS_SELINUX_ACTIVE)
+            && !wanted.iter().any(|other| other.name == xattr.name)
     })
 }
 
