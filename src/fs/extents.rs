@@ -60,6 +60,60 @@ pub fn write_at(fd: impl AsFd, mut bytes: &[u8], mut offset: u64) -> Result<()> 
     Ok(())
 }
 
+/// What a place holds before bytes are written to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// A hole: pages of zeros need not be written.
+    Hole,
+    /// Anything: pages of zeros give their blocks back.
+    Data,
+}
+
+/// LIMIT: the page size of the machines we know; a hole is never smaller.
+pub const PAGE_LEN: usize = 4096;
+
+/// Writes bytes without their whole pages of zeros, as `rsync -S` does. The length of the file
+/// is the caller's to set when it may end in such a page.
+pub fn write_sparse(fd: impl AsFd, bytes: &[u8], offset: u64, ground: Ground) -> Result<()> {
+    let to_page = (PAGE_LEN as u64 - offset % PAGE_LEN as u64) % PAGE_LEN as u64;
+    let (head, pages) = bytes.split_at(bytes.len().min(to_page as usize));
+    write_at(&fd, head, offset)?;
+    let (mut rest, mut offset) = (pages, offset + head.len() as u64);
+    while !rest.is_empty() {
+        let hole = run_length(rest, true);
+        let data = run_length(rest.get(hole..).unwrap_or_default(), false);
+        if hole > 0 && ground == Ground::Data {
+            clear_range(&fd, offset, hole as u64)?;
+        }
+        write_at(
+            &fd,
+            rest.get(hole..hole + data).unwrap_or_default(),
+            offset + hole as u64,
+        )?;
+        offset += (hole + data) as u64;
+        rest = rest.get(hole + data..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Returns how many bytes in front are whole pages of zeros, or are not.
+fn run_length(bytes: &[u8], zeros: bool) -> usize {
+    let is_hole = |page: &&[u8]| page.len() == PAGE_LEN && is_zero(page);
+    let pages = bytes
+        .chunks(PAGE_LEN)
+        .take_while(|page| is_hole(page) == zeros);
+    pages.map(<[u8]>::len).sum()
+}
+
+/// Tells whether all bytes are zero.
+pub fn is_zero(bytes: &[u8]) -> bool {
+    let (chunks, rest) = bytes.as_chunks::<64>();
+    chunks
+        .iter()
+        .all(|chunk| chunk.iter().fold(0, |all, byte| all | byte) == 0)
+        && rest.iter().all(|byte| *byte == 0)
+}
+
 /// Makes a stretch read as zeros, giving its blocks back where the file system can.
 pub fn clear_range(fd: impl AsFd, offset: u64, length: u64) -> Result<()> {
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
@@ -125,4 +179,48 @@ fn copy_by_buffer(from: impl AsFd, to: impl AsFd, mut offset: u64, end: u64) -> 
         offset += count as u64;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{FileExt, MetadataExt};
+
+    use super::{Ground, is_zero, write_sparse};
+
+    #[test]
+    fn finds_a_byte_that_is_not_zero_anywhere() {
+        for at in [0, 63, 64, 199] {
+            let mut bytes = vec![0u8; 200];
+            assert!(is_zero(&bytes));
+            bytes[at] = 1;
+            assert!(!is_zero(&bytes));
+        }
+    }
+
+    #[test]
+    fn pages_of_zeros_read_as_zeros_and_take_no_room() {
+        let mut bytes = vec![0u8; 100_000];
+        bytes[5] = 1;
+        bytes[50_000] = 2;
+        for (ground, offset) in [
+            (Ground::Hole, 0),
+            (Ground::Hole, 777),
+            (Ground::Data, 4096),
+            (Ground::Data, 5),
+        ] {
+            let file = tempfile::tempfile().unwrap();
+            if ground == Ground::Data {
+                file.write_all_at(&[9; 120_000], 0).unwrap();
+            }
+            write_sparse(&file, &bytes, offset, ground).unwrap();
+            file.set_len(offset + 100_000).unwrap();
+            let mut landed = vec![7u8; 100_000];
+            file.read_exact_at(&mut landed, offset).unwrap();
+            assert!(landed == bytes, "{ground:?} {offset}");
+            assert!(
+                file.metadata().unwrap().blocks() <= 8 * 6,
+                "{ground:?} {offset}"
+            );
+        }
+    }
 }

@@ -11,7 +11,7 @@ use super::TransferError;
 use super::churn::source_kind;
 use super::delta::aligned::Grid;
 use super::delta::{self, BasisPart};
-use super::digest::{ContentHasher, digest_of, is_zero};
+use super::digest::{ContentHasher, digest_of};
 use super::window::{SentListing, Window};
 use super::wire::frame::FrameBuilder;
 use super::wire::link::{FrameSender, LinkLost};
@@ -380,7 +380,7 @@ impl LargeFile<'_> {
         frame.body().truncate(start + count);
         let contents = &frame.body()[start..];
         progress.hasher.add(offset, contents);
-        if !is_zero(contents) {
+        if !extents::is_zero(contents) {
             self.send_frame(frame, count)?;
         }
         Ok(count as u64)

@@ -2,6 +2,7 @@
 //! holes are. docs/protocol.md, [digest]. Knows nothing of files.
 
 use super::wire::message::{Digest, SUM_LEN};
+use crate::fs::extents::is_zero;
 
 /// Bytes of a block of the content digest.
 pub const DIGEST_BLOCK: usize = 128 * 1024;
@@ -91,17 +92,9 @@ pub fn sum_of(block: &[u8]) -> Sum {
     sum
 }
 
-/// Tells whether all bytes are zero.
-pub fn is_zero(bytes: &[u8]) -> bool {
-    let (head, middle, tail) = (bytes.chunks_exact(64), bytes.len() / 64 * 64, bytes.len());
-    head.into_iter()
-        .all(|chunk| chunk.iter().fold(0, |all, byte| all | byte) == 0)
-        && bytes[middle..tail].iter().all(|byte| *byte == 0)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{ContentHasher, DIGEST_BLOCK, digest_of, is_zero};
+    use super::{ContentHasher, DIGEST_BLOCK, digest_of};
 
     #[test]
     fn a_hole_and_zeros_have_the_same_digest() {
@@ -142,16 +135,6 @@ mod tests {
                 digest_of(&contents),
                 "{step}"
             );
-        }
-    }
-
-    #[test]
-    fn finds_a_byte_that_is_not_zero_anywhere() {
-        for at in [0, 63, 64, 199] {
-            let mut bytes = vec![0u8; 200];
-            assert!(is_zero(&bytes));
-            bytes[at] = 1;
-            assert!(!is_zero(&bytes));
         }
     }
 }

@@ -1,11 +1,9 @@
 //! Small files: a bundle is checked as a whole, then each file lands by temp file and rename.
 //! Knows nothing of large files.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::TransferError;
-use super::digest::is_zero;
 use super::itemize::Way;
 use super::links::Leader;
 use super::place::Place;
@@ -13,6 +11,7 @@ use super::settle::OpenListing;
 use super::target::{TargetPass, count};
 use super::wire::message::{BundleFile, Digest, Outcome};
 use crate::entry::Timestamp;
+use crate::fs::extents::Ground;
 use crate::fs::metadata::Before;
 use crate::fs::{Dir, Result, extents};
 use crate::problem::{Problem, ProblemKind, Side};
@@ -122,7 +121,10 @@ impl TargetPass<'_> {
             None
         };
         let (temp, file) = self.stage(place)?.create_file()?;
-        write_sparse(&file, contents)?;
+        extents::write_sparse(&file, contents, 0, Ground::Hole)?;
+        if contents.len() > extents::PAGE_LEN {
+            extents::set_size(&file, contents.len() as u64)?;
+        }
         let mut metadata = entry.metadata.clone();
         metadata.mtime = mtime;
         let id = self.publish_file((temp, file), place, entry, &metadata, Before::Fresh)?;
@@ -187,34 +189,6 @@ impl TargetPass<'_> {
             self.leader_failed(link);
         }
     }
-}
-
-/// Writes contents without their pages of zeros, as `rsync -S` does: a bundle does not say
-/// where the source has holes.
-fn write_sparse(file: &OwnedFd, contents: &[u8]) -> Result<()> {
-    const PAGE: usize = 4096;
-    let mut start = 0;
-    let mut offset = 0;
-    for page in contents.chunks(PAGE) {
-        if contents.len() > PAGE && is_zero(page) {
-            extents::write_at(
-                file,
-                contents.get(start..offset).unwrap_or_default(),
-                start as u64,
-            )?;
-            start = offset + page.len();
-        }
-        offset += page.len();
-    }
-    extents::write_at(
-        file,
-        contents.get(start..).unwrap_or_default(),
-        start as u64,
-    )?;
-    if start == contents.len() && start > 0 {
-        extents::set_size(file, start as u64)?;
-    }
-    Ok(())
 }
 
 fn take<'b>(rest: &mut &'b [u8], size: u64) -> std::result::Result<&'b [u8], TransferError> {

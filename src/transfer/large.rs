@@ -16,6 +16,7 @@ use super::spans::{Span, SpanReader};
 use super::target::{TargetPass, count, lock};
 use super::wire::message::{Basis, Digest, Outcome, SUM_LEN, WantId};
 use crate::entry::{Entry, Timestamp};
+use crate::fs::extents::Ground;
 use crate::fs::metadata::Before;
 use crate::fs::stage::Temp;
 use crate::fs::{Dir, FileId, FsError, Result, extents};
@@ -133,9 +134,14 @@ impl LargeLanding {
     /// Takes bytes for `offset`. A failure is kept for the end of the file; the rest of it is
     /// let go by.
     pub fn write(&mut self, pass: &TargetPass<'_>, offset: u64, bytes: &[u8]) {
+        let ground = if self.hasher.is_some() {
+            Ground::Hole
+        } else {
+            Ground::Data
+        };
         let written = self
             .file(pass)
-            .and_then(|file| extents::write_at(file, bytes, offset));
+            .and_then(|file| extents::write_sparse(file, bytes, offset, ground));
         self.follow(offset, bytes);
         self.keep_failure(written);
     }

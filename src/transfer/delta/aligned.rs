@@ -7,9 +7,10 @@ use std::os::fd::OwnedFd;
 use crossbeam_channel::Receiver;
 
 use super::{BasisPart, next_part};
+use crate::fs::extents::is_zero;
 use crate::transfer::SEGMENT_LEN;
 use crate::transfer::body::{LargeFile, Progress, SendError};
-use crate::transfer::digest::{Sum, is_zero, sum_of};
+use crate::transfer::digest::{Sum, sum_of};
 use crate::transfer::spans::{Span, SpanReader};
 use crate::transfer::wire::frame::FrameBuilder;
 use crate::transfer::wire::link::LinkLost;
