@@ -101,6 +101,14 @@ impl Run {
     }
 }
 
+impl Drop for Run {
+    fn drop(&mut self) {
+        // A test that failed meanwhile leaves no process; it has ended already as a rule.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
 /// Returns the arguments that copy `source` to the directory `target` of this machine.
 pub fn to_directory(source: &Path, target: &Path) -> Vec<OsString> {
     words(&[

@@ -63,7 +63,9 @@ impl Places {
         assert_none(&diff(&source, &ours), context);
         if self.theirs.exists() {
             let differences = diff(&Manifest::of(&self.theirs), &ours);
-            let unexplained = rsync::without_known_faults(&differences);
+            let mut unexplained = rsync::without_known_faults(&differences);
+            // rsync makes holes where the source has written zeros; the source is the measure.
+            unexplained.retain(|text| !text.contains("holes are lost"));
             assert_eq!(
                 unexplained,
                 Vec::<&String>::new(),
