@@ -7,6 +7,7 @@
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rustix::fs::{
     AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, Stat,
@@ -142,6 +143,7 @@ fn timestamp(seconds: i64, nanoseconds: u64) -> Timestamp {
 #[derive(Debug)]
 pub struct Dir {
     fd: OwnedFd,
+    id: OnceLock<FileId>,
 }
 
 impl AsFd for Dir {
@@ -151,11 +153,29 @@ impl AsFd for Dir {
 }
 
 impl Dir {
+    fn new(fd: OwnedFd) -> Dir {
+        Dir {
+            fd,
+            id: OnceLock::new(),
+        }
+    }
+
+    /// Returns which directory it is; asked of the kernel once.
+    pub fn id(&self) -> Result<FileId> {
+        match self.id.get() {
+            Some(id) => Ok(*id),
+            None => {
+                let id = self.status()?.id();
+                Ok(*self.id.get_or_init(|| id))
+            }
+        }
+    }
+
     /// Opens the root that the operator named. Links in that path are the operator's own.
     pub fn open_root(path: &Path) -> Result<Dir> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(CWD, path, flags, Mode::empty()).doing("open directory")?;
-        Ok(Dir { fd })
+        Ok(Dir::new(fd))
     }
 
     /// Opens a directory anywhere below this one, following no link on the way.
@@ -168,7 +188,7 @@ impl Dir {
                 ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
             match rustix::fs::openat2(&self.fd, path.as_bytes(), DIRECTORY, Mode::empty(), resolve)
             {
-                Ok(fd) => return Ok(Dir { fd }),
+                Ok(fd) => return Ok(Dir::new(fd)),
                 // Kernels before 5.6 and some sandboxes lack it; EAGAIN is a rename elsewhere.
                 Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => {}
                 Err(errno) => return Err(errno).doing("open directory"),
@@ -182,7 +202,7 @@ impl Dir {
     fn open_leaf(&self, leaf: &[u8]) -> Result<Dir> {
         let fd =
             rustix::fs::openat(&self.fd, leaf, DIRECTORY, Mode::empty()).doing("open directory")?;
-        Ok(Dir { fd })
+        Ok(Dir::new(fd))
     }
 
     /// Opens a directory in this one.

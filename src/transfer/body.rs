@@ -106,7 +106,7 @@ pub fn serve(settings: BodySettings<'_>, jobs: &Receiver<Job>) -> Result<(), Lin
 /// Opens the directory of a listing again; another one under its name is as good as gone.
 fn reopen(root: &Dir, listing: &SentListing) -> Result<Dir, FsError> {
     let dir = root.open_beneath(&listing.path)?;
-    if dir.status()?.id() != listing.id {
+    if dir.id()? != listing.id {
         return Err(gone("open directory"));
     }
     Ok(dir)

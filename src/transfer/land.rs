@@ -131,7 +131,7 @@ impl TargetPass<'_> {
         count(&self.counts.landed);
         let path = open.path_of(entry);
         self.item(Way::Sent, &path, entry, existing.as_ref());
-        self.leader_landed(entry.link, Leader { path, id: Some(id) });
+        self.leader_landed(entry.link, Leader { path, id });
         Ok(())
     }
 

@@ -119,7 +119,8 @@ impl TargetPass<'_> {
         temp.publish_in_place_of(place.dir, name)
     }
 
-    /// Gives a complete file in the stage its attributes and its name; returns its inode.
+    /// Gives a complete file in the stage its attributes and its name; returns the inode of a
+    /// file with several names.
     pub fn publish_file(
         &self,
         (temp, file): (Temp, OwnedFd),
@@ -127,7 +128,7 @@ impl TargetPass<'_> {
         entry: &Entry,
         metadata: &Metadata,
         before: Before,
-    ) -> Result<FileId> {
+    ) -> Result<Option<FileId>> {
         self.apply(
             &place.path.join(&entry.name),
             Object::open(&file),
@@ -135,7 +136,11 @@ impl TargetPass<'_> {
             metadata,
             before,
         );
-        let id = crate::fs::dir::status_of_fd(&file)?.id();
+        // Only names of a group are ever compared by inode.
+        let id = match entry.link {
+            Some(_) => Some(crate::fs::dir::status_of_fd(&file)?.id()),
+            None => None,
+        };
         self.publish(temp, place, &entry.name)?;
         Ok(id)
     }

@@ -150,7 +150,7 @@ impl Limit {
         };
         let path = place.path.join(name);
         if status.is_directory() {
-            if status.id().device != place.dir.status()?.id().device {
+            if status.id().device != place.dir.id()?.device {
                 return Ok(());
             }
             let dir = place.dir.open_dir(name)?;

@@ -30,7 +30,7 @@ impl Stages {
 
     /// Returns the stage for things that belong into the directory at `path`.
     pub fn for_directory(&self, root: &Dir, dir: &Dir, path: &RelPath) -> Result<Arc<Stage>> {
-        let device = dir.status()?.id().device;
+        let device = dir.id()?.device;
         let mut by_device = self.locked();
         if let Some(stage) = by_device.get(&device) {
             return Ok(Arc::clone(stage));
@@ -42,7 +42,7 @@ impl Stages {
 
     /// Returns the stage for `dir` where there is one.
     pub fn existing(&self, dir: &Dir) -> Result<Option<Arc<Stage>>> {
-        let device = dir.status()?.id().device;
+        let device = dir.id()?.device;
         Ok(self.locked().get(&device).cloned())
     }
 
@@ -76,7 +76,7 @@ impl Stages {
     /// Tells whether the stage's name in `dir` is a stage of ours, and no extra: it is at the
     /// root of the copy or of a file system below it. One that an earlier run left is taken up.
     pub fn holds(&self, root: &Dir, dir: &Dir, path: &RelPath) -> Result<bool> {
-        let id = dir.status()?.id();
+        let id = dir.id()?;
         if mount_root(root, path, id.device)?.status()?.id() != id {
             return Ok(false);
         }
@@ -91,7 +91,7 @@ fn mount_root(root: &Dir, path: &RelPath, device: u64) -> Result<Dir> {
     let mut path = path.clone();
     while let Some((parent, _)) = path.split() {
         let dir = root.open_beneath(&parent)?;
-        if dir.status()?.id().device != device {
+        if dir.id()?.device != device {
             break;
         }
         (top, path) = (dir, parent);

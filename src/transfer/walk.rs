@@ -64,7 +64,7 @@ struct Stack {
 impl<'a> Walk<'a> {
     /// Prepares a walk of `root` that stays on its file system and those of `mounts`.
     pub fn new(root: &'a Dir, rules: &'a Rules, mounts: &[u64]) -> Result<Walk<'a>, FsError> {
-        let device = root.status()?.id().device;
+        let device = root.id()?.device;
         let task = Task {
             path: RelPath::root(),
             parent: 0,
