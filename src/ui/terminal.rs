@@ -31,7 +31,9 @@ struct Drawing {
 impl Terminal {
     /// Makes one; nothing is drawn before something happens.
     pub fn new(screen: &Screen, has_log: bool) -> Terminal {
-        let bar = ProgressBar::new(STEPS).with_style(style("{spinner} {msg}"));
+        let bar = ProgressBar::new(STEPS)
+            .with_style(style("{spinner} {msg}"))
+            .with_message("starting");
         Terminal {
             drawing: Mutex::new(Drawing {
                 stage: None,
