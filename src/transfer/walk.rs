@@ -191,6 +191,8 @@ impl<'a> Walk<'a> {
                 Ok(Some(entry)) => entry,
                 Ok(None) => continue,
                 Err(error) => {
+                    // What could not be looked at is not gone: nothing here counts as an extra.
+                    part.listing.opaque |= !error.is_missing();
                     visitor.problem(problem_at(&part.listing.path, &name, &error));
                     continue;
                 }
