@@ -139,21 +139,24 @@ mod tests {
         }
     }
 
+    fn symlink(text: &[u8]) -> Entry {
+        let text = text.to_vec();
+        entry(Kind::Symlink { text }, 5)
+    }
+
+    /// What the source has, what the target has, in which pass, and what is to be done.
+    type Row = (Entry, Option<Entry>, Pass, Action);
+
+    fn check(table: Vec<Row>) {
+        for (number, (wanted, there, pass, action)) in table.into_iter().enumerate() {
+            let there = there.as_ref().map(existing);
+            let decided = decide(&wanted, there.as_ref(), pass, Sharing::Own);
+            assert_eq!(decided, action, "row {number}");
+        }
+    }
+
     #[test]
-    fn decides_by_type_size_time_and_attributes() {
-        let link = entry(
-            Kind::Symlink {
-                text: b"a".to_vec(),
-            },
-            5,
-        );
-        let other_link = entry(
-            Kind::Symlink {
-                text: b"b".to_vec(),
-            },
-            5,
-        );
-        let directory = entry(Kind::Directory, 5);
+    fn decides_about_files_by_size_time_and_attributes() {
         let mut chmod = file(9, 5);
         chmod.metadata.mode = 0o600;
         let mut labelled = file(9, 5);
@@ -161,70 +164,32 @@ mod tests {
             name: b"user.a".to_vec(),
             value: b"1".to_vec(),
         }];
+        let (quick, thorough) = (Pass::Timestamp, Pass::Checksum);
+        let whole = Action::Body(BasisUse::None);
         let compare = Action::Body(BasisUse::Compare);
-        let table = [
-            (
-                file(9, 5),
-                None,
-                Pass::Timestamp,
-                Action::Body(BasisUse::None),
-            ),
-            (file(9, 5), Some(file(9, 5)), Pass::Timestamp, Action::Equal),
-            (file(9, 5), Some(file(8, 5)), Pass::Timestamp, compare),
-            (file(9, 5), Some(file(9, 6)), Pass::Timestamp, compare),
-            (file(9, 5), Some(file(9, 5)), Pass::Checksum, compare),
-            (file(9, 5), Some(chmod), Pass::Timestamp, Action::Attributes),
-            (
-                file(9, 5),
-                Some(labelled),
-                Pass::Timestamp,
-                Action::Attributes,
-            ),
-            (
-                file(9, 5),
-                Some(link.clone()),
-                Pass::Timestamp,
-                Action::Body(BasisUse::None),
-            ),
-            (
-                link.clone(),
-                Some(link.clone()),
-                Pass::Checksum,
-                Action::Equal,
-            ),
-            (
-                link.clone(),
-                Some(other_link),
-                Pass::Timestamp,
-                Action::Make,
-            ),
-            (
-                link.clone(),
-                Some(directory.clone()),
-                Pass::Timestamp,
-                Action::Make,
-            ),
-            (
-                directory.clone(),
-                Some(link),
-                Pass::Timestamp,
-                Action::MakeDirectory,
-            ),
-            (
-                directory.clone(),
-                Some(directory),
-                Pass::Timestamp,
-                Action::Equal,
-            ),
-        ];
-        for (number, (wanted, there, pass, action)) in table.into_iter().enumerate() {
-            let there = there.as_ref().map(existing);
-            assert_eq!(
-                decide(&wanted, there.as_ref(), pass, Sharing::Own),
-                action,
-                "row {number}"
-            );
-        }
+        check(vec![
+            (file(9, 5), None, quick, whole),
+            (file(9, 5), Some(file(9, 5)), quick, Action::Equal),
+            (file(9, 5), Some(file(8, 5)), quick, compare),
+            (file(9, 5), Some(file(9, 6)), quick, compare),
+            (file(9, 5), Some(file(9, 5)), thorough, compare),
+            (file(9, 5), Some(chmod), quick, Action::Attributes),
+            (file(9, 5), Some(labelled), quick, Action::Attributes),
+            (file(9, 5), Some(symlink(b"a")), quick, whole),
+        ]);
+    }
+
+    #[test]
+    fn decides_about_what_has_no_contents_by_type_and_text() {
+        let (quick, thorough) = (Pass::Timestamp, Pass::Checksum);
+        let (link, directory) = (symlink(b"a"), entry(Kind::Directory, 5));
+        check(vec![
+            (link.clone(), Some(link.clone()), thorough, Action::Equal),
+            (link.clone(), Some(symlink(b"b")), quick, Action::Make),
+            (link.clone(), Some(directory.clone()), quick, Action::Make),
+            (directory.clone(), Some(link), quick, Action::MakeDirectory),
+            (directory.clone(), Some(directory), quick, Action::Equal),
+        ]);
     }
 
     #[test]

@@ -12,7 +12,6 @@ use super::target::{TargetPass, count};
 use super::wire::message::{BundleFile, Digest, Outcome};
 use crate::entry::Timestamp;
 use crate::fs::extents::Ground;
-use crate::fs::metadata::Before;
 use crate::fs::{Dir, Result, extents};
 use crate::problem::{Problem, ProblemKind, Side};
 
@@ -127,7 +126,7 @@ impl TargetPass<'_> {
         }
         let mut metadata = entry.metadata.clone();
         metadata.mtime = mtime;
-        let id = self.publish_file((temp, file), place, entry, &metadata, Before::Fresh)?;
+        let id = self.publish_file((temp, file), place, entry, &metadata)?;
         count(&self.counts.landed);
         let path = open.path_of(entry);
         self.item(Way::Sent, &path, entry, existing.as_ref());

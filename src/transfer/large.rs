@@ -4,7 +4,6 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::TransferError;
 use super::delta::aligned::Grid;
 use super::delta::windows::window_count;
 use super::digest::ContentHasher;
@@ -13,14 +12,12 @@ use super::links::Leader;
 use super::place::Place;
 use super::settle::OpenListing;
 use super::spans::{Span, SpanReader};
-use super::target::{TargetPass, count, lock};
-use super::wire::message::{Basis, Digest, Outcome, SUM_LEN, WantId};
+use super::target::{TargetPass, count};
+use super::wire::message::{Basis, Digest, SUM_LEN};
 use crate::entry::{Entry, Timestamp};
 use crate::fs::extents::Ground;
-use crate::fs::metadata::Before;
 use crate::fs::stage::Temp;
 use crate::fs::{Dir, FileId, FsError, Result, extents};
-use crate::problem::{Problem, ProblemKind, Side};
 use crate::relpath::RelPath;
 
 /// From this size on a file that was cut in the middle stays for the next run, in bytes.
@@ -101,7 +98,8 @@ impl BasisPlan {
 pub struct LargeLanding {
     open: Arc<OpenListing>,
     index: u32,
-    plan: BasisPlan,
+    /// What it began with.
+    pub(super) plan: BasisPlan,
     /// Whether it is asked for again after what landed was not what was read.
     pub is_second_attempt: bool,
     temp: Option<(Temp, OwnedFd)>,
@@ -266,7 +264,7 @@ impl LargeLanding {
     }
 
     /// Checks what landed and publishes it; tells whether the file is to be asked for again.
-    fn publish(
+    pub(super) fn publish(
         &mut self,
         pass: &TargetPass<'_>,
         size: u64,
@@ -300,7 +298,7 @@ impl LargeLanding {
         let Some(temp) = self.temp.take() else {
             return Err(missing("publish"));
         };
-        let id = pass.publish_file(temp, place, &entry, &metadata, Before::Fresh)?;
+        let id = pass.publish_file(temp, place, &entry, &metadata)?;
         count(&pass.counts.landed);
         let path = self.open.path_of(&entry);
         pass.item(Way::Sent, &path, &entry, existing.as_ref());
@@ -309,15 +307,18 @@ impl LargeLanding {
     }
 
     /// Lets go of what was begun; a file that failed is not continued later.
-    fn discard(&mut self) {
+    pub(super) fn discard(&mut self) {
         if let Some((temp, _)) = self.temp.take() {
             temp.discard();
         }
     }
 }
 
-enum Verified {
+/// What the digest says of a file that landed.
+pub(super) enum Verified {
+    /// It is what was read, and published.
     Equal,
+    /// It is something else, and not published.
     Differs,
 }
 
@@ -343,139 +344,4 @@ fn read_back(file: &OwnedFd, size: u64) -> Result<Digest> {
         }
     }
     Ok(hasher.finish(size))
-}
-
-impl TargetPass<'_> {
-    /// Ends one large file: publishes it, or says why not.
-    pub fn end_large(
-        &self,
-        want: WantId,
-        outcome: &Outcome,
-        digest: &Digest,
-    ) -> std::result::Result<(), TransferError> {
-        let open = self
-            .tracker
-            .get(want.seq)
-            .filter(|open| open.answer(want.index));
-        let open = open.ok_or(TransferError::Protocol("a file that nobody asked for"))?;
-        let landing = lock(&self.large).remove(&want);
-        let landing = landing.unwrap_or_else(|| {
-            // A small file that has grown.
-            Arc::new(std::sync::Mutex::new(LargeLanding::new(
-                Arc::clone(&open),
-                want.index,
-                BasisPlan::Nothing,
-            )))
-        });
-        let mut landing = lock(&landing);
-        self.budget.give_back(landing.plan.sum_bytes());
-        let landed = match outcome {
-            Outcome::Whole {
-                size,
-                mtime,
-                churned,
-            } => {
-                self.note_churn(&open, want.index, *churned);
-                landing.publish(self, *size, *mtime, digest)
-            }
-            Outcome::Same => self.publish_same(&open, &mut landing, want.index, digest),
-            Outcome::Differs => {
-                self.would_land(&open, want.index);
-                Ok(Verified::Equal)
-            }
-            Outcome::Failed {
-                kind,
-                operation,
-                cause,
-            } => {
-                self.source_failed(&open, want.index, *kind, (operation, cause));
-                Ok(Verified::Equal)
-            }
-        };
-        let again = self.conclude(&open, &mut landing, want.index, landed);
-        if again {
-            return self.want_again(&open, want.index);
-        }
-        self.settle_one(&open);
-        Ok(())
-    }
-
-    /// Nothing was sent: what is there is what was read. A partial file may be complete so.
-    fn publish_same(
-        &self,
-        open: &Arc<OpenListing>,
-        landing: &mut LargeLanding,
-        index: u32,
-        digest: &Digest,
-    ) -> Result<Verified> {
-        match (landing.plan, open.entry(index)) {
-            (BasisPlan::Partial { grid }, Some(entry)) => {
-                landing.publish(self, grid.size, entry.metadata.mtime, digest)
-            }
-            _ => self
-                .contents_are_same(open, index)
-                .map(|()| Verified::Equal),
-        }
-    }
-
-    /// Reports what went wrong; tells whether to ask again.
-    fn conclude(
-        &self,
-        open: &Arc<OpenListing>,
-        landing: &mut LargeLanding,
-        index: u32,
-        landed: Result<Verified>,
-    ) -> bool {
-        let Some(entry) = open.entry(index) else {
-            return false;
-        };
-        let path = open.path_of(entry);
-        let failed = match landed {
-            Ok(Verified::Equal) => false,
-            Ok(Verified::Differs) if !landing.is_second_attempt => {
-                landing.discard();
-                return true;
-            }
-            Ok(Verified::Differs) => {
-                self.problem(Problem {
-                    side: Side::Target,
-                    kind: ProblemKind::Mismatch,
-                    path: path.as_bytes().to_vec(),
-                    operation: "verify".to_owned(),
-                    cause: "what landed is not what was read".to_owned(),
-                });
-                true
-            }
-            Err(error) => {
-                self.failed(&path, &error);
-                true
-            }
-        };
-        landing.discard();
-        if let (true, Some(link)) = (failed, entry.link) {
-            self.leader_failed(link);
-        }
-        false
-    }
-
-    /// Finds the landing that bytes belong to, beginning one for a small file that has grown.
-    pub fn landing_of(
-        &self,
-        want: WantId,
-    ) -> std::result::Result<Arc<std::sync::Mutex<LargeLanding>>, TransferError> {
-        let open = self
-            .tracker
-            .get(want.seq)
-            .filter(|open| open.is_wanted(want.index));
-        let open = open.ok_or(TransferError::Protocol("bytes that nobody asked for"))?;
-        let mut large = lock(&self.large);
-        let landing = large.entry(want).or_insert_with(|| {
-            Arc::new(std::sync::Mutex::new(LargeLanding::new(
-                open,
-                want.index,
-                BasisPlan::Nothing,
-            )))
-        });
-        Ok(Arc::clone(landing))
-    }
 }

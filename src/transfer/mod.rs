@@ -1,16 +1,19 @@
 //! The engine: one tree from a sender to a receiver in passes.
 //!
-//! Sender: `walk` lists directories, `window` bounds them, `body` and `delta` answer wants.
-//! Receiver: `compare` decides, `land` writes, `links`, `dirs` and `prune` finish. Both: `wire`,
-//! `digest`, `spans`, `churn`. Sees streams of bytes, a root and rules; knows nothing of SSH,
-//! command lines or screens.
+//! Sender: `walk` lists directories, `window` bounds them, `body`, `upload` and `delta` answer
+//! wants. Receiver: `reconcile` and `compare` decide, `land` and `large` write, `settle`, `links`
+//! and `prune` finish. Both: `wire`, `digest`, `spans`, `churn`. Sees streams of bytes, a root
+//! and rules; knows nothing of SSH, command lines or screens.
 
+pub mod ask;
 pub mod basis;
 pub mod body;
 pub mod churn;
 pub mod compare;
+pub mod conclude;
 pub mod delta;
 pub mod digest;
+pub mod follow;
 pub mod itemize;
 pub mod land;
 pub mod large;
@@ -19,12 +22,14 @@ pub mod place;
 pub mod prune;
 pub mod receiver;
 pub mod reconcile;
+pub mod router;
 pub mod scan;
 pub mod sender;
 pub mod settle;
 pub mod spans;
 pub mod stages;
 pub mod target;
+pub mod upload;
 pub mod walk;
 pub mod window;
 pub mod wire;

@@ -97,13 +97,8 @@ impl TargetPass<'_> {
         temp.dir().make_special(temp.name(), &entry.kind)?;
         let is_symlink = matches!(entry.kind, Kind::Symlink { .. });
         let object = Object::Leaf(temp.dir(), temp.name());
-        self.apply(
-            &place.path.join(&entry.name),
-            object,
-            is_symlink,
-            &entry.metadata,
-            Before::Fresh,
-        );
+        let refused = apply_metadata(object, is_symlink, &entry.metadata, Before::Fresh);
+        self.note_refused(&place.path.join(&entry.name), &refused);
         let id = temp.dir().status_of(temp.name())?.id();
         self.publish(temp, place, &entry.name)?;
         Ok(id)
@@ -127,15 +122,9 @@ impl TargetPass<'_> {
         place: Place<'_>,
         entry: &Entry,
         metadata: &Metadata,
-        before: Before,
     ) -> Result<Option<FileId>> {
-        self.apply(
-            &place.path.join(&entry.name),
-            Object::open(&file),
-            false,
-            metadata,
-            before,
-        );
+        let refused = apply_metadata(Object::open(&file), false, metadata, Before::Fresh);
+        self.note_refused(&place.path.join(&entry.name), &refused);
         // Only names of a group are ever compared by inode.
         let id = match entry.link {
             Some(_) => Some(crate::fs::dir::status_of_fd(&file)?.id()),
@@ -145,17 +134,10 @@ impl TargetPass<'_> {
         Ok(id)
     }
 
-    /// Sets attributes; what is refused is reported, the rest is set.
-    pub fn apply(
-        &self,
-        path: &RelPath,
-        object: Object<'_>,
-        is_symlink: bool,
-        metadata: &Metadata,
-        before: Before,
-    ) {
-        for error in apply_metadata(object, is_symlink, metadata, before) {
-            self.failed(path, &error);
+    /// Reports the attributes that were refused; the rest is set.
+    fn note_refused(&self, path: &RelPath, refused: &[FsError]) {
+        for error in refused {
+            self.failed(path, error);
         }
     }
 
@@ -169,14 +151,9 @@ impl TargetPass<'_> {
                 errno: Errno::STALE,
             });
         }
-        let path = place.path.join(&entry.name);
-        self.apply(
-            &path,
-            Object::open(&file),
-            false,
-            &entry.metadata,
-            Before::Unknown,
-        );
+        let object = Object::open(&file);
+        let refused = apply_metadata(object, false, &entry.metadata, Before::Unknown);
+        self.note_refused(&place.path.join(&entry.name), &refused);
         Ok(())
     }
 }
@@ -205,13 +182,8 @@ pub fn finish_directory(pass: &TargetPass<'_>, directory: &Directory) {
         let present = read_metadata(Object::open(&dir), &dir.status()?)?;
         if metadata_differs(&directory.metadata, &present) {
             let object = Object::open(&dir);
-            pass.apply(
-                &directory.path,
-                object,
-                false,
-                &directory.metadata,
-                Before::Unknown,
-            );
+            let refused = apply_metadata(object, false, &directory.metadata, Before::Unknown);
+            pass.note_refused(&directory.path, &refused);
         }
         Ok(())
     };

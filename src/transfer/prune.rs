@@ -170,9 +170,9 @@ impl Limit {
         }
         if !pass.is_dry_run() {
             if status.is_directory() {
-                place.dir.remove_dir(name)?
+                place.dir.remove_dir(name)?;
             } else {
-                place.dir.remove_file(name)?
+                place.dir.remove_file(name)?;
             }
         }
         self.left -= 1;

@@ -258,7 +258,7 @@ fn dispatch(link: &Link, pass: &TargetPass<'_>, crew: Crew) -> Result<(), Transf
             }
             Down::Bundle { files, digest } => crew.give(Work::Bundle(files, digest, frame))?,
             Down::Segment { want, offset } => {
-                crew.give_part(want, Part::Segment { offset, frame })?
+                crew.give_part(want, Part::Segment { offset, frame })?;
             }
             Down::Delta {
                 want,

@@ -3,47 +3,32 @@
 
 use std::sync::Arc;
 
-use super::basis::BasisJob;
-use super::compare::{Action, BasisUse, Existing, Sharing, attributes_differ, decide};
-use super::delta::aligned::Grid;
-use super::digest::digest_of;
+use super::TransferError;
+use super::ask::Asks;
+use super::compare::{Action, Existing, Sharing, attributes_differ, decide};
 use super::itemize::Way;
-use super::large::{BasisPlan, LargeLanding, partial_key};
-use super::links::{Leader, Role, Waiting};
+use super::links::{Leader, Role};
 use super::place::{Place, note_directory};
 use super::settle::OpenListing;
 use super::target::{TargetPass, count, lock};
-use super::wire::message::{Basis, Up, Want, WantId};
-use super::{SMALL_FILE_LEN, TransferError};
-use crate::entry::{Entry, Kind, LinkId};
+use crate::entry::{Entry, Kind};
 use crate::fs::stage::STAGE_NAME;
-use crate::fs::{Dir, FsError, Result, extents};
-use crate::monitor::{Counters, Pass};
+use crate::fs::{Dir, FsError, Result};
+use crate::monitor::Counters;
 use crate::relpath::{Name, RelPath};
 
-/// Bytes of a block when the file is known to have changed: as fine as a database's pages.
-const CHANGED_BLOCK_LEN: u64 = 4096;
-/// Bytes of a block when the file is most likely equal: coarse and quick.
-const EQUAL_BLOCK_LEN: u64 = 64 * 1024;
-
-/// What a listing asks for, gathered so that one message carries it.
-#[derive(Debug, Default)]
-struct Asks {
-    wants: Vec<Want>,
-    bases: Vec<BasisJob>,
-}
-
 /// One entry with all that is known of it.
-struct Item<'a> {
-    open: &'a Arc<OpenListing>,
-    index: u32,
-    entry: &'a Entry,
-    existing: Option<Existing>,
-    dir: Option<&'a Dir>,
+pub(super) struct Item<'a> {
+    pub(super) open: &'a Arc<OpenListing>,
+    pub(super) index: u32,
+    pub(super) entry: &'a Entry,
+    pub(super) existing: Option<Existing>,
+    pub(super) dir: Option<&'a Dir>,
 }
 
 impl<'a> Item<'a> {
-    fn place(&self) -> Option<Place<'a>> {
+    /// Returns the directory it is in; `None` where a dry run would have made it.
+    pub(super) fn place(&self) -> Option<Place<'a>> {
         Some(Place {
             dir: self.dir?,
             path: &self.open.directory.path,
@@ -69,17 +54,6 @@ pub fn reconcile(
 }
 
 impl TargetPass<'_> {
-    /// Sends wants, and hands their bases on in the order in which the sender will need them.
-    fn ask(&self, seq: u64, asks: Asks) -> std::result::Result<(), TransferError> {
-        let order = self.basis_jobs.in_order();
-        self.out.send_packed(&Up::Wants {
-            seq,
-            wants: asks.wants,
-        })?;
-        order.push(asks.bases);
-        Ok(())
-    }
-
     fn compare_listing(&self, open: &Arc<OpenListing>, asks: &mut Asks) -> Result<()> {
         let listing = &open.listing;
         let dir = self.open(&listing.path)?;
@@ -136,14 +110,15 @@ impl TargetPass<'_> {
         }
     }
 
-    fn entry_failed(&self, open: &Arc<OpenListing>, entry: &Entry, error: &FsError) {
+    pub(super) fn entry_failed(&self, open: &Arc<OpenListing>, entry: &Entry, error: &FsError) {
         self.failed(&open.path_of(entry), error);
         if let Some(link) = entry.link {
             self.leader_failed(link);
         }
     }
 
-    fn compare_entry(&self, item: Item<'_>, asks: &mut Asks) -> Result<()> {
+    /// Takes one entry: links go by their group, everything else by comparison.
+    pub(super) fn compare_entry(&self, item: Item<'_>, asks: &mut Asks) -> Result<()> {
         if let Some(link) = item.entry.link {
             let role = lock(&self.links).join(link, item.open, item.index);
             match role {
@@ -156,7 +131,7 @@ impl TargetPass<'_> {
     }
 
     /// Does what the comparison says.
-    fn settle_entry(&self, item: Item<'_>, asks: &mut Asks) -> Result<()> {
+    pub(super) fn settle_entry(&self, item: Item<'_>, asks: &mut Asks) -> Result<()> {
         let action = decide(
             item.entry,
             item.existing.as_ref(),
@@ -228,219 +203,6 @@ impl TargetPass<'_> {
                 id,
             },
         );
-    }
-
-    /// Asks for contents, telling what is there of them.
-    fn want(&self, item: &Item<'_>, basis_use: BasisUse, asks: &mut Asks) -> Result<()> {
-        let same_size = item
-            .existing
-            .as_ref()
-            .is_some_and(|existing| existing.kind == item.entry.kind);
-        if self.is_dry_run() && !(same_size && basis_use == BasisUse::Compare) {
-            count(&self.counts.landed);
-            let path = item.open.path_of(item.entry);
-            self.item(Way::Sent, &path, item.entry, item.existing.as_ref());
-            self.leader_landed(item.entry.link, Leader { path, id: None });
-            return Ok(());
-        }
-        let plan = match basis_use {
-            BasisUse::None => BasisPlan::Nothing,
-            BasisUse::Compare => self.plan_basis(item)?,
-        };
-        let basis = match (item.entry.kind.size() <= SMALL_FILE_LEN, item.place()) {
-            (true, Some(place)) if same_size && basis_use == BasisUse::Compare => {
-                small_digest(place.dir, &item.entry.name, item.entry.kind.size())?
-            }
-            (true, _) => Basis::None,
-            (false, _) => self.open_large(item, plan, asks)?,
-        };
-        item.open.defer();
-        item.open.want(item.index);
-        asks.wants.push(Want {
-            index: item.index,
-            basis,
-        });
-        Ok(())
-    }
-
-    fn plan_basis(&self, item: &Item<'_>) -> Result<BasisPlan> {
-        let Some(existing) = &item.existing else {
-            return Ok(BasisPlan::Nothing);
-        };
-        let (wanted, there) = (item.entry.kind.size(), existing.kind.size());
-        if wanted <= SMALL_FILE_LEN || there <= SMALL_FILE_LEN {
-            return Ok(BasisPlan::Nothing);
-        }
-        if wanted != there {
-            return Ok(BasisPlan::Windows {
-                id: existing.id,
-                size: there,
-            });
-        }
-        let most_likely_equal =
-            self.pass == Pass::Checksum && existing.metadata.mtime == item.entry.metadata.mtime;
-        let shortest = if most_likely_equal {
-            EQUAL_BLOCK_LEN
-        } else {
-            CHANGED_BLOCK_LEN
-        };
-        Ok(BasisPlan::Existing {
-            id: existing.id,
-            grid: Grid::new(there, shortest),
-        })
-    }
-
-    /// Prepares the landing of a large file; a partial file of an earlier run goes before what
-    /// is there.
-    fn open_large(&self, item: &Item<'_>, plan: BasisPlan, asks: &mut Asks) -> Result<Basis> {
-        let mut plan = plan;
-        if let (Some(stages), Some(dir)) = (&self.tree.stages, item.dir)
-            && let Some(stage) = stages.existing(dir)?
-        {
-            let key = partial_key(&item.open.path_of(item.entry));
-            if let Some((_, file)) = stage.open_partial(&key)? {
-                let size = crate::fs::dir::status_of_fd(&file)?.size();
-                plan = BasisPlan::Partial {
-                    grid: Grid::new(size, EQUAL_BLOCK_LEN),
-                };
-            }
-        }
-        let want = WantId {
-            seq: item.open.listing.seq,
-            index: item.index,
-        };
-        let landing = LargeLanding::new(Arc::clone(item.open), item.index, plan);
-        lock(&self.large).insert(want, Arc::new(std::sync::Mutex::new(landing)));
-        if plan.needs_sums() {
-            asks.bases.push(BasisJob {
-                want,
-                open: Arc::clone(item.open),
-                plan,
-            });
-        }
-        Ok(plan.basis())
-    }
-
-    /// Makes `item` another name of its leader.
-    fn follow(&self, item: Item<'_>, link: LinkId, leader: &Leader, asks: &mut Asks) -> Result<()> {
-        let there = item.existing.as_ref().map(|existing| existing.id);
-        if leader.id.is_some() && there == leader.id {
-            count(&self.counts.equal);
-            return Ok(());
-        }
-        let path = item.open.path_of(item.entry);
-        if let (false, Some(place)) = (self.is_dry_run(), item.place()) {
-            match self.link(place, &item.entry.name, leader) {
-                Ok(()) => {}
-                Err(error) if cannot_take_more_names(&error) => {
-                    // It becomes the leader of the names that are still to come.
-                    let mut links = lock(&self.links);
-                    drop(links.forget(link));
-                    drop(links.join(link, item.open, item.index));
-                    drop(links);
-                    return self.settle_entry(item, asks);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        count(&self.counts.linked);
-        self.item(Way::Linked, &path, item.entry, item.existing.as_ref());
-        Ok(())
-    }
-
-    fn link(&self, place: Place<'_>, name: &Name, leader: &Leader) -> Result<()> {
-        let missing = || FsError {
-            operation: "link".to_owned(),
-            errno: rustix::io::Errno::NOENT,
-        };
-        let (parent, leader_name) = leader.path.split().ok_or_else(missing)?;
-        let leader_dir = self.open(&parent)?.ok_or_else(missing)?;
-        let temp = self.stage(place)?.reserve()?;
-        leader_dir.link(&leader_name, temp.dir(), temp.name())?;
-        self.publish(temp, place, name)
-    }
-
-    /// Notes that a name is there, and lets those that waited for it follow.
-    pub fn leader_landed(&self, link: Option<LinkId>, leader: Leader) {
-        let Some(link) = link else { return };
-        let waiting = {
-            let mut links = lock(&self.links);
-            if let Some(id) = leader.id {
-                links.claim(id, link);
-            }
-            links.landed(link, leader)
-        };
-        self.resume(waiting);
-    }
-
-    /// Lets another name of the group lead.
-    pub fn leader_failed(&self, link: LinkId) {
-        let waiting = lock(&self.links).forget(link);
-        self.resume(waiting);
-    }
-
-    fn resume(&self, waiting: Vec<Waiting>) {
-        for (open, index) in waiting {
-            let mut asks = Asks::default();
-            if let Some(entry) = open.entry(index)
-                && let Err(error) = self.compare_again(&open, index, entry, &mut asks)
-            {
-                self.entry_failed(&open, entry, &error);
-            }
-            if !asks.wants.is_empty() {
-                // A lost link is noticed by whoever reads it.
-                drop(self.ask(open.listing.seq, asks));
-            }
-            self.settle_one(&open);
-        }
-    }
-
-    fn compare_again(
-        &self,
-        open: &Arc<OpenListing>,
-        index: u32,
-        entry: &Entry,
-        asks: &mut Asks,
-    ) -> Result<()> {
-        let dir = self.open(&open.directory.path)?;
-        let existing = match &dir {
-            Some(dir) => self.existing(dir, &entry.name)?,
-            None => None,
-        };
-        self.compare_entry(
-            Item {
-                open,
-                index,
-                entry,
-                existing,
-                dir: dir.as_ref(),
-            },
-            asks,
-        )
-    }
-
-    /// Asks for a file again, whole, after what landed was not what was read.
-    pub fn want_again(
-        &self,
-        open: &Arc<OpenListing>,
-        index: u32,
-    ) -> std::result::Result<(), TransferError> {
-        let want = WantId {
-            seq: open.listing.seq,
-            index,
-        };
-        let mut landing = LargeLanding::new(Arc::clone(open), index, BasisPlan::Nothing);
-        landing.is_second_attempt = true;
-        lock(&self.large).insert(want, Arc::new(std::sync::Mutex::new(landing)));
-        open.want(index);
-        let wants = vec![Want {
-            index,
-            basis: Basis::None,
-        }];
-        Ok(self.out.send(&Up::Wants {
-            seq: open.listing.seq,
-            wants,
-        })?)
     }
 
     /// The target has the contents already: only attributes may have to change.
@@ -540,21 +302,4 @@ impl TargetPass<'_> {
             _ => Ok(true),
         }
     }
-}
-
-/// EMLINK: the file system's limit of names; EXDEV: a mount point of the target lies between.
-fn cannot_take_more_names(error: &FsError) -> bool {
-    matches!(
-        error.errno,
-        rustix::io::Errno::MLINK | rustix::io::Errno::XDEV
-    )
-}
-
-/// Returns the digest of what the target has of a small file.
-fn small_digest(dir: &Dir, name: &Name, size: u64) -> Result<Basis> {
-    let file = dir.open_file(name)?;
-    let mut contents = vec![0u8; size as usize];
-    let count = extents::read_at(&file, &mut contents, 0)?;
-    contents.truncate(count);
-    Ok(Basis::Digest(digest_of(&contents)))
 }

@@ -3,21 +3,19 @@
 //! Threads of a pass: walkers, body workers, and the router (the caller's own), which takes what
 //! the receiver says and never blocks. Knows nothing of how the link was made.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender as Queue, bounded, select, unbounded};
+use crossbeam_channel::{RecvTimeoutError, bounded, unbounded};
 
-use super::body::{self, BodySettings, Job};
-use super::delta::BasisPart;
+use super::TransferError;
+use super::body::{self, BodySettings};
+use super::router::Router;
 use super::walk::{Visitor, Walk};
 use super::window::{SentListing, Window};
-use super::wire::frame::{Frame, FrameError};
+use super::wire::frame::Frame;
 use super::wire::link::{Link, LinkLost};
-use super::wire::message::{Basis, Down, Listing, Policy, Up, Want, WantId};
-use super::{SMALL_FILE_LEN, TransferError};
+use super::wire::message::{Down, Listing, Policy, Up};
 use crate::exclude::Rules;
 use crate::fs::{Dir, FileId};
 use crate::monitor::{Counters, Event, Monitor, Pass, PassStats};
@@ -28,17 +26,17 @@ use crate::problem::{Problem, ProblemKind};
 const WALKERS: usize = 2;
 const READERS: usize = 2;
 /// How often the router looks whether the person wants to stop.
-const LOOK: Duration = Duration::from_millis(200);
+pub(super) const LOOK: Duration = Duration::from_millis(200);
 
 /// One transfer over one link.
 pub struct Sender<'a> {
-    link: &'a Link,
+    pub(super) link: &'a Link,
     root: &'a Dir,
     rules: &'a Rules,
     mounts: &'a [u64],
     policy: Policy,
-    monitor: &'a dyn Monitor,
-    stop: &'a AtomicBool,
+    pub(super) monitor: &'a dyn Monitor,
+    pub(super) stop: &'a AtomicBool,
 }
 
 /// What a transfer copies.
@@ -143,7 +141,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    fn decode(&self, frame: &Frame) -> Result<Up, TransferError> {
+    pub(super) fn decode(&self, frame: &Frame) -> Result<Up, TransferError> {
         match frame.message()? {
             Up::Failed { text, no_space } => Err(TransferError::Peer { text, no_space }),
             message => Ok(message),
@@ -151,7 +149,7 @@ impl<'a> Sender<'a> {
     }
 
     /// Takes what may come at any time.
-    fn note(&self, message: Up) -> Result<(), TransferError> {
+    pub(super) fn note(&self, message: Up) -> Result<(), TransferError> {
         match message {
             Up::Heartbeat => {}
             Up::Problem(problem) => self.monitor.event(Event::Problem(problem)),
@@ -247,12 +245,7 @@ impl<'a> Sender<'a> {
                     }
                 });
             }
-            let router = Router {
-                sender: self,
-                window: &state.window,
-                jobs,
-                bases: HashMap::new(),
-            };
+            let router = Router::new(self, &state.window, jobs);
             let routed = router.run(&walk_ended);
             if routed.is_err() {
                 state.window.stop();
@@ -295,128 +288,5 @@ impl Visitor for Outlet<'_> {
             }
         }
         self.sender.monitor.event(Event::Problem(problem));
-    }
-}
-
-/// Takes what the receiver says during a pass.
-struct Router<'a> {
-    sender: &'a Sender<'a>,
-    window: &'a Window,
-    jobs: Queue<Job>,
-    /// Where parts of a basis go while its file is being compared.
-    bases: HashMap<WantId, Queue<BasisPart>>,
-}
-
-impl Router<'_> {
-    fn run(mut self, walk_ended: &Receiver<()>) -> Result<(), TransferError> {
-        let mut walking = true;
-        let nothing = crossbeam_channel::never();
-        while walking || !self.window.is_empty() {
-            if self.sender.stop.load(Ordering::Relaxed) {
-                return Err(TransferError::Stopped);
-            }
-            let walk_ended = if walking { walk_ended } else { &nothing };
-            select! {
-                recv(self.sender.link.incoming) -> arrived => self.take(arrived)?,
-                recv(walk_ended) -> _ => walking = false,
-                default(LOOK) => {}
-            }
-            if self.window.is_stopped() {
-                return Err(LinkLost.into());
-            }
-        }
-        Ok(())
-    }
-
-    fn take(
-        &mut self,
-        arrived: Result<Result<Frame, FrameError>, crossbeam_channel::RecvError>,
-    ) -> Result<(), TransferError> {
-        let frame = arrived.map_err(|_| LinkLost)??;
-        match self.sender.decode(&frame)? {
-            Up::Wants { seq, wants } => self.take_wants(seq, wants),
-            Up::Sums { want, first } => self.take_basis(want, first, &frame),
-            Up::Window { want, index } => self.take_basis(want, index, &frame),
-            Up::Settled { seq } => self.settle(seq),
-            message => self.sender.note(message),
-        }
-    }
-
-    fn take_wants(&mut self, seq: u64, wants: Vec<Want>) -> Result<(), TransferError> {
-        let listing = self
-            .window
-            .get(seq)
-            .ok_or(TransferError::Protocol("wants of an unknown listing"))?;
-        let mut small = Vec::new();
-        for want in wants {
-            let Some((_, size)) = listing.file(want.index) else {
-                return Err(TransferError::Protocol(
-                    "a want of something that is no regular file",
-                ));
-            };
-            let basis = match want.basis {
-                Basis::Sums { .. } | Basis::Windows { .. } => Some(self.open_basis(WantId {
-                    seq,
-                    index: want.index,
-                })?),
-                Basis::None | Basis::Digest(_) => None,
-            };
-            if size <= SMALL_FILE_LEN && basis.is_none() {
-                small.push(want);
-            } else {
-                self.queue(Job::Large {
-                    listing: listing.clone(),
-                    want,
-                    basis,
-                })?;
-            }
-        }
-        if small.is_empty() {
-            Ok(())
-        } else {
-            self.queue(Job::Small {
-                listing,
-                wants: small,
-            })
-        }
-    }
-
-    fn queue(&self, job: Job) -> Result<(), TransferError> {
-        Ok(self.jobs.send(job).map_err(|_| LinkLost)?)
-    }
-
-    fn open_basis(&mut self, want: WantId) -> Result<Receiver<BasisPart>, TransferError> {
-        let (parts, taken) = unbounded();
-        match self.bases.entry(want) {
-            Slot::Vacant(slot) => slot.insert(parts),
-            Slot::Occupied(_) => return Err(TransferError::Protocol("a file wanted twice")),
-        };
-        Ok(taken)
-    }
-
-    fn take_basis(&self, want: WantId, number: u64, frame: &Frame) -> Result<(), TransferError> {
-        let parts = self
-            .bases
-            .get(&want)
-            .ok_or(TransferError::Protocol("a basis that nobody asked for"))?;
-        // A file that could not be read takes no more parts.
-        drop(parts.send(BasisPart {
-            number,
-            body: frame.body().to_vec(),
-        }));
-        Ok(())
-    }
-
-    fn settle(&mut self, seq: u64) -> Result<(), TransferError> {
-        let listing = self
-            .window
-            .settle(seq)
-            .ok_or(TransferError::Protocol("an unknown listing is settled"))?;
-        self.bases.retain(|want, _| want.seq != seq);
-        let counters = self.sender.monitor.counters();
-        counters.set_current_path(listing.path.as_bytes());
-        Counters::add(&counters.settled_entries, listing.entry_count);
-        Counters::add(&counters.settled_bytes, listing.bytes);
-        Ok(())
     }
 }

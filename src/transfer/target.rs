@@ -175,7 +175,7 @@ impl TargetPass<'_> {
                 count(&self.counts.failed);
             }
             ProblemKind::Failed | ProblemKind::Mismatch | ProblemKind::DeleteLimit => {
-                count(&self.counts.failed)
+                count(&self.counts.failed);
             }
         }
         let moved = matches!(problem.kind, ProblemKind::Vanished | ProblemKind::Changed);

@@ -1,3 +1,5 @@
+//! The file format as OpenSSH reads it, case by case, and what is added to it.
+
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 

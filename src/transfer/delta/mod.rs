@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::body::SendError;
+use super::upload::SendError;
 use super::window::Window;
 use super::wire::link::LinkLost;
 

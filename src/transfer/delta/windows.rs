@@ -10,7 +10,7 @@ use fast_rsync::{Signature, SignatureOptions, diff};
 use super::{BasisPart, next_part};
 use crate::fs::extents;
 use crate::transfer::SEGMENT_LEN;
-use crate::transfer::body::{LargeFile, Progress, SendError};
+use crate::transfer::upload::{LargeFile, Progress, SendError};
 use crate::transfer::wire::frame::FrameBuilder;
 use crate::transfer::wire::link::LinkLost;
 use crate::transfer::wire::message::Down;

@@ -1,0 +1,169 @@
+//! Asking for contents: which wants a listing makes, and what the target says it has already of
+//! each. Knows nothing of how contents arrive.
+
+use std::sync::Arc;
+
+use super::basis::BasisJob;
+use super::compare::BasisUse;
+use super::delta::aligned::Grid;
+use super::digest::digest_of;
+use super::itemize::Way;
+use super::large::{BasisPlan, LargeLanding, partial_key};
+use super::links::Leader;
+use super::reconcile::Item;
+use super::settle::OpenListing;
+use super::target::{TargetPass, count, lock};
+use super::wire::message::{Basis, Up, Want, WantId};
+use super::{SMALL_FILE_LEN, TransferError};
+use crate::fs::{Dir, Result, extents};
+use crate::monitor::Pass;
+use crate::relpath::Name;
+
+/// Bytes of a block when the file is known to have changed: as fine as a database's pages.
+const CHANGED_BLOCK_LEN: u64 = 4096;
+/// Bytes of a block when the file is most likely equal: coarse and quick.
+const EQUAL_BLOCK_LEN: u64 = 64 * 1024;
+
+/// What a listing asks for, gathered so that one message carries it.
+#[derive(Debug, Default)]
+pub(super) struct Asks {
+    pub(super) wants: Vec<Want>,
+    bases: Vec<BasisJob>,
+}
+
+impl TargetPass<'_> {
+    /// Sends wants, and hands their bases on in the order in which the sender will need them.
+    pub(super) fn ask(&self, seq: u64, asks: Asks) -> std::result::Result<(), TransferError> {
+        let order = self.basis_jobs.in_order();
+        self.out.send_packed(&Up::Wants {
+            seq,
+            wants: asks.wants,
+        })?;
+        order.push(asks.bases);
+        Ok(())
+    }
+
+    /// Asks for contents, telling what is there of them.
+    pub(super) fn want(&self, item: &Item<'_>, basis_use: BasisUse, asks: &mut Asks) -> Result<()> {
+        let same_size = item
+            .existing
+            .as_ref()
+            .is_some_and(|existing| existing.kind == item.entry.kind);
+        if self.is_dry_run() && !(same_size && basis_use == BasisUse::Compare) {
+            count(&self.counts.landed);
+            let path = item.open.path_of(item.entry);
+            self.item(Way::Sent, &path, item.entry, item.existing.as_ref());
+            self.leader_landed(item.entry.link, Leader { path, id: None });
+            return Ok(());
+        }
+        let plan = match basis_use {
+            BasisUse::None => BasisPlan::Nothing,
+            BasisUse::Compare => self.plan_basis(item)?,
+        };
+        let basis = match (item.entry.kind.size() <= SMALL_FILE_LEN, item.place()) {
+            (true, Some(place)) if same_size && basis_use == BasisUse::Compare => {
+                small_digest(place.dir, &item.entry.name, item.entry.kind.size())?
+            }
+            (true, _) => Basis::None,
+            (false, _) => self.open_large(item, plan, asks)?,
+        };
+        item.open.defer();
+        item.open.want(item.index);
+        asks.wants.push(Want {
+            index: item.index,
+            basis,
+        });
+        Ok(())
+    }
+
+    fn plan_basis(&self, item: &Item<'_>) -> Result<BasisPlan> {
+        let Some(existing) = &item.existing else {
+            return Ok(BasisPlan::Nothing);
+        };
+        let (wanted, there) = (item.entry.kind.size(), existing.kind.size());
+        if wanted <= SMALL_FILE_LEN || there <= SMALL_FILE_LEN {
+            return Ok(BasisPlan::Nothing);
+        }
+        if wanted != there {
+            return Ok(BasisPlan::Windows {
+                id: existing.id,
+                size: there,
+            });
+        }
+        let most_likely_equal =
+            self.pass == Pass::Checksum && existing.metadata.mtime == item.entry.metadata.mtime;
+        let shortest = if most_likely_equal {
+            EQUAL_BLOCK_LEN
+        } else {
+            CHANGED_BLOCK_LEN
+        };
+        Ok(BasisPlan::Existing {
+            id: existing.id,
+            grid: Grid::new(there, shortest),
+        })
+    }
+
+    /// Prepares the landing of a large file; a partial file of an earlier run goes before what
+    /// is there.
+    fn open_large(&self, item: &Item<'_>, plan: BasisPlan, asks: &mut Asks) -> Result<Basis> {
+        let mut plan = plan;
+        if let (Some(stages), Some(dir)) = (&self.tree.stages, item.dir)
+            && let Some(stage) = stages.existing(dir)?
+        {
+            let key = partial_key(&item.open.path_of(item.entry));
+            if let Some((_, file)) = stage.open_partial(&key)? {
+                let size = crate::fs::dir::status_of_fd(&file)?.size();
+                plan = BasisPlan::Partial {
+                    grid: Grid::new(size, EQUAL_BLOCK_LEN),
+                };
+            }
+        }
+        let want = WantId {
+            seq: item.open.listing.seq,
+            index: item.index,
+        };
+        let landing = LargeLanding::new(Arc::clone(item.open), item.index, plan);
+        lock(&self.large).insert(want, Arc::new(std::sync::Mutex::new(landing)));
+        if plan.needs_sums() {
+            asks.bases.push(BasisJob {
+                want,
+                open: Arc::clone(item.open),
+                plan,
+            });
+        }
+        Ok(plan.basis())
+    }
+
+    /// Asks for a file again, whole, after what landed was not what was read.
+    pub fn want_again(
+        &self,
+        open: &Arc<OpenListing>,
+        index: u32,
+    ) -> std::result::Result<(), TransferError> {
+        let want = WantId {
+            seq: open.listing.seq,
+            index,
+        };
+        let mut landing = LargeLanding::new(Arc::clone(open), index, BasisPlan::Nothing);
+        landing.is_second_attempt = true;
+        lock(&self.large).insert(want, Arc::new(std::sync::Mutex::new(landing)));
+        open.want(index);
+        let wants = vec![Want {
+            index,
+            basis: Basis::None,
+        }];
+        Ok(self.out.send(&Up::Wants {
+            seq: open.listing.seq,
+            wants,
+        })?)
+    }
+}
+
+/// Returns the digest of what the target has of a small file.
+fn small_digest(dir: &Dir, name: &Name, size: u64) -> Result<Basis> {
+    let file = dir.open_file(name)?;
+    let mut contents = vec![0u8; size as usize];
+    let count = extents::read_at(&file, &mut contents, 0)?;
+    contents.truncate(count);
+    Ok(Basis::Digest(digest_of(&contents)))
+}

@@ -1,0 +1,147 @@
+//! How a large file ends on the target: published, asked for once more, or reported. Knows
+//! nothing of how its bytes were written.
+
+use std::sync::Arc;
+
+use super::TransferError;
+use super::large::{BasisPlan, LargeLanding, Verified};
+use super::settle::OpenListing;
+use super::target::{TargetPass, lock};
+use super::wire::message::{Digest, Outcome, WantId};
+use crate::fs::Result;
+use crate::problem::{Problem, ProblemKind, Side};
+
+impl TargetPass<'_> {
+    /// Ends one large file: publishes it, or says why not.
+    pub fn end_large(
+        &self,
+        want: WantId,
+        outcome: &Outcome,
+        digest: &Digest,
+    ) -> std::result::Result<(), TransferError> {
+        let open = self
+            .tracker
+            .get(want.seq)
+            .filter(|open| open.answer(want.index));
+        let open = open.ok_or(TransferError::Protocol("a file that nobody asked for"))?;
+        let landing = lock(&self.large).remove(&want);
+        let landing = landing.unwrap_or_else(|| {
+            // A small file that has grown.
+            Arc::new(std::sync::Mutex::new(LargeLanding::new(
+                Arc::clone(&open),
+                want.index,
+                BasisPlan::Nothing,
+            )))
+        });
+        let mut landing = lock(&landing);
+        self.budget.give_back(landing.plan.sum_bytes());
+        let landed = match outcome {
+            Outcome::Whole {
+                size,
+                mtime,
+                churned,
+            } => {
+                self.note_churn(&open, want.index, *churned);
+                landing.publish(self, *size, *mtime, digest)
+            }
+            Outcome::Same => self.publish_same(&open, &mut landing, want.index, digest),
+            Outcome::Differs => {
+                self.would_land(&open, want.index);
+                Ok(Verified::Equal)
+            }
+            Outcome::Failed {
+                kind,
+                operation,
+                cause,
+            } => {
+                self.source_failed(&open, want.index, *kind, (operation, cause));
+                Ok(Verified::Equal)
+            }
+        };
+        let again = self.conclude(&open, &mut landing, want.index, landed);
+        if again {
+            return self.want_again(&open, want.index);
+        }
+        self.settle_one(&open);
+        Ok(())
+    }
+
+    /// Nothing was sent: what is there is what was read. A partial file may be complete so.
+    fn publish_same(
+        &self,
+        open: &Arc<OpenListing>,
+        landing: &mut LargeLanding,
+        index: u32,
+        digest: &Digest,
+    ) -> Result<Verified> {
+        match (landing.plan, open.entry(index)) {
+            (BasisPlan::Partial { grid }, Some(entry)) => {
+                landing.publish(self, grid.size, entry.metadata.mtime, digest)
+            }
+            _ => self
+                .contents_are_same(open, index)
+                .map(|()| Verified::Equal),
+        }
+    }
+
+    /// Reports what went wrong; tells whether to ask again.
+    fn conclude(
+        &self,
+        open: &Arc<OpenListing>,
+        landing: &mut LargeLanding,
+        index: u32,
+        landed: Result<Verified>,
+    ) -> bool {
+        let Some(entry) = open.entry(index) else {
+            return false;
+        };
+        let path = open.path_of(entry);
+        let failed = match landed {
+            Ok(Verified::Equal) => false,
+            Ok(Verified::Differs) if !landing.is_second_attempt => {
+                landing.discard();
+                return true;
+            }
+            Ok(Verified::Differs) => {
+                self.problem(Problem {
+                    side: Side::Target,
+                    kind: ProblemKind::Mismatch,
+                    path: path.as_bytes().to_vec(),
+                    operation: "verify".to_owned(),
+                    cause: "what landed is not what was read".to_owned(),
+                });
+                true
+            }
+            Err(error) => {
+                self.failed(&path, &error);
+                true
+            }
+        };
+        landing.discard();
+        if let (true, Some(link)) = (failed, entry.link) {
+            self.leader_failed(link);
+        }
+        false
+    }
+
+    /// Finds the landing that bytes belong to, beginning one for a small file that has grown.
+    pub fn landing_of(
+        &self,
+        want: WantId,
+    ) -> std::result::Result<Arc<std::sync::Mutex<LargeLanding>>, TransferError> {
+        let open = self
+            .tracker
+            .get(want.seq)
+            .filter(|open| open.is_wanted(want.index));
+        let open = open.ok_or(TransferError::Protocol("bytes that nobody asked for"))?;
+        let mut large = lock(&self.large);
+        let landing = large.entry(want).or_insert_with(|| {
+            Arc::new(std::sync::Mutex::new(LargeLanding::new(
+                open,
+                want.index,
+                BasisPlan::Nothing,
+            )))
+        });
+        Ok(Arc::clone(landing))
+    }
+}

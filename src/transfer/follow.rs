@@ -1,0 +1,129 @@
+//! The names of a hard-link group on the target: who becomes a link to the leader, and what
+//! happens to those that wait when the leader lands or fails. Knows nothing of contents.
+
+use std::sync::Arc;
+
+use super::ask::Asks;
+use super::itemize::Way;
+use super::links::{Leader, Waiting};
+use super::place::Place;
+use super::reconcile::Item;
+use super::settle::OpenListing;
+use super::target::{TargetPass, count, lock};
+use crate::entry::{Entry, LinkId};
+use crate::fs::{FsError, Result};
+use crate::relpath::Name;
+
+impl TargetPass<'_> {
+    /// Makes `item` another name of its leader.
+    pub(super) fn follow(
+        &self,
+        item: Item<'_>,
+        link: LinkId,
+        leader: &Leader,
+        asks: &mut Asks,
+    ) -> Result<()> {
+        let there = item.existing.as_ref().map(|existing| existing.id);
+        if leader.id.is_some() && there == leader.id {
+            count(&self.counts.equal);
+            return Ok(());
+        }
+        let path = item.open.path_of(item.entry);
+        if let (false, Some(place)) = (self.is_dry_run(), item.place()) {
+            match self.link(place, &item.entry.name, leader) {
+                Ok(()) => {}
+                Err(error) if cannot_take_more_names(&error) => {
+                    // It becomes the leader of the names that are still to come.
+                    let mut links = lock(&self.links);
+                    drop(links.forget(link));
+                    drop(links.join(link, item.open, item.index));
+                    drop(links);
+                    return self.settle_entry(item, asks);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        count(&self.counts.linked);
+        self.item(Way::Linked, &path, item.entry, item.existing.as_ref());
+        Ok(())
+    }
+
+    fn link(&self, place: Place<'_>, name: &Name, leader: &Leader) -> Result<()> {
+        let missing = || FsError {
+            operation: "link".to_owned(),
+            errno: rustix::io::Errno::NOENT,
+        };
+        let (parent, leader_name) = leader.path.split().ok_or_else(missing)?;
+        let leader_dir = self.open(&parent)?.ok_or_else(missing)?;
+        let temp = self.stage(place)?.reserve()?;
+        leader_dir.link(&leader_name, temp.dir(), temp.name())?;
+        self.publish(temp, place, name)
+    }
+
+    /// Notes that a name is there, and lets those that waited for it follow.
+    pub fn leader_landed(&self, link: Option<LinkId>, leader: Leader) {
+        let Some(link) = link else { return };
+        let waiting = {
+            let mut links = lock(&self.links);
+            if let Some(id) = leader.id {
+                links.claim(id, link);
+            }
+            links.landed(link, leader)
+        };
+        self.resume(waiting);
+    }
+
+    /// Lets another name of the group lead.
+    pub fn leader_failed(&self, link: LinkId) {
+        let waiting = lock(&self.links).forget(link);
+        self.resume(waiting);
+    }
+
+    fn resume(&self, waiting: Vec<Waiting>) {
+        for (open, index) in waiting {
+            let mut asks = Asks::default();
+            if let Some(entry) = open.entry(index)
+                && let Err(error) = self.compare_again(&open, index, entry, &mut asks)
+            {
+                self.entry_failed(&open, entry, &error);
+            }
+            if !asks.wants.is_empty() {
+                // A lost link is noticed by whoever reads it.
+                drop(self.ask(open.listing.seq, asks));
+            }
+            self.settle_one(&open);
+        }
+    }
+
+    fn compare_again(
+        &self,
+        open: &Arc<OpenListing>,
+        index: u32,
+        entry: &Entry,
+        asks: &mut Asks,
+    ) -> Result<()> {
+        let dir = self.open(&open.directory.path)?;
+        let existing = match &dir {
+            Some(dir) => self.existing(dir, &entry.name)?,
+            None => None,
+        };
+        self.compare_entry(
+            Item {
+                open,
+                index,
+                entry,
+                existing,
+                dir: dir.as_ref(),
+            },
+            asks,
+        )
+    }
+}
+
+/// EMLINK: the file system's limit of names; EXDEV: a mount point of the target lies between.
+fn cannot_take_more_names(error: &FsError) -> bool {
+    matches!(
+        error.errno,
+        rustix::io::Errno::MLINK | rustix::io::Errno::XDEV
+    )
+}

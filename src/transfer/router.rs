@@ -1,0 +1,152 @@
+//! The router: takes what the receiver says during a pass and gives it to the body workers. It
+//! never waits for them. Knows nothing of the walk but its end.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::sync::atomic::Ordering;
+
+use crossbeam_channel::{Receiver, Sender as Queue, select, unbounded};
+
+use super::body::Job;
+use super::delta::BasisPart;
+use super::sender::{LOOK, Sender};
+use super::window::Window;
+use super::wire::frame::{Frame, FrameError};
+use super::wire::link::LinkLost;
+use super::wire::message::{Basis, Up, Want, WantId};
+use super::{SMALL_FILE_LEN, TransferError};
+use crate::monitor::Counters;
+
+/// Takes what the receiver says during a pass.
+pub(super) struct Router<'a> {
+    sender: &'a Sender<'a>,
+    window: &'a Window,
+    jobs: Queue<Job>,
+    /// Where parts of a basis go while its file is being compared.
+    bases: HashMap<WantId, Queue<BasisPart>>,
+}
+
+impl<'a> Router<'a> {
+    /// Routes to the body workers behind `jobs`; they end when the router does.
+    pub(super) fn new(sender: &'a Sender<'a>, window: &'a Window, jobs: Queue<Job>) -> Self {
+        Router {
+            sender,
+            window,
+            jobs,
+            bases: HashMap::new(),
+        }
+    }
+
+    /// Runs until the walk has ended and everything that it listed is settled.
+    pub(super) fn run(mut self, walk_ended: &Receiver<()>) -> Result<(), TransferError> {
+        let mut walking = true;
+        let nothing = crossbeam_channel::never();
+        while walking || !self.window.is_empty() {
+            if self.sender.stop.load(Ordering::Relaxed) {
+                return Err(TransferError::Stopped);
+            }
+            let walk_ended = if walking { walk_ended } else { &nothing };
+            select! {
+                recv(self.sender.link.incoming) -> arrived => self.take(arrived)?,
+                recv(walk_ended) -> _ => walking = false,
+                default(LOOK) => {}
+            }
+            if self.window.is_stopped() {
+                return Err(LinkLost.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        arrived: Result<Result<Frame, FrameError>, crossbeam_channel::RecvError>,
+    ) -> Result<(), TransferError> {
+        let frame = arrived.map_err(|_| LinkLost)??;
+        match self.sender.decode(&frame)? {
+            Up::Wants { seq, wants } => self.take_wants(seq, wants),
+            Up::Sums { want, first } => self.take_basis(want, first, &frame),
+            Up::Window { want, index } => self.take_basis(want, index, &frame),
+            Up::Settled { seq } => self.settle(seq),
+            message => self.sender.note(message),
+        }
+    }
+
+    fn take_wants(&mut self, seq: u64, wants: Vec<Want>) -> Result<(), TransferError> {
+        let listing = self
+            .window
+            .get(seq)
+            .ok_or(TransferError::Protocol("wants of an unknown listing"))?;
+        let mut small = Vec::new();
+        for want in wants {
+            let Some((_, size)) = listing.file(want.index) else {
+                return Err(TransferError::Protocol(
+                    "a want of something that is no regular file",
+                ));
+            };
+            let basis = match want.basis {
+                Basis::Sums { .. } | Basis::Windows { .. } => Some(self.open_basis(WantId {
+                    seq,
+                    index: want.index,
+                })?),
+                Basis::None | Basis::Digest(_) => None,
+            };
+            if size <= SMALL_FILE_LEN && basis.is_none() {
+                small.push(want);
+            } else {
+                self.queue(Job::Large {
+                    listing: listing.clone(),
+                    want,
+                    basis,
+                })?;
+            }
+        }
+        if small.is_empty() {
+            Ok(())
+        } else {
+            self.queue(Job::Small {
+                listing,
+                wants: small,
+            })
+        }
+    }
+
+    fn queue(&self, job: Job) -> Result<(), TransferError> {
+        Ok(self.jobs.send(job).map_err(|_| LinkLost)?)
+    }
+
+    fn open_basis(&mut self, want: WantId) -> Result<Receiver<BasisPart>, TransferError> {
+        let (parts, taken) = unbounded();
+        match self.bases.entry(want) {
+            Slot::Vacant(slot) => slot.insert(parts),
+            Slot::Occupied(_) => return Err(TransferError::Protocol("a file wanted twice")),
+        };
+        Ok(taken)
+    }
+
+    fn take_basis(&self, want: WantId, number: u64, frame: &Frame) -> Result<(), TransferError> {
+        let parts = self
+            .bases
+            .get(&want)
+            .ok_or(TransferError::Protocol("a basis that nobody asked for"))?;
+        // A file that could not be read takes no more parts.
+        drop(parts.send(BasisPart {
+            number,
+            body: frame.body().to_vec(),
+        }));
+        Ok(())
+    }
+
+    fn settle(&mut self, seq: u64) -> Result<(), TransferError> {
+        let listing = self
+            .window
+            .settle(seq)
+            .ok_or(TransferError::Protocol("an unknown listing is settled"))?;
+        self.bases.retain(|want, _| want.seq != seq);
+        let counters = self.sender.monitor.counters();
+        counters.set_current_path(listing.path.as_bytes());
+        Counters::add(&counters.settled_entries, listing.entry_count);
+        Counters::add(&counters.settled_bytes, listing.bytes);
+        Ok(())
+    }
+}
