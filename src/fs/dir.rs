@@ -10,13 +10,13 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, Stat,
-    major, minor,
+    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RawDir, RenameFlags, ResolveFlags,
 };
 use rustix::io::Errno;
 
-use super::{Doing, FsError, Result};
-use crate::entry::{DeviceNumber, Kind, Timestamp};
+use super::status::status_at;
+use super::{Doing, FileId, FsError, Result, Status, status_of_fd};
+use crate::entry::{DeviceNumber, Kind};
 use crate::relpath::{Name, RelPath};
 
 /// LIMIT: `openat2` takes no path of PATH_MAX (4096) bytes or more.
@@ -26,118 +26,6 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
-
-/// Device and inode: which object it is, whatever its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FileId {
-    /// Device number of the file system.
-    pub device: u64,
-    /// Inode number on it.
-    pub inode: u64,
-}
-
-/// What one `fstatat` tells.
-#[derive(Clone, Copy, Debug)]
-pub struct Status {
-    stat: Stat,
-}
-
-impl Status {
-    /// Returns device and inode.
-    pub fn id(&self) -> FileId {
-        FileId {
-            device: self.stat.st_dev,
-            inode: self.stat.st_ino,
-        }
-    }
-
-    /// Returns the type bits.
-    pub fn file_type(&self) -> FileType {
-        FileType::from_raw_mode(self.stat.st_mode)
-    }
-
-    /// Tells whether it is a directory.
-    pub fn is_directory(&self) -> bool {
-        self.file_type() == FileType::Directory
-    }
-
-    /// Tells whether it is a regular file.
-    pub fn is_file(&self) -> bool {
-        self.file_type() == FileType::RegularFile
-    }
-
-    /// Returns permission, set-id and sticky bits.
-    pub fn mode(&self) -> u16 {
-        (self.stat.st_mode & 0o7777) as u16
-    }
-
-    /// Returns the numeric owner.
-    pub fn uid(&self) -> u32 {
-        self.stat.st_uid
-    }
-
-    /// Returns the numeric group.
-    pub fn gid(&self) -> u32 {
-        self.stat.st_gid
-    }
-
-    /// Returns the length in bytes.
-    pub fn size(&self) -> u64 {
-        self.stat.st_size.unsigned_abs()
-    }
-
-    /// Returns the bytes that are allocated on disk.
-    pub fn allocated_bytes(&self) -> u64 {
-        self.stat.st_blocks.unsigned_abs() * 512
-    }
-
-    /// Returns how many names the inode has.
-    pub fn link_count(&self) -> u64 {
-        #[allow(clippy::unnecessary_cast, reason = "narrower on some architectures")]
-        {
-            self.stat.st_nlink as u64
-        }
-    }
-
-    /// Returns when the contents changed.
-    pub fn mtime(&self) -> Timestamp {
-        timestamp(self.stat.st_mtime, self.stat.st_mtime_nsec)
-    }
-
-    /// Returns when anything about the inode changed.
-    pub fn ctime(&self) -> Timestamp {
-        timestamp(self.stat.st_ctime, self.stat.st_ctime_nsec)
-    }
-
-    /// Returns the kind for anything but a symbolic link, whose text takes another call.
-    pub fn kind(&self) -> Option<Kind> {
-        let device = DeviceNumber {
-            major: major(self.stat.st_rdev),
-            minor: minor(self.stat.st_rdev),
-        };
-        match self.file_type() {
-            FileType::RegularFile => Some(Kind::File { size: self.size() }),
-            FileType::Directory => Some(Kind::Directory),
-            FileType::Fifo => Some(Kind::Fifo),
-            FileType::Socket => Some(Kind::Socket),
-            FileType::CharacterDevice => Some(Kind::CharDevice(device)),
-            FileType::BlockDevice => Some(Kind::BlockDevice(device)),
-            FileType::Symlink | FileType::Unknown => None,
-        }
-    }
-
-    /// Tells whether the contents may have moved between two looks at one file.
-    pub fn has_churned(&self, later: &Status) -> bool {
-        (self.size(), self.mtime(), self.ctime()) != (later.size(), later.mtime(), later.ctime())
-    }
-}
-
-fn timestamp(seconds: i64, nanoseconds: u64) -> Timestamp {
-    Timestamp {
-        seconds,
-        nanoseconds: nanoseconds as u32,
-    }
-}
 
 /// An open directory.
 #[derive(Debug)]
@@ -176,6 +64,17 @@ impl Dir {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(CWD, path, flags, Mode::empty()).doing("open directory")?;
         Ok(Dir::new(fd))
+    }
+
+    /// Makes the root that the operator named, and what is missing above it, and opens it.
+    pub fn create_root(path: &Path) -> Result<Dir> {
+        for part in path.ancestors().collect::<Vec<_>>().into_iter().rev() {
+            match rustix::fs::mkdir(part, Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno).doing("make directory"),
+            }
+        }
+        Dir::open_root(path)
     }
 
     /// Opens a directory anywhere below this one, following no link on the way.
@@ -248,16 +147,12 @@ impl Dir {
 
     /// Looks at this directory itself.
     pub fn status(&self) -> Result<Status> {
-        Ok(Status {
-            stat: rustix::fs::fstat(&self.fd).doing("stat")?,
-        })
+        status_of_fd(&self.fd)
     }
 
     /// Looks at a name in this directory.
     pub fn status_of(&self, name: &Name) -> Result<Status> {
-        let stat = rustix::fs::statat(&self.fd, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW)
-            .doing("stat")?;
-        Ok(Status { stat })
+        status_at(&self.fd, name)
     }
 
     /// Reads the text of a symbolic link.
@@ -401,13 +296,6 @@ impl Dir {
         path.extend_from_slice(name.as_bytes());
         path
     }
-}
-
-/// Looks at an open file.
-pub fn status_of_fd(fd: impl AsFd) -> Result<Status> {
-    Ok(Status {
-        stat: rustix::fs::fstat(fd).doing("stat")?,
-    })
 }
 
 /// The error for a name that the kernel returned and no path can hold.

@@ -8,9 +8,11 @@ pub mod extents;
 pub mod metadata;
 pub mod owned;
 pub mod stage;
+pub mod status;
 pub mod xattrs;
 
-pub use dir::{Dir, FileId, Status};
+pub use dir::Dir;
+pub use status::{FileId, Status, status_of_fd};
 
 use rustix::io::Errno;
 

@@ -30,7 +30,7 @@ pub fn read_owned(dir: &Dir, name: &Name) -> Result<Option<OwnedFile>> {
         Err(error) if error.is_missing() => return Ok(None),
         Err(error) => return Err(error),
     };
-    let status = super::dir::status_of_fd(&file)?;
+    let status = super::status_of_fd(&file)?;
     if !status.is_file() || status.size() > MAX_OWNED_LEN {
         return Err(Errno::INVAL).doing("read");
     }

@@ -112,7 +112,7 @@ impl TargetPass<'_> {
         {
             let key = partial_key(&item.open.path_of(item.entry));
             if let Some((_, file)) = stage.open_partial(&key)? {
-                let size = crate::fs::dir::status_of_fd(&file)?.size();
+                let size = crate::fs::status_of_fd(&file)?.size();
                 plan = BasisPlan::Partial {
                     grid: Grid::new(size, EQUAL_BLOCK_LEN),
                 };

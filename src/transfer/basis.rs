@@ -144,7 +144,7 @@ fn open_basis(pass: &TargetPass<'_>, job: &BasisJob) -> Result<OwnedFd> {
             dir.open_file(&entry.name)?
         }
     };
-    match job.plan.id() == Some(crate::fs::dir::status_of_fd(&file)?.id()) {
+    match job.plan.id() == Some(crate::fs::status_of_fd(&file)?.id()) {
         true => Ok(file),
         false => Err(missing()),
     }

@@ -13,7 +13,7 @@ use super::window::{SentListing, Window};
 use super::wire::frame::FrameBuilder;
 use super::wire::link::{FrameSender, LinkLost};
 use super::wire::message::{Basis, BundleFile, Down, MAX_BUNDLE_FILES, Outcome, Want, WantId};
-use crate::fs::dir::status_of_fd;
+use crate::fs::status_of_fd;
 use crate::fs::{Dir, FsError, extents};
 use crate::monitor::Counters;
 use crate::relpath::Name;

@@ -164,7 +164,7 @@ impl LargeLanding {
     pub fn clear(&mut self, pass: &TargetPass<'_>, offset: u64, length: u64) {
         let cleared = self.file(pass).and_then(|file| {
             // What lies beyond the end reads as zeros anyway.
-            let size = crate::fs::dir::status_of_fd(file)?.size();
+            let size = crate::fs::status_of_fd(file)?.size();
             let length = length.min(size.saturating_sub(offset));
             if length == 0 {
                 Ok(())
@@ -219,7 +219,7 @@ impl LargeLanding {
     fn basis_file(&mut self, pass: &TargetPass<'_>) -> Result<&OwnedFd> {
         if self.basis.is_none() {
             let file = self.dir(pass)?.open_file(&self.entry()?.name)?;
-            if self.plan.id() != Some(crate::fs::dir::status_of_fd(&file)?.id()) {
+            if self.plan.id() != Some(crate::fs::status_of_fd(&file)?.id()) {
                 return Err(missing("open basis"));
             }
             self.basis = Some(file);

@@ -127,7 +127,7 @@ impl TargetPass<'_> {
         self.note_refused(&place.path.join(&entry.name), &refused);
         // Only names of a group are ever compared by inode.
         let id = match entry.link {
-            Some(_) => Some(crate::fs::dir::status_of_fd(&file)?.id()),
+            Some(_) => Some(crate::fs::status_of_fd(&file)?.id()),
             None => None,
         };
         self.publish(temp, place, &entry.name)?;
@@ -144,7 +144,7 @@ impl TargetPass<'_> {
     /// Sets the attributes of a regular file that stays.
     pub fn change_attributes(&self, place: Place<'_>, entry: &Entry) -> Result<()> {
         let file = place.dir.open_file(&entry.name)?;
-        let status: Status = crate::fs::dir::status_of_fd(&file)?;
+        let status: Status = crate::fs::status_of_fd(&file)?;
         if !status.is_file() {
             return Err(FsError {
                 operation: "set attributes".to_owned(),

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver as Queued, Sender as Queue, bounded, select, unbounded};
-use rustix::fs::Mode;
 
 use super::TransferError;
 use super::basis::{self, BasisJobs, Budget};
@@ -101,8 +100,7 @@ fn open_tree(target: &[u8], rules: Rules, policy: Policy) -> Result<TargetTree, 
     let opened = match Dir::open_root(path) {
         Err(error) if error.is_missing() && policy.dry_run => None,
         Err(error) if error.is_missing() => {
-            make_parents(path).map_err(|error| root_error(&name, error))?;
-            Some(Dir::open_root(path).map_err(|error| root_error(&name, error))?)
+            Some(Dir::create_root(path).map_err(|error| root_error(&name, error))?)
         }
         result => Some(result.map_err(|error| root_error(&name, error))?),
     };
@@ -119,21 +117,6 @@ fn open_tree(target: &[u8], rules: Rules, policy: Policy) -> Result<TargetTree, 
         rules,
         policy,
     })
-}
-
-fn make_parents(path: &Path) -> Result<(), FsError> {
-    for part in path.ancestors().collect::<Vec<_>>().into_iter().rev() {
-        match rustix::fs::mkdir(part, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-            Err(errno) => {
-                return Err(FsError {
-                    operation: "make directory".to_owned(),
-                    errno,
-                });
-            }
-        }
-    }
-    Ok(())
 }
 
 fn serve_passes(link: &Link, tree: &TargetTree) -> Result<(), TransferError> {

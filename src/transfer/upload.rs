@@ -16,7 +16,7 @@ use super::wire::frame::FrameBuilder;
 use super::wire::link::LinkLost;
 use super::wire::message::{Basis, Digest, Down, Outcome, WantId};
 use super::{SEGMENT_LEN, TransferError};
-use crate::fs::dir::status_of_fd;
+use crate::fs::status_of_fd;
 use crate::fs::{Dir, FsError, Status, extents};
 use crate::monitor::Counters;
 use crate::problem::ProblemKind;

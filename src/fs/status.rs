@@ -1,0 +1,135 @@
+//! What one look at a file tells: which object it is, its type, size, owner and times. Knows
+//! nothing of extended attributes, and changes nothing.
+
+use std::os::fd::AsFd;
+
+use rustix::fs::{AtFlags, FileType, Stat, major, minor};
+
+use super::{Doing, Result};
+use crate::entry::{DeviceNumber, Kind, Timestamp};
+use crate::relpath::Name;
+
+/// Device and inode: which object it is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileId {
+    /// Device number of the file system.
+    pub device: u64,
+    /// Inode number on it.
+    pub inode: u64,
+}
+
+/// What one `fstatat` tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Status {
+    stat: Stat,
+}
+
+impl Status {
+    /// Returns device and inode.
+    pub fn id(&self) -> FileId {
+        FileId {
+            device: self.stat.st_dev,
+            inode: self.stat.st_ino,
+        }
+    }
+
+    /// Returns the type bits.
+    pub fn file_type(&self) -> FileType {
+        FileType::from_raw_mode(self.stat.st_mode)
+    }
+
+    /// Tells whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.file_type() == FileType::Directory
+    }
+
+    /// Tells whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.file_type() == FileType::RegularFile
+    }
+
+    /// Returns permission, set-id and sticky bits.
+    pub fn mode(&self) -> u16 {
+        (self.stat.st_mode & 0o7777) as u16
+    }
+
+    /// Returns the numeric owner.
+    pub fn uid(&self) -> u32 {
+        self.stat.st_uid
+    }
+
+    /// Returns the numeric group.
+    pub fn gid(&self) -> u32 {
+        self.stat.st_gid
+    }
+
+    /// Returns the length in bytes.
+    pub fn size(&self) -> u64 {
+        self.stat.st_size.unsigned_abs()
+    }
+
+    /// Returns the bytes that are allocated on disk.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.stat.st_blocks.unsigned_abs() * 512
+    }
+
+    /// Returns how many names the inode has.
+    pub fn link_count(&self) -> u64 {
+        #[allow(clippy::unnecessary_cast, reason = "narrower on some architectures")]
+        {
+            self.stat.st_nlink as u64
+        }
+    }
+
+    /// Returns when the contents changed.
+    pub fn mtime(&self) -> Timestamp {
+        timestamp(self.stat.st_mtime, self.stat.st_mtime_nsec)
+    }
+
+    /// Returns when anything about the inode changed.
+    pub fn ctime(&self) -> Timestamp {
+        timestamp(self.stat.st_ctime, self.stat.st_ctime_nsec)
+    }
+
+    /// Returns the kind for anything but a symbolic link, whose text takes another call.
+    pub fn kind(&self) -> Option<Kind> {
+        let device = DeviceNumber {
+            major: major(self.stat.st_rdev),
+            minor: minor(self.stat.st_rdev),
+        };
+        match self.file_type() {
+            FileType::RegularFile => Some(Kind::File { size: self.size() }),
+            FileType::Directory => Some(Kind::Directory),
+            FileType::Fifo => Some(Kind::Fifo),
+            FileType::Socket => Some(Kind::Socket),
+            FileType::CharacterDevice => Some(Kind::CharDevice(device)),
+            FileType::BlockDevice => Some(Kind::BlockDevice(device)),
+            FileType::Symlink | FileType::Unknown => None,
+        }
+    }
+
+    /// Tells whether the contents may have moved between two looks at one file.
+    pub fn has_churned(&self, later: &Status) -> bool {
+        (self.size(), self.mtime(), self.ctime()) != (later.size(), later.mtime(), later.ctime())
+    }
+}
+
+fn timestamp(seconds: i64, nanoseconds: u64) -> Timestamp {
+    Timestamp {
+        seconds,
+        nanoseconds: nanoseconds as u32,
+    }
+}
+
+/// Looks at an open file.
+pub fn status_of_fd(fd: impl AsFd) -> Result<Status> {
+    Ok(Status {
+        stat: rustix::fs::fstat(fd).doing("stat")?,
+    })
+}
+
+/// Looks at a name in an open directory; a link is not followed.
+pub(super) fn status_at(dir: impl AsFd, name: &Name) -> Result<Status> {
+    let stat = rustix::fs::statat(dir, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW).doing("stat")?;
+    Ok(Status { stat })
+}
