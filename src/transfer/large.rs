@@ -368,7 +368,9 @@ impl TargetPass<'_> {
             )))
         });
         let mut landing = lock(&landing);
-        self.budget.give_back(landing.plan.sum_bytes());
+        if landing.plan.needs_sums() {
+            self.budget.end(want);
+        }
         let landed = match outcome {
             Outcome::Whole {
                 size,

@@ -226,7 +226,7 @@ fn run_workers(
         drop(queued);
         scope.spawn(|| basis::serve(pass, basis_jobs));
         let result = dispatch(link, pass, Crew { work, lanes, ended });
-        pass.budget.open_up();
+        pass.budget.close();
         pass.basis_jobs.close();
         result
     })

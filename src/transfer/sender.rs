@@ -146,6 +146,8 @@ impl<'a> Sender<'a> {
     fn note(&self, message: Up) -> Result<(), TransferError> {
         match message {
             Up::Heartbeat => {}
+            // RACE: the target learns only from the end of a file that it needs no more sums.
+            Up::Sums { .. } | Up::Window { .. } => {}
             Up::Problem(problem) => self.monitor.event(Event::Problem(problem)),
             Up::Item { change, path } => self.monitor.event(Event::Item { change, path }),
             _ => return Err(TransferError::Protocol("a message out of turn")),
@@ -327,8 +329,14 @@ impl Router<'_> {
         let frame = arrived.map_err(|_| LinkLost)??;
         match self.sender.decode(&frame)? {
             Up::Wants { seq, wants } => self.take_wants(seq, wants),
-            Up::Sums { want, first } => self.take_basis(want, first, &frame),
-            Up::Window { want, index } => self.take_basis(want, index, &frame),
+            Up::Sums { want, first } => {
+                self.take_basis(want, first, &frame);
+                Ok(())
+            }
+            Up::Window { want, index } => {
+                self.take_basis(want, index, &frame);
+                Ok(())
+            }
             Up::Settled { seq } => self.settle(seq),
             message => self.sender.note(message),
         }
@@ -386,17 +394,12 @@ impl Router<'_> {
         Ok(taken)
     }
 
-    fn take_basis(&self, want: WantId, number: u64, frame: &Frame) -> Result<(), TransferError> {
-        let parts = self
-            .bases
-            .get(&want)
-            .ok_or(TransferError::Protocol("a basis that nobody asked for"))?;
-        // A file that could not be read takes no more parts.
-        drop(parts.send(BasisPart {
-            number,
-            body: frame.body().to_vec(),
-        }));
-        Ok(())
+    /// Hands on a part of a basis. A file that is through takes no more of them.
+    fn take_basis(&self, want: WantId, number: u64, frame: &Frame) {
+        if let Some(parts) = self.bases.get(&want) {
+            let body = frame.body().to_vec();
+            drop(parts.send(BasisPart { number, body }));
+        }
     }
 
     fn settle(&mut self, seq: u64) -> Result<(), TransferError> {
