@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry as Slot;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender as Queue, bounded, select, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender as Queue, bounded, select, unbounded};
 
 use super::body::{self, BodySettings, Job};
 use super::delta::BasisPart;
@@ -131,8 +131,17 @@ impl<'a> Sender<'a> {
     }
 
     fn next_frame(&self) -> Result<Frame, TransferError> {
-        let arrived = self.link.incoming.recv().map_err(|_| LinkLost)?;
-        Ok(arrived?)
+        loop {
+            // The target may delete or sync for minutes before it answers.
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(TransferError::Stopped);
+            }
+            match self.link.incoming.recv_timeout(LOOK) {
+                Ok(arrived) => return Ok(arrived?),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(LinkLost.into()),
+            }
+        }
     }
 
     fn decode(&self, frame: &Frame) -> Result<Up, TransferError> {
