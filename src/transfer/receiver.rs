@@ -223,7 +223,8 @@ fn run_workers(
                 drop(end.send(work_on(pass, &queued, &parts)));
             });
         }
-        drop(queued);
+        // A worker that panics must not be waited for.
+        drop((queued, end));
         scope.spawn(|| basis::serve(pass, basis_jobs));
         let result = dispatch(link, pass, Crew { work, lanes, ended });
         pass.budget.close();

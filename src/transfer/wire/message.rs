@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::frame::FrameError;
+use super::frame::{FrameError, MAX_RAW_LEN};
 use crate::entry::{Entry, Metadata, Timestamp};
 use crate::exclude::Rules;
 use crate::monitor::{Pass, PassStats};
@@ -17,6 +17,8 @@ pub const MAX_LISTING_ENTRIES: usize = 1024;
 pub const MAX_BUNDLE_FILES: usize = 4096;
 /// LIMIT: bytes that one delta may read or yield (docs/protocol.md).
 pub const MAX_DELTA_LEN: u64 = 32 << 20;
+/// LIMIT: the longest file that Linux knows, in bytes.
+const MAX_FILE_LEN: u64 = i64::MAX as u64;
 /// Bytes of one block sum.
 pub const SUM_LEN: usize = 8;
 
@@ -306,28 +308,52 @@ impl Down {
                     Err(FrameError::Malformed("a listing out of order"))
                 }
             }
-            Down::Bundle { files, .. } => within(files.len(), MAX_BUNDLE_FILES),
+            Down::Bundle { files, .. } => {
+                within(files.len(), MAX_BUNDLE_FILES)?;
+                files.iter().try_for_each(|file| file.outcome.check())
+            }
             Down::Delta {
+                offset,
                 length,
+                basis_offset,
                 basis_length,
                 ..
             } => {
+                in_a_file(*offset, *length)?;
+                in_a_file(*basis_offset, *basis_length)?;
                 if (*length).max(*basis_length) > MAX_DELTA_LEN {
                     return Err(FrameError::Malformed("a delta over the limit"));
                 }
                 Ok(())
             }
+            Down::Segment { offset, .. } => in_a_file(*offset, MAX_RAW_LEN as u64),
+            Down::Zero { offset, length, .. } => in_a_file(*offset, *length),
+            Down::FileEnd { outcome, .. } => outcome.check(),
             Down::Heartbeat
             | Down::Key(_)
             | Down::Begin { .. }
             | Down::Pass { .. }
-            | Down::Segment { .. }
-            | Down::Zero { .. }
-            | Down::FileEnd { .. }
             | Down::PassEnd
             | Down::Finish
             | Down::Failed(_) => Ok(()),
         }
+    }
+}
+
+impl Outcome {
+    fn check(&self) -> Result<(), FrameError> {
+        match self {
+            Outcome::Whole { size, .. } => in_a_file(0, *size),
+            Outcome::Same | Outcome::Differs | Outcome::Failed { .. } => Ok(()),
+        }
+    }
+}
+
+/// Refuses a stretch that no file can have, so that adding offsets never overflows.
+fn in_a_file(offset: u64, length: u64) -> Result<(), FrameError> {
+    match offset.checked_add(length) {
+        Some(end) if end <= MAX_FILE_LEN => Ok(()),
+        _ => Err(FrameError::Malformed("a stretch beyond the end of any file")),
     }
 }
 
