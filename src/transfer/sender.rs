@@ -27,6 +27,8 @@ use crate::problem::{Problem, ProblemKind};
 /// gain nothing there and keep the disks of a larger one busy.
 const WALKERS: usize = 2;
 const READERS: usize = 2;
+/// How often a file may be wanted: once, and again when what landed was not what was read.
+const MAX_WANTS: u32 = 2;
 /// How often the router looks whether the person wants to stop.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -145,7 +147,9 @@ impl<'a> Sender<'a> {
     }
 
     fn decode(&self, frame: &Frame) -> Result<Up, TransferError> {
-        match frame.message()? {
+        let message: Up = frame.message()?;
+        message.check()?;
+        match message {
             Up::Failed { text, no_space } => Err(TransferError::Peer { text, no_space }),
             message => Ok(message),
         }
@@ -254,6 +258,7 @@ impl<'a> Sender<'a> {
                 sender: self,
                 window: &state.window,
                 jobs,
+                wanted: HashMap::new(),
                 bases: HashMap::new(),
             };
             let routed = router.run(&walk_ended);
@@ -306,6 +311,8 @@ struct Router<'a> {
     sender: &'a Sender<'a>,
     window: &'a Window,
     jobs: Queue<Job>,
+    /// How often each file of each unsettled listing was wanted.
+    wanted: HashMap<u64, HashMap<u32, u32>>,
     /// Where parts of a basis go while its file is being compared.
     bases: HashMap<WantId, Queue<BasisPart>>,
 }
@@ -363,6 +370,7 @@ impl Router<'_> {
                     "a want of something that is no regular file",
                 ));
             };
+            self.count_want(seq, want.index)?;
             let basis = match want.basis {
                 Basis::Sums { .. } | Basis::Windows { .. } => Some(self.open_basis(WantId {
                     seq,
@@ -388,6 +396,15 @@ impl Router<'_> {
                 wants: small,
             })
         }
+    }
+
+    fn count_want(&mut self, seq: u64, index: u32) -> Result<(), TransferError> {
+        let count = self.wanted.entry(seq).or_default().entry(index).or_default();
+        *count += 1;
+        if *count > MAX_WANTS {
+            return Err(TransferError::Protocol("a file wanted again and again"));
+        }
+        Ok(())
     }
 
     fn queue(&self, job: Job) -> Result<(), TransferError> {
@@ -417,6 +434,7 @@ impl Router<'_> {
             .settle(seq)
             .ok_or(TransferError::Protocol("an unknown listing is settled"))?;
         self.bases.retain(|want, _| want.seq != seq);
+        self.wanted.remove(&seq);
         let counters = self.sender.monitor.counters();
         counters.set_current_path(listing.path.as_bytes());
         Counters::add(&counters.settled_entries, listing.entry_count);

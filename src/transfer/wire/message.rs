@@ -340,6 +340,27 @@ impl Down {
     }
 }
 
+impl Up {
+    /// Compares counts with their limits.
+    pub fn check(&self) -> Result<(), FrameError> {
+        match self {
+            Up::Wants { wants, .. } => within(wants.len(), MAX_LISTING_ENTRIES),
+            Up::Heartbeat
+            | Up::Hello { .. }
+            | Up::KeyDone(_)
+            | Up::Ready
+            | Up::Sums { .. }
+            | Up::Window { .. }
+            | Up::Settled { .. }
+            | Up::Problem(_)
+            | Up::Item { .. }
+            | Up::PassDone(_)
+            | Up::Finished
+            | Up::Failed { .. } => Ok(()),
+        }
+    }
+}
+
 impl Outcome {
     fn check(&self) -> Result<(), FrameError> {
         match self {
