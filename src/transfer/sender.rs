@@ -198,7 +198,8 @@ impl<'a> Sender<'a> {
 
         self.link.out.send(&Down::PassEnd)?;
         let mut stats = self.wait_for_stats()?;
-        stats.vanished_entries += state.vanished.load(Ordering::Relaxed);
+        let vanished = state.vanished.load(Ordering::Relaxed);
+        stats.vanished_entries = stats.vanished_entries.saturating_add(vanished);
         let now = self.link.out.traffic();
         stats.sent_bytes = now.0 - traffic.0;
         stats.received_bytes = now.1 - traffic.1;
