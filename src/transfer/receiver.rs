@@ -254,7 +254,7 @@ fn dispatch(link: &Link, pass: &TargetPass<'_>, crew: Crew) -> Result<(), Transf
                 let open = pass
                     .tracker
                     .open(listing)
-                    .ok_or(TransferError::Protocol("a listing twice"))?;
+                    .ok_or(TransferError::Protocol("a listing twice, or too many at once"))?;
                 crew.give(Work::Compare(open))?;
             }
             Down::Bundle { files, digest } => crew.give(Work::Bundle(files, digest, frame))?,

@@ -12,7 +12,7 @@ use crate::fs::FileId;
 use crate::relpath::{Name, RelPath};
 
 /// LIMIT: what unsettled listings may weigh in memory, in bytes.
-const WINDOW_LEN: usize = 16 << 20;
+pub const WINDOW_LEN: usize = 16 << 20;
 /// How often a waiting walk looks whether the pass was stopped.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -47,12 +47,6 @@ impl SentListing {
                 )
             })
             .collect();
-        let weight = listing.path.as_bytes().len()
-            + 200
-            + entries
-                .iter()
-                .map(|(name, _)| name.as_bytes().len() + 48)
-                .sum::<usize>();
         let directories = listing
             .entries
             .iter()
@@ -65,7 +59,7 @@ impl SentListing {
             entry_count: (entries.len() - directories) as u64 + u64::from(listing.after.is_none()),
             bytes: entries.iter().filter_map(|(_, size)| *size).sum(),
             entries,
-            weight,
+            weight: weight_of(listing),
         }
     }
 
@@ -74,6 +68,12 @@ impl SentListing {
         let (name, size) = self.entries.get(index as usize)?;
         Some((name, (*size)?))
     }
+}
+
+/// Returns what an unsettled listing weighs; both sides count the same.
+pub fn weight_of(listing: &Listing) -> usize {
+    let names = listing.entries.iter().map(|entry| entry.name.as_bytes());
+    listing.path.as_bytes().len() + 200 + names.map(|name| name.len() + 48).sum::<usize>()
 }
 
 /// All unsettled listings of a pass.
