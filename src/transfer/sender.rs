@@ -5,7 +5,8 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender as Queue, bounded, select, unbounded};
@@ -261,6 +262,7 @@ impl<'a> Sender<'a> {
                 jobs,
                 wanted: HashMap::new(),
                 bases: HashMap::new(),
+                waiting_sums: Arc::default(),
             };
             let routed = router.run(&walk_ended);
             if routed.is_err() {
@@ -316,6 +318,8 @@ struct Router<'a> {
     wanted: HashMap<u64, HashMap<u32, u32>>,
     /// Where parts of a basis go while its file is being compared.
     bases: HashMap<WantId, Queue<BasisPart>>,
+    /// Bytes of parts that wait.
+    waiting_sums: Arc<AtomicUsize>,
 }
 
 impl Router<'_> {
@@ -346,14 +350,8 @@ impl Router<'_> {
         let frame = arrived.map_err(|_| LinkLost)??;
         match self.sender.decode(&frame)? {
             Up::Wants { seq, wants } => self.take_wants(seq, wants),
-            Up::Sums { want, first } => {
-                self.take_basis(want, first, &frame);
-                Ok(())
-            }
-            Up::Window { want, index } => {
-                self.take_basis(want, index, &frame);
-                Ok(())
-            }
+            Up::Sums { want, first } => self.take_basis(want, first, &frame),
+            Up::Window { want, index } => self.take_basis(want, index, &frame),
             Up::Settled { seq } => self.settle(seq),
             message => self.sender.note(message),
         }
@@ -422,11 +420,18 @@ impl Router<'_> {
     }
 
     /// Hands on a part of a basis. A file that is through takes no more of them.
-    fn take_basis(&self, want: WantId, number: u64, frame: &Frame) {
+    fn take_basis(
+        &self,
+        want: WantId,
+        number: u64,
+        frame: &Frame,
+    ) -> Result<(), TransferError> {
         if let Some(parts) = self.bases.get(&want) {
-            let body = frame.body().to_vec();
-            drop(parts.send(BasisPart { number, body }));
+            let part = BasisPart::new(number, frame.body(), &self.waiting_sums);
+            let part = part.ok_or(TransferError::Protocol("more sums than a file can have"))?;
+            drop(parts.send(part));
         }
+        Ok(())
     }
 
     fn settle(&mut self, seq: u64) -> Result<(), TransferError> {

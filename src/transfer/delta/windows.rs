@@ -111,12 +111,12 @@ pub fn send(
         }
         let start = index * WINDOW_LEN;
         let end = (start + WINDOW_LEN).min(size);
-        let part = next_part(parts, large.settings.window)?;
+        let mut part = next_part(parts, large.settings.window)?;
         if part.number != index {
             return Err(SendError::Basis("signatures out of order"));
         }
         let basis = stretch(index, basis_size);
-        let signature = open_signature(part.body, basis, basis_size)?;
+        let signature = open_signature(std::mem::take(&mut part.body), basis, basis_size)?;
         let mut contents = vec![0u8; (end - start) as usize];
         let count = extents::read_at(file, &mut contents, start)?;
         contents.truncate(count);
