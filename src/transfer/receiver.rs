@@ -251,10 +251,9 @@ fn dispatch(link: &Link, pass: &TargetPass<'_>, crew: Crew) -> Result<(), Transf
         match message {
             Down::Heartbeat => {}
             Down::Listing(listing) => {
-                let open = pass
-                    .tracker
-                    .open(listing)
-                    .ok_or(TransferError::Protocol("a listing twice, or too many at once"))?;
+                let open = pass.tracker.open(listing).ok_or(TransferError::Protocol(
+                    "a listing twice, or too many at once",
+                ))?;
                 crew.give(Work::Compare(open))?;
             }
             Down::Bundle { files, digest } => crew.give(Work::Bundle(files, digest, frame))?,

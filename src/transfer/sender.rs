@@ -398,7 +398,12 @@ impl Router<'_> {
     }
 
     fn count_want(&mut self, seq: u64, index: u32) -> Result<(), TransferError> {
-        let count = self.wanted.entry(seq).or_default().entry(index).or_default();
+        let count = self
+            .wanted
+            .entry(seq)
+            .or_default()
+            .entry(index)
+            .or_default();
         *count += 1;
         if *count > MAX_WANTS {
             return Err(TransferError::Protocol("a file wanted again and again"));
@@ -420,12 +425,7 @@ impl Router<'_> {
     }
 
     /// Hands on a part of a basis. A file that is through takes no more of them.
-    fn take_basis(
-        &self,
-        want: WantId,
-        number: u64,
-        frame: &Frame,
-    ) -> Result<(), TransferError> {
+    fn take_basis(&self, want: WantId, number: u64, frame: &Frame) -> Result<(), TransferError> {
         if let Some(parts) = self.bases.get(&want) {
             let part = BasisPart::new(number, frame.body(), &self.waiting_sums);
             let part = part.ok_or(TransferError::Protocol("more sums than a file can have"))?;

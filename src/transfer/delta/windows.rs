@@ -75,11 +75,7 @@ fn block_length(basis_size: u64) -> u32 {
 
 /// Refuses what fast_rsync would trust: a block length of zero makes its search run for ever,
 /// and many long blocks that match by their weak hash alone make it slow.
-fn open_signature(
-    bytes: Vec<u8>,
-    basis: Stretch,
-    basis_size: u64,
-) -> Result<Signature, SendError> {
+fn open_signature(bytes: Vec<u8>, basis: Stretch, basis_size: u64) -> Result<Signature, SendError> {
     let block_length = block_length(basis_size);
     let fields = [block_length.to_be_bytes(), HASH_LEN.to_be_bytes()].concat();
     // Magic and the two fields, then a weak and a strong hash for each block.

@@ -374,7 +374,9 @@ impl Outcome {
 fn in_a_file(offset: u64, length: u64) -> Result<(), FrameError> {
     match offset.checked_add(length) {
         Some(end) if end <= MAX_FILE_LEN => Ok(()),
-        _ => Err(FrameError::Malformed("a stretch beyond the end of any file")),
+        _ => Err(FrameError::Malformed(
+            "a stretch beyond the end of any file",
+        )),
     }
 }
 

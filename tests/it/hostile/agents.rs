@@ -13,11 +13,12 @@ use instancesync::exclude::Rules;
 use instancesync::monitor::Pass;
 use instancesync::transfer::TransferError;
 use instancesync::transfer::digest::digest_of;
+use instancesync::transfer::wire::frame::Frame;
 use instancesync::transfer::wire::message::{
     BundleFile, Down, Listing, MAX_LISTING_ENTRIES, Outcome, Policy, Up, WantId,
 };
 
-use super::{Peer, entry, file, listing, path, want, whole};
+use super::{Peer, entry, file, listing, want, whole};
 use crate::support::engine::Watchdog;
 use crate::support::manifest::{Manifest, diff};
 
@@ -53,15 +54,18 @@ impl Attack {
         let (reader, there) = io::pipe().unwrap();
         let agent = thread::spawn(move || agent::serve(there_reader, there, None).0);
         let mut peer = Peer { reader, writer };
-        peer.say(&Down::Begin {
-            target: target.as_os_str().as_bytes().to_vec(),
-            rules: Rules::none(),
-            policy: Policy {
-                dry_run: false,
-                items: true,
-                delete_limit: Some(u64::MAX),
+        peer.say(
+            &Down::Begin {
+                target: target.as_os_str().as_bytes().to_vec(),
+                rules: Rules::none(),
+                policy: Policy {
+                    dry_run: false,
+                    items: true,
+                    delete_limit: Some(u64::MAX),
+                },
             },
-        }, b"");
+            b"",
+        );
         assert_eq!(peer.hear(), Some(Up::Ready));
         peer.say(
             &Down::Pass {
@@ -155,10 +159,16 @@ fn frames_that_lie_about_lengths_end_the_session() {
         ("longest length", vec![0xff; 64]),
         ("over the limit", ((4 << 20) + 17u32).to_le_bytes().to_vec()),
         ("longer than sent", vec![200, 0, 0, 0, 0, 1, 0]),
-        ("header longer than frame", vec![6, 0, 0, 0, 0, 9, 0, 0, 0, 1]),
+        (
+            "header longer than frame",
+            vec![6, 0, 0, 0, 0, 9, 0, 0, 0, 1],
+        ),
         ("flags", vec![6, 0, 0, 0, 2, 1, 0, 0, 0, 1]),
         ("unknown number", vec![6, 0, 0, 0, 0, 1, 0, 0, 0, 99]),
-        ("bytes after the header", vec![7, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0]),
+        (
+            "bytes after the header",
+            vec![7, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0],
+        ),
         ("bomb with a true length", zstd(bomb.len() as u32, &bomb)),
         ("bomb with a false length", zstd(4 << 20, &bomb)),
         ("too short a length", zstd(1, &bomb[..100_000])),
@@ -193,26 +203,83 @@ fn listings_that_make_no_sense_neither_hang_nor_escape() {
     let directory = |name: &str| entry(name, Kind::Directory);
     let cases: Vec<(&str, Vec<Listing>)> = vec![
         ("its own parent", vec![listing(1, 1, "", vec![])]),
-        ("parent of the future", vec![listing(1, 2, "", vec![]), listing(2, 1, "dir", vec![])]),
-        ("numbers used up", vec![listing(u64::MAX, u64::MAX, "", vec![file("a", 0)])]),
-        ("nobody named it", vec![listing(1, 0, "no/such/place", vec![file("a", 0)])]),
-        ("below a file", vec![listing(1, 0, "large/x", vec![directory("a")])]),
-        ("the stage", vec![
-            listing(1, 0, "", vec![directory(".instancesync"), directory("dir")]),
-            listing(2, 1, ".instancesync", vec![file("0", 1), directory("partial-x")]),
-        ]),
-        ("the stage as a link", vec![
-            listing(1, 0, "", vec![
-                entry(".instancesync", Kind::Symlink { text: b"../outside".to_vec() }),
-                entry("x", Kind::Fifo),
-            ]),
-        ]),
-        ("a directory twice", vec![listing(1, 0, "", vec![]), Listing { directory: 1, ..listing(2, 0, "dir", vec![]) }]),
-        ("a linked directory", vec![listing(1, 0, "", vec![
-            instancesync::entry::Entry { link: Some(LinkId(1)), ..directory("a") },
-            instancesync::entry::Entry { link: Some(LinkId(1)), ..directory("b") },
-            instancesync::entry::Entry { link: Some(LinkId(1)), ..file("c", 1) },
-        ])]),
+        (
+            "parent of the future",
+            vec![listing(1, 2, "", vec![]), listing(2, 1, "dir", vec![])],
+        ),
+        (
+            "numbers used up",
+            vec![listing(u64::MAX, u64::MAX, "", vec![file("a", 0)])],
+        ),
+        (
+            "nobody named it",
+            vec![listing(1, 0, "no/such/place", vec![file("a", 0)])],
+        ),
+        (
+            "below a file",
+            vec![listing(1, 0, "large/x", vec![directory("a")])],
+        ),
+        (
+            "the stage",
+            vec![
+                listing(1, 0, "", vec![directory(".instancesync"), directory("dir")]),
+                listing(
+                    2,
+                    1,
+                    ".instancesync",
+                    vec![file("0", 1), directory("partial-x")],
+                ),
+            ],
+        ),
+        (
+            "the stage as a link",
+            vec![listing(
+                1,
+                0,
+                "",
+                vec![
+                    entry(
+                        ".instancesync",
+                        Kind::Symlink {
+                            text: b"../outside".to_vec(),
+                        },
+                    ),
+                    entry("x", Kind::Fifo),
+                ],
+            )],
+        ),
+        (
+            "a directory twice",
+            vec![
+                listing(1, 0, "", vec![]),
+                Listing {
+                    directory: 1,
+                    ..listing(2, 0, "dir", vec![])
+                },
+            ],
+        ),
+        (
+            "a linked directory",
+            vec![listing(
+                1,
+                0,
+                "",
+                vec![
+                    instancesync::entry::Entry {
+                        link: Some(LinkId(1)),
+                        ..directory("a")
+                    },
+                    instancesync::entry::Entry {
+                        link: Some(LinkId(1)),
+                        ..directory("b")
+                    },
+                    instancesync::entry::Entry {
+                        link: Some(LinkId(1)),
+                        ..file("c", 1)
+                    },
+                ],
+            )],
+        ),
     ];
     for (context, listings) in cases {
         let mut attack = Attack::start(context);
@@ -244,13 +311,47 @@ fn contents_that_nobody_asked_for_are_refused() {
     for (context, message) in [
         ("bundle", bundle(vec![(want(7, 0), whole(0))], b"")),
         ("index", bundle(vec![(want(1, 9), whole(0))], b"")),
-        ("double answer", bundle(vec![(some, Outcome::Same), (some, Outcome::Same)], b"")),
-        ("segment", Down::Segment { want: want(1, 1), offset: 0 }),
-        ("zero", Down::Zero { want: want(9, 0), offset: 0, length: 1 }),
+        (
+            "double answer",
+            bundle(vec![(some, Outcome::Same), (some, Outcome::Same)], b""),
+        ),
+        (
+            "segment",
+            Down::Segment {
+                want: want(1, 1),
+                offset: 0,
+            },
+        ),
+        (
+            "zero",
+            Down::Zero {
+                want: want(9, 0),
+                offset: 0,
+                length: 1,
+            },
+        ),
         ("end", end(want(1, 5))),
         ("end of nothing", end(want(u64::MAX, u32::MAX))),
-        ("begin", Down::Begin { target: b"/".to_vec(), rules: Rules::none(), policy: Policy { dry_run: true, items: false, delete_limit: None } }),
-        ("pass in a pass", Down::Pass { pass: Pass::Checksum, deletes: true, last: true }),
+        (
+            "begin",
+            Down::Begin {
+                target: b"/".to_vec(),
+                rules: Rules::none(),
+                policy: Policy {
+                    dry_run: true,
+                    items: false,
+                    delete_limit: None,
+                },
+            },
+        ),
+        (
+            "pass in a pass",
+            Down::Pass {
+                pass: Pass::Checksum,
+                deletes: true,
+                last: true,
+            },
+        ),
         ("finish in a pass", Down::Finish),
     ] {
         let mut attack = Attack::start(context);
@@ -285,18 +386,47 @@ fn bundles_of_the_wrong_length_or_digest_are_refused() {
 #[test]
 fn parts_of_large_files_at_any_offset_do_no_harm() {
     let edges = [
-        0, 1, 4095, 4096, 300_000, 1 << 40, i64::MAX as u64 - 4095, i64::MAX as u64,
-        1 << 63, u64::MAX - 300_000, u64::MAX - 4095, u64::MAX - 4096, u64::MAX - 100, u64::MAX,
+        0,
+        1,
+        4095,
+        4096,
+        300_000,
+        1 << 40,
+        i64::MAX as u64 - 4095,
+        i64::MAX as u64,
+        1 << 63,
+        u64::MAX - 300_000,
+        u64::MAX - 4095,
+        u64::MAX - 4096,
+        u64::MAX - 100,
+        u64::MAX,
     ];
     let bodies: [Vec<u8>; 4] = [vec![], vec![0; 8192], vec![7; 8192], vec![5; 101]];
     for name in ["new", "large", "shrinks"] {
         for offset in edges {
             let some = want(1, 0);
-            let parts = bodies.iter().map(|body| (Down::Segment { want: some, offset }, body.clone()));
-            let zeros = edges.map(|length| (Down::Zero { want: some, offset, length }, vec![]));
+            let parts = bodies
+                .iter()
+                .map(|body| (Down::Segment { want: some, offset }, body.clone()));
+            let zeros = edges.map(|length| {
+                (
+                    Down::Zero {
+                        want: some,
+                        offset,
+                        length,
+                    },
+                    vec![],
+                )
+            });
             let deltas = edges.map(|length| {
                 let length = length % (33 << 20);
-                let message = Down::Delta { want: some, offset, length, basis_offset: length ^ offset, basis_length: length };
+                let message = Down::Delta {
+                    want: some,
+                    offset,
+                    length,
+                    basis_offset: length ^ offset,
+                    basis_length: length,
+                };
                 (message, b"rs\x026\x45\0\0".to_vec())
             });
             for (message, body) in parts.chain(zeros).chain(deltas) {
@@ -304,7 +434,11 @@ fn parts_of_large_files_at_any_offset_do_no_harm() {
                 let mut attack = Attack::start(&context);
                 attack.list_file(name, 300_000);
                 attack.peer.say(&message, &body);
-                attack.say(&Down::FileEnd { want: some, outcome: whole(offset), digest: [9; 32] });
+                attack.say(&Down::FileEnd {
+                    want: some,
+                    outcome: whole(offset),
+                    digest: [9; 32],
+                });
                 attack.say(&Down::PassEnd);
                 let target = attack.target.clone();
                 attack.end();
@@ -321,8 +455,18 @@ fn a_wrong_digest_lands_nothing() {
     attack.list_file("new", 300_000);
     let some = want(1, 0);
     for _ in 0..2 {
-        attack.peer.say(&Down::Segment { want: some, offset: 0 }, &[b'x'; 100]);
-        attack.say(&Down::FileEnd { want: some, outcome: whole(300_000), digest: [1; 32] });
+        attack.peer.say(
+            &Down::Segment {
+                want: some,
+                offset: 0,
+            },
+            &[b'x'; 100],
+        );
+        attack.say(&Down::FileEnd {
+            want: some,
+            outcome: whole(300_000),
+            digest: [1; 32],
+        });
     }
     attack.hear_until(|message| matches!(message, Up::Problem(_)));
     assert!(!attack.target.join("new").exists());
@@ -334,7 +478,13 @@ fn a_delta_may_not_ask_for_more_than_its_limit() {
     for (length, basis_length) in [(u64::MAX, 0), (0, u64::MAX), ((32 << 20) + 1, 1)] {
         let mut attack = Attack::start("delta");
         attack.list_file("large", 300_000);
-        let message = Down::Delta { want: want(1, 0), offset: 0, length, basis_offset: 0, basis_length };
+        let message = Down::Delta {
+            want: want(1, 0),
+            offset: 0,
+            length,
+            basis_offset: 0,
+            basis_length,
+        };
         attack.say(&message);
         attack.end_refused();
     }
@@ -350,7 +500,12 @@ fn a_directory_that_becomes_a_link_is_not_followed() {
                 fs::write(target.join("dir/secret"), "old").unwrap();
             });
             let dir = attack.target.join("dir");
-            attack.say(&Down::Listing(listing(1, 0, "", vec![entry("dir", Kind::Directory)])));
+            attack.say(&Down::Listing(listing(
+                1,
+                0,
+                "",
+                vec![entry("dir", Kind::Directory)],
+            )));
             let entries = match kind {
                 "contents" => vec![file("secret", size)],
                 _ => vec![],
@@ -362,15 +517,35 @@ fn a_directory_that_becomes_a_link_is_not_followed() {
             let content = vec![b'x'; size as usize];
             match kind {
                 "contents" if size < 100 => {
-                    attack.peer.say(&bundle(vec![(want(2, 0), whole(size))], &content), &content);
+                    attack
+                        .peer
+                        .say(&bundle(vec![(want(2, 0), whole(size))], &content), &content);
                 }
                 "contents" => {
-                    attack.peer.say(&Down::Segment { want: want(2, 0), offset: 0 }, &content);
-                    let end = Down::FileEnd { want: want(2, 0), outcome: whole(size), digest: digest_of(&content) };
+                    attack.peer.say(
+                        &Down::Segment {
+                            want: want(2, 0),
+                            offset: 0,
+                        },
+                        &content,
+                    );
+                    let end = Down::FileEnd {
+                        want: want(2, 0),
+                        outcome: whole(size),
+                        digest: digest_of(&content),
+                    };
                     attack.say(&end);
                 }
                 "links" => {
-                    let special = vec![entry("deep", Kind::Fifo), entry("secret", Kind::Symlink { text: b"x".to_vec() })];
+                    let special = vec![
+                        entry("deep", Kind::Fifo),
+                        entry(
+                            "secret",
+                            Kind::Symlink {
+                                text: b"x".to_vec(),
+                            },
+                        ),
+                    ];
                     attack.say(&Down::Listing(listing(3, 1, "dir", special)));
                 }
                 _ => {}
@@ -403,13 +578,30 @@ fn a_stage_that_is_a_link_is_not_used() {
 /// A sender that never waits for its listings to settle must not fill the target's memory.
 #[test]
 fn listings_without_end_are_refused() {
-    let mut attack = Attack::start("flood of listings");
+    let Attack {
+        peer,
+        agent,
+        place: _place,
+        _watchdog,
+        ..
+    } = Attack::start("flood of listings");
+    let Peer { mut reader, writer } = peer;
+    let hearing = thread::spawn(move || {
+        let mut heard = std::iter::from_fn(|| Frame::read(&mut reader).ok());
+        heard.any(|frame| matches!(frame.message(), Ok(Up::Failed { .. })))
+    });
+    let mut peer = Peer {
+        reader: io::pipe().unwrap().0,
+        writer,
+    };
     // About 250 KB each, and 32 MiB are allowed.
-    for seq in 1..=400 {
+    for seq in 1..=200 {
         let files = (0..1000).map(|number| file(&format!("{number:0200}"), 10));
-        attack.say(&Down::Listing(listing(seq, 0, "", files.collect())));
+        peer.say(&Down::Listing(listing(seq, 0, "", files.collect())), b"");
     }
-    attack.end_refused();
+    assert!(hearing.join().unwrap(), "nothing was refused");
+    drop(peer);
+    drop(agent.join().expect("the agent panicked"));
 }
 
 #[test]
@@ -428,5 +620,4 @@ fn garbage_ends_the_agent() {
         attack.peer.raw(&bytes);
         attack.end();
     }
-    assert!(path("").is_root());
 }
