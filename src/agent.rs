@@ -4,7 +4,7 @@
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -23,7 +23,7 @@ pub const PLACE_PREFIX: &str = ".instancesync-agent-";
 /// Frames that are read ahead of the workers.
 const READ_AHEAD: usize = 8;
 /// How long the run's key outlives a lost link: long enough for the source to come back.
-const GRACE: Duration = Duration::from_secs(120);
+const GRACE: Duration = Duration::from_secs(40);
 
 /// Serves one session on standard input and output.
 pub fn run() -> Result<(), Failure> {
@@ -51,11 +51,20 @@ pub fn run() -> Result<(), Failure> {
         Some(binary),
     );
     if let Some(key) = key {
-        std::thread::sleep(GRACE);
+        wait_for_successor(&key);
         // Nobody is left to hear that it failed; the next run removes the line then.
         drop(edit_keys(&KeyRequest { key: None, ..key }, Which::Session));
     }
     served.map_err(|error| Failure::of(ExitCode::Failed, &error))
+}
+
+/// Gives the source time to come back with the key. An agent that it started meanwhile has put
+/// its own line in the place of ours.
+fn wait_for_successor(key: &KeyRequest) {
+    let until = Instant::now() + GRACE;
+    while Instant::now() < until && is_installed(key) {
+        std::thread::sleep(Duration::from_millis(500));
+    }
 }
 
 /// An uploaded agent runs on without its file, so that nothing stays whatever happens to it.
@@ -166,21 +175,37 @@ fn edit_keys<'r>(
     request: &'r KeyRequest,
     which: impl Fn(Owner<'r>) -> Which<'r>,
 ) -> Result<(), String> {
-    use std::os::unix::ffi::OsStringExt;
-    let home = PathBuf::from(std::ffi::OsString::from_vec(request.home.clone()));
+    let (home, owner) = whose(request);
     let account = Account {
         home: &home,
         uid: request.uid,
-    };
-    let owner = Owner {
-        pair: &request.pair,
-        nonce: &request.nonce,
     };
     let done = match &request.key {
         Some(key) => authorized_keys::install(account, key, owner),
         None => authorized_keys::remove(account, which(owner)),
     };
     done.map_err(|error| format!("{}: {error}: {}", home.display(), error.cause()))
+}
+
+fn is_installed(request: &KeyRequest) -> bool {
+    let (home, owner) = whose(request);
+    let account = Account {
+        home: &home,
+        uid: request.uid,
+    };
+    authorized_keys::is_installed(account, owner).unwrap_or(false)
+}
+
+fn whose(request: &KeyRequest) -> (PathBuf, Owner<'_>) {
+    use std::os::unix::ffi::OsStrExt;
+    let owner = Owner {
+        pair: &request.pair,
+        nonce: &request.nonce,
+    };
+    (
+        PathBuf::from(std::ffi::OsStr::from_bytes(&request.home)),
+        owner,
+    )
 }
 
 /// Standard input that takes a long silence for a lost link: sshd notices a dead peer late.

@@ -97,6 +97,14 @@ pub fn install(account: Account<'_>, key: &str, owner: Owner<'_>) -> Result<()> 
     replace_owned(&dir, &file_name, &file)
 }
 
+/// Tells whether the line of a session is in.
+pub fn is_installed(account: Account<'_>, owner: Owner<'_>) -> Result<bool> {
+    let dir = Dir::open_root(account.home)?.open_dir(&name(b".ssh")?)?;
+    let file = read_owned(&dir, &name(b"authorized_keys")?)?;
+    let which = Which::Session(owner);
+    Ok(file.is_some_and(|file| without(&file.contents, which).0 != file.contents))
+}
+
 /// Takes our lines out, and removes what was made for them if nothing else is in it.
 pub fn remove(account: Account<'_>, which: Which<'_>) -> Result<()> {
     let home = Dir::open_root(account.home)?;

@@ -27,7 +27,7 @@ use crate::transfer::wire::message::Policy;
 use crate::transfer::wire::packing;
 
 /// How often a lost link is opened again before the run gives up; the waits double from 1 s.
-const REOPENINGS: u32 = 6;
+const REOPENINGS: u32 = 5;
 /// A link that held so long starts the count of reopenings anew.
 const STEADY: Duration = Duration::from_secs(120);
 /// How long a run waits for its estimate before it begins without.

@@ -214,7 +214,8 @@ fn run_workers(
                 drop(end.send(work_on(pass, &queued, &parts)));
             });
         }
-        drop(queued);
+        // A worker that panics must not be waited for.
+        drop((queued, end));
         scope.spawn(|| basis::serve(pass, basis_jobs));
         let result = dispatch(link, pass, Crew { work, lanes, ended });
         pass.budget.close();
@@ -241,10 +242,9 @@ fn dispatch(link: &Link, pass: &TargetPass<'_>, crew: Crew) -> Result<(), Transf
         match message {
             Down::Heartbeat => {}
             Down::Listing(listing) => {
-                let open = pass
-                    .tracker
-                    .open(listing)
-                    .ok_or(TransferError::Protocol("a listing twice"))?;
+                let open = pass.tracker.open(listing).ok_or(TransferError::Protocol(
+                    "a listing twice, or too many at once",
+                ))?;
                 crew.give(Work::Compare(open))?;
             }
             Down::Bundle { files, digest } => crew.give(Work::Bundle(files, digest, frame))?,

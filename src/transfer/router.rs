@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender as Queue, select, unbounded};
 
@@ -17,13 +18,20 @@ use super::wire::message::{Basis, Up, Want, WantId};
 use super::{SMALL_FILE_LEN, TransferError};
 use crate::monitor::Counters;
 
+/// How often a file may be wanted: once, and again when what landed was not what was read.
+const MAX_WANTS: u32 = 2;
+
 /// Takes what the receiver says during a pass.
 pub(super) struct Router<'a> {
     sender: &'a Sender<'a>,
     window: &'a Window,
     jobs: Queue<Job>,
+    /// How often each file of each unsettled listing was wanted.
+    wanted: HashMap<u64, HashMap<u32, u32>>,
     /// Where parts of a basis go while its file is being compared.
     bases: HashMap<WantId, Queue<BasisPart>>,
+    /// Bytes of parts that wait.
+    waiting_sums: Arc<AtomicUsize>,
 }
 
 impl<'a> Router<'a> {
@@ -33,7 +41,9 @@ impl<'a> Router<'a> {
             sender,
             window,
             jobs,
+            wanted: HashMap::new(),
             bases: HashMap::new(),
+            waiting_sums: Arc::default(),
         }
     }
 
@@ -65,17 +75,8 @@ impl<'a> Router<'a> {
         let frame = arrived.map_err(|_| LinkLost)??;
         match self.sender.decode(&frame)? {
             Up::Wants { seq, wants } => self.take_wants(seq, wants),
-            Up::Sums {
-                want,
-                first: number,
-            }
-            | Up::Window {
-                want,
-                index: number,
-            } => {
-                self.take_basis(want, number, &frame);
-                Ok(())
-            }
+            Up::Sums { want, first } => self.take_basis(want, first, &frame),
+            Up::Window { want, index } => self.take_basis(want, index, &frame),
             Up::Settled { seq } => self.settle(seq),
             message => self.sender.note(message),
         }
@@ -93,6 +94,7 @@ impl<'a> Router<'a> {
                     "a want of something that is no regular file",
                 ));
             };
+            self.count_want(seq, want.index)?;
             let basis = match want.basis {
                 Basis::Sums { .. } | Basis::Windows { .. } => Some(self.open_basis(WantId {
                     seq,
@@ -120,6 +122,20 @@ impl<'a> Router<'a> {
         }
     }
 
+    fn count_want(&mut self, seq: u64, index: u32) -> Result<(), TransferError> {
+        let count = self
+            .wanted
+            .entry(seq)
+            .or_default()
+            .entry(index)
+            .or_default();
+        *count += 1;
+        if *count > MAX_WANTS {
+            return Err(TransferError::Protocol("a file wanted again and again"));
+        }
+        Ok(())
+    }
+
     fn queue(&self, job: Job) -> Result<(), TransferError> {
         Ok(self.jobs.send(job).map_err(|_| LinkLost)?)
     }
@@ -133,13 +149,14 @@ impl<'a> Router<'a> {
         Ok(taken)
     }
 
-    fn take_basis(&self, want: WantId, number: u64, frame: &Frame) {
-        // RACE: the target learns only from the end of a file that it needs no more sums.
+    /// Hands on a part of a basis. A file that is through takes no more of them.
+    fn take_basis(&self, want: WantId, number: u64, frame: &Frame) -> Result<(), TransferError> {
         if let Some(parts) = self.bases.get(&want) {
-            let body = frame.body().to_vec();
-            // A file that could not be read takes no more parts.
-            drop(parts.send(BasisPart { number, body }));
+            let part = BasisPart::new(number, frame.body(), &self.waiting_sums);
+            let part = part.ok_or(TransferError::Protocol("more sums than a file can have"))?;
+            drop(parts.send(part));
         }
+        Ok(())
     }
 
     fn settle(&mut self, seq: u64) -> Result<(), TransferError> {
@@ -148,6 +165,7 @@ impl<'a> Router<'a> {
             .settle(seq)
             .ok_or(TransferError::Protocol("an unknown listing is settled"))?;
         self.bases.retain(|want, _| want.seq != seq);
+        self.wanted.remove(&seq);
         let counters = self.sender.monitor.counters();
         counters.set_current_path(listing.path.as_bytes());
         Counters::add(&counters.settled_entries, listing.entry_count);

@@ -143,7 +143,9 @@ impl<'a> Sender<'a> {
     }
 
     pub(super) fn decode(&self, frame: &Frame) -> Result<Up, TransferError> {
-        match frame.message()? {
+        let message: Up = frame.message()?;
+        message.check()?;
+        match message {
             Up::Failed { text, no_space } => Err(TransferError::Peer { text, no_space }),
             message => Ok(message),
         }

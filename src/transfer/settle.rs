@@ -3,13 +3,17 @@
 //! everything that is made in it moves its time stamp. Knows nothing of how things land.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::window::{WINDOW_LEN, weight_of};
 use super::wire::message::Listing;
 use crate::entry::{Entry, Metadata};
 use crate::fs::{Dir, Result};
 use crate::relpath::RelPath;
+
+/// LIMIT: what a sender may leave unsettled; its own window lets several walkers in at once.
+const MAX_WEIGHT: usize = 2 * WINDOW_LEN;
 
 /// A directory that is being worked on.
 #[derive(Debug)]
@@ -101,6 +105,8 @@ pub enum Settled {
 pub struct Tracker {
     directories: Mutex<HashMap<u64, Arc<Directory>>>,
     listings: Mutex<HashMap<u64, Arc<OpenListing>>>,
+    /// Of all unsettled listings.
+    weight: AtomicUsize,
     comparing: Mutex<HashSet<u64>>,
     compared: Condvar,
     fresh: Mutex<HashSet<RelPath>>,
@@ -111,8 +117,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Tracker {
-    /// Takes a listing in, in the order of the link; `None` when its number was used already.
+    /// Takes a listing in, in the order of the link; `None` when its number is in use, or when
+    /// the sender does not wait for listings to settle.
     pub fn open(&self, listing: Listing) -> Option<Arc<OpenListing>> {
+        let weight = weight_of(&listing);
+        if self.weight.fetch_add(weight, Ordering::Relaxed) > MAX_WEIGHT {
+            return None;
+        }
         let directory = self.directory_of(&listing);
         {
             let mut progress = lock(&directory.progress);
@@ -185,6 +196,8 @@ impl Tracker {
             return Settled::Nothing;
         }
         lock(&self.listings).remove(&open.listing.seq);
+        let weight = weight_of(&open.listing);
+        self.weight.fetch_sub(weight, Ordering::Relaxed);
         let mut progress = lock(&open.directory.progress);
         progress.open_listings -= 1;
         if progress.last_seen && progress.open_listings == 0 {

@@ -12,7 +12,7 @@ use crate::fs::FileId;
 use crate::relpath::{Name, RelPath};
 
 /// LIMIT: what unsettled listings may weigh in memory, in bytes.
-const WINDOW_LEN: usize = 32 << 20;
+pub const WINDOW_LEN: usize = 32 << 20;
 /// How often a waiting walk looks whether the pass was stopped.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -47,9 +47,6 @@ impl SentListing {
                 )
             })
             .collect();
-        let weight = listing.path.as_bytes().len()
-            + 200
-            + listing.entries.iter().map(weight_of).sum::<usize>();
         let directories = listing
             .entries
             .iter()
@@ -62,7 +59,7 @@ impl SentListing {
             entry_count: (entries.len() - directories) as u64 + u64::from(listing.after.is_none()),
             bytes: entries.iter().filter_map(|(_, size)| *size).sum(),
             entries,
-            weight,
+            weight: weight_of(listing),
         }
     }
 
@@ -73,13 +70,18 @@ impl SentListing {
     }
 }
 
-/// What an entry weighs on the side that remembers more of it, which is the target.
-fn weight_of(entry: &Entry) -> usize {
-    let text = match &entry.kind {
-        Kind::Symlink { text } => text.len(),
-        _ => 0,
+/// Returns what an unsettled listing weighs where most of it is remembered, on the target; both
+/// sides count the same.
+pub fn weight_of(listing: &Listing) -> usize {
+    let entry_weight = |entry: &Entry| {
+        let text = match &entry.kind {
+            Kind::Symlink { text } => text.len(),
+            _ => 0,
+        };
+        entry.name.as_bytes().len() + text + entry.metadata.xattr_bytes() + 150
     };
-    entry.name.as_bytes().len() + text + entry.metadata.xattr_bytes() + 150
+    let entries = listing.entries.iter().map(entry_weight);
+    listing.path.as_bytes().len() + 200 + entries.sum::<usize>()
 }
 
 /// All unsettled listings of a pass.

@@ -23,8 +23,6 @@ const SLACK_LEN: u64 = 4 << 20;
 const LONGEST_DELTA: usize = 3 << 20;
 /// How many windows may match badly in a row before the rest is sent whole.
 const MAX_MISSES: u32 = 2;
-/// LIMIT: shortest and longest block of a signature, in bytes.
-const BLOCK_LENS: std::ops::RangeInclusive<u32> = 512..=256 * 1024;
 /// Bytes of the strong hash of a block; the digest of the whole file is what is trusted.
 const HASH_LEN: u32 = 8;
 
@@ -61,27 +59,30 @@ pub fn stretch(index: u64, basis_size: u64) -> Stretch {
 /// Makes the signature of a stretch; blocks grow with the square root of the file, so that the
 /// signatures of 100 GiB stay near 20 MiB.
 pub fn sign(stretch: &[u8], basis_size: u64) -> Vec<u8> {
-    let root = u32::try_from(basis_size.isqrt())
-        .unwrap_or(u32::MAX)
-        .min(128 * 1024);
-    let block_size = root.next_power_of_two().clamp(2048, 128 * 1024);
     let options = SignatureOptions {
-        block_size,
+        block_size: block_length(basis_size),
         crypto_hash_size: HASH_LEN,
     };
     Signature::calculate(stretch, options).into_serialized()
 }
 
-/// Refuses what fast_rsync would trust: a block length of zero makes its search run for ever.
-fn open_signature(bytes: Vec<u8>) -> Result<Signature, SendError> {
-    let field = bytes
-        .get(4..8)
-        .and_then(|field| <[u8; 4]>::try_from(field).ok());
-    let block_length = field.map(u32::from_be_bytes).unwrap_or_default();
-    if !BLOCK_LENS.contains(&block_length) {
-        return Err(SendError::Basis(
-            "a signature with a block length out of bounds",
-        ));
+fn block_length(basis_size: u64) -> u32 {
+    let root = u32::try_from(basis_size.isqrt()).unwrap_or(u32::MAX);
+    root.min(128 * 1024)
+        .next_power_of_two()
+        .clamp(2048, 128 * 1024)
+}
+
+/// Refuses what fast_rsync would trust: a block length of zero makes its search run for ever,
+/// and many long blocks that match by their weak hash alone make it slow.
+fn open_signature(bytes: Vec<u8>, basis: Stretch, basis_size: u64) -> Result<Signature, SendError> {
+    let block_length = block_length(basis_size);
+    let fields = [block_length.to_be_bytes(), HASH_LEN.to_be_bytes()].concat();
+    // Magic and the two fields, then a weak and a strong hash for each block.
+    let blocks = basis.length.div_ceil(u64::from(block_length));
+    let longest = 12 + blocks * u64::from(4 + HASH_LEN);
+    if bytes.get(4..12) != Some(&fields[..]) || bytes.len() as u64 > longest {
+        return Err(SendError::Basis("a signature of other blocks"));
     }
     Signature::deserialize(bytes).map_err(|_| SendError::Basis("a signature that cannot be read"))
 }
@@ -106,21 +107,16 @@ pub fn send(
         }
         let start = index * WINDOW_LEN;
         let end = (start + WINDOW_LEN).min(size);
-        let part = next_part(parts, large.settings.window)?;
+        let mut part = next_part(parts, large.settings.window)?;
         if part.number != index {
             return Err(SendError::Basis("signatures out of order"));
         }
-        let signature = open_signature(part.body)?;
+        let basis = stretch(index, basis_size);
+        let signature = open_signature(std::mem::take(&mut part.body), basis, basis_size)?;
         let mut contents = vec![0u8; (end - start) as usize];
         let count = extents::read_at(file, &mut contents, start)?;
         contents.truncate(count);
-        let matched = send_window(
-            large,
-            &contents,
-            start,
-            stretch(index, basis_size),
-            &signature,
-        )?;
+        let matched = send_window(large, &contents, start, basis, &signature)?;
         misses = if matched { 0 } else { misses + 1 };
         progress.hasher.add(start, &contents);
         progress.read_to = start + count as u64;

@@ -17,6 +17,8 @@ pub const MAX_LISTING_ENTRIES: usize = 1024;
 pub const MAX_BUNDLE_FILES: usize = 4096;
 /// LIMIT: bytes that one delta may read or yield (docs/protocol.md).
 pub const MAX_DELTA_LEN: u64 = 32 << 20;
+/// LIMIT: the longest file that Linux knows, in bytes.
+const MAX_FILE_LEN: u64 = i64::MAX as u64;
 /// Bytes of one block sum.
 pub const SUM_LEN: usize = 8;
 
@@ -306,7 +308,10 @@ impl Down {
                     Err(FrameError::Malformed("a listing out of order"))
                 }
             }
-            Down::Bundle { files, .. } => within(files.len(), MAX_BUNDLE_FILES),
+            Down::Bundle { files, .. } => {
+                within(files.len(), MAX_BUNDLE_FILES)?;
+                files.iter().try_for_each(|file| file.outcome.check())
+            }
             Down::Delta {
                 offset,
                 length,
@@ -314,24 +319,64 @@ impl Down {
                 basis_length,
                 ..
             } => {
-                stretch_fits(*offset, *length)?;
-                stretch_fits(*basis_offset, *basis_length)?;
+                in_a_file(*offset, *length)?;
+                in_a_file(*basis_offset, *basis_length)?;
                 if (*length).max(*basis_length) > MAX_DELTA_LEN {
                     return Err(FrameError::Malformed("a delta over the limit"));
                 }
                 Ok(())
             }
-            Down::Segment { offset, .. } => stretch_fits(*offset, MAX_RAW_LEN as u64),
-            Down::Zero { offset, length, .. } => stretch_fits(*offset, *length),
+            Down::Segment { offset, .. } => in_a_file(*offset, MAX_RAW_LEN as u64),
+            Down::Zero { offset, length, .. } => in_a_file(*offset, *length),
+            Down::FileEnd { outcome, .. } => outcome.check(),
             Down::Heartbeat
             | Down::Key(_)
             | Down::Begin { .. }
             | Down::Pass { .. }
-            | Down::FileEnd { .. }
             | Down::PassEnd
             | Down::Finish
             | Down::Failed(_) => Ok(()),
         }
+    }
+}
+
+impl Up {
+    /// Compares counts with their limits.
+    pub fn check(&self) -> Result<(), FrameError> {
+        match self {
+            Up::Wants { wants, .. } => within(wants.len(), MAX_LISTING_ENTRIES),
+            Up::Heartbeat
+            | Up::Hello { .. }
+            | Up::KeyDone(_)
+            | Up::Ready
+            | Up::Sums { .. }
+            | Up::Window { .. }
+            | Up::Settled { .. }
+            | Up::Problem(_)
+            | Up::Item { .. }
+            | Up::PassDone(_)
+            | Up::Finished
+            | Up::Failed { .. } => Ok(()),
+        }
+    }
+}
+
+impl Outcome {
+    fn check(&self) -> Result<(), FrameError> {
+        match self {
+            Outcome::Whole { size, .. } => in_a_file(0, *size),
+            Outcome::Same | Outcome::Differs | Outcome::Failed { .. } => Ok(()),
+        }
+    }
+}
+
+/// Refuses a stretch that no file can have, so that adding offsets never overflows.
+fn in_a_file(offset: u64, length: u64) -> Result<(), FrameError> {
+    match offset.checked_add(length) {
+        Some(end) if end <= MAX_FILE_LEN => Ok(()),
+        _ => Err(FrameError::Malformed(
+            "a stretch beyond the end of any file",
+        )),
     }
 }
 
@@ -340,15 +385,5 @@ fn within(length: usize, limit: usize) -> Result<(), FrameError> {
         Err(FrameError::TooLong { length, limit })
     } else {
         Ok(())
-    }
-}
-
-/// LIMIT: files end at 2^63 - 1 bytes.
-fn stretch_fits(offset: u64, length: u64) -> Result<(), FrameError> {
-    match offset.checked_add(length) {
-        Some(end) if i64::try_from(end).is_ok() => Ok(()),
-        _ => Err(FrameError::Malformed(
-            "a stretch beyond the end of any file",
-        )),
     }
 }

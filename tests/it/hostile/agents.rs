@@ -6,7 +6,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 use instancesync::agent;
 use instancesync::entry::{Kind, LinkId};
@@ -14,11 +13,12 @@ use instancesync::exclude::Rules;
 use instancesync::monitor::Pass;
 use instancesync::transfer::TransferError;
 use instancesync::transfer::digest::digest_of;
+use instancesync::transfer::wire::frame::Frame;
 use instancesync::transfer::wire::message::{
     BundleFile, Down, Listing, MAX_LISTING_ENTRIES, Outcome, Policy, Up, WantId,
 };
 
-use super::{Peer, entry, file, listing, path, want, whole};
+use super::{Peer, entry, file, listing, want, whole};
 use crate::support::engine::Watchdog;
 use crate::support::manifest::{Manifest, diff};
 
@@ -117,14 +117,11 @@ impl Attack {
         said
     }
 
-    /// The same, and the agent must have refused what it was told.
+    /// The same, after the agent has refused what it was told.
     #[track_caller]
-    fn end_refused(self) {
-        let said = self.end();
-        let failed = said
-            .iter()
-            .any(|message| matches!(message, Up::Failed { .. }));
-        assert!(failed, "nothing was refused: {said:?}");
+    fn end_refused(mut self) {
+        self.hear_until(|message| matches!(message, Up::Failed { .. }));
+        self.end();
     }
 
     /// The same, where a frame is so wrong that the link itself may be given up.
@@ -360,9 +357,7 @@ fn contents_that_nobody_asked_for_are_refused() {
         let mut attack = Attack::start(context);
         attack.list_file("a", 10);
         attack.say(&message);
-        // Lets the workers come to it before the line is closed.
-        attack.hear_until(|message| matches!(message, Up::Failed { .. }));
-        attack.end();
+        attack.end_refused();
     }
 }
 
@@ -382,8 +377,7 @@ fn bundles_of_the_wrong_length_or_digest_are_refused() {
             digest[0] ^= 1;
         }
         attack.peer.say(&message, body);
-        attack.hear_until(|message| matches!(message, Up::Failed { .. }));
-        attack.end();
+        attack.end_refused();
     }
 }
 
@@ -583,46 +577,31 @@ fn a_stage_that_is_a_link_is_not_used() {
 
 /// A sender that never waits for its listings to settle must not fill the target's memory.
 #[test]
-fn listings_without_end_are_bounded() {
-    let attack = Attack::start("flood of listings");
+fn listings_without_end_are_refused() {
     let Attack {
         peer,
         agent,
         place: _place,
         _watchdog,
         ..
-    } = attack;
-    let (writer, drain) = peer.deaf();
+    } = Attack::start("flood of listings");
+    let Peer { mut reader, writer } = peer;
+    let hearing = thread::spawn(move || {
+        let mut heard = std::iter::from_fn(|| Frame::read(&mut reader).ok());
+        heard.any(|frame| matches!(frame.message(), Ok(Up::Failed { .. })))
+    });
     let mut peer = Peer {
         reader: io::pipe().unwrap().0,
         writer,
     };
-    let began = Instant::now();
-    let base = resident_bytes();
-    let mut grown = 0;
-    let mut seq = 0;
-    while began.elapsed() < Duration::from_secs(5) && !agent.is_finished() && grown < 200 << 20 {
-        seq += 1;
-        let entries = (0..1000)
-            .map(|number| file(&format!("{number:0200}"), 10))
-            .collect();
-        peer.say(&Down::Listing(listing(seq, 0, "", entries)), b"");
-        grown = resident_bytes().saturating_sub(base);
+    // About 250 KB each, and 32 MiB are allowed.
+    for seq in 1..=200 {
+        let files = (0..1000).map(|number| file(&format!("{number:0200}"), 10));
+        peer.say(&Down::Listing(listing(seq, 0, "", files.collect())), b"");
     }
+    assert!(hearing.join().unwrap(), "nothing was refused");
     drop(peer);
-    agent.join().expect("the agent panicked").map_or((), drop);
-    drain.join().unwrap();
-    assert!(
-        grown < 150 << 20,
-        "{} MiB after {seq} listings",
-        grown >> 20
-    );
-}
-
-pub(super) fn resident_bytes() -> u64 {
-    let text = fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: u64 = text.split(' ').nth(1).unwrap().parse().unwrap();
-    pages * 4096
+    drop(agent.join().expect("the agent panicked"));
 }
 
 #[test]
@@ -641,5 +620,4 @@ fn garbage_ends_the_agent() {
         attack.peer.raw(&bytes);
         attack.end();
     }
-    assert!(path("").is_root());
 }

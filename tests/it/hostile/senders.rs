@@ -2,22 +2,34 @@
 
 use std::fs;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
 
 use instancesync::exclude::Rules;
 use instancesync::fs::Dir;
-use instancesync::monitor::{Pass, PassStats};
+use instancesync::monitor::{Counters, Event, Monitor, Pass, PassStats};
 use instancesync::problem::{Problem, ProblemKind, Side};
 use instancesync::transfer::TransferError;
 use instancesync::transfer::sender::{Deletes, PassPlan, Sender, Tree, Turn};
 use instancesync::transfer::wire::link::{Link, LinkSettings};
 use instancesync::transfer::wire::message::{Basis, Down, Policy, Up, Want};
 
-use super::agents::resident_bytes;
 use super::{Peer, want};
-use crate::support::engine::{DeafMonitor, Watchdog};
+use crate::support::engine::Watchdog;
+
+/// Keeps counters and forgets events.
+#[derive(Default)]
+struct DeafMonitor {
+    counters: Counters,
+}
+
+impl Monitor for DeafMonitor {
+    fn event(&self, _event: Event) {}
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
 
 /// A sender that works for us.
 struct Attack {
@@ -82,7 +94,9 @@ impl Attack {
 
     /// The same; the sender must call it a broken protocol.
     #[track_caller]
-    fn end_refused(self, context: &str) {
+    fn end_refused(mut self, context: &str) {
+        // The sender hangs up; we do not.
+        while self.peer.hear::<Down>().is_some() {}
         let (_, result) = self.end();
         let refused = matches!(result, Err(TransferError::Protocol(_)));
         assert!(refused, "{context}: {result:?}");
@@ -93,7 +107,9 @@ fn send(reader: io::PipeReader, writer: io::PipeWriter) -> Result<Vec<PassStats>
     let place = tempfile::tempdir().unwrap();
     fs::create_dir(place.path().join("dir")).unwrap();
     fs::write(place.path().join("small"), "small").unwrap();
-    fs::write(place.path().join("large"), vec![b'l'; 9 << 20]).unwrap();
+    for name in ["large", "large2", "large3"] {
+        fs::write(place.path().join(name), vec![b'l'; 9 << 20]).unwrap();
+    }
     let root = Dir::open_root(place.path()).unwrap();
     let rules = Rules::none();
     let (monitor, stop) = (DeafMonitor::default(), AtomicBool::new(false));
@@ -139,7 +155,7 @@ fn wants_of_what_is_no_file_are_refused() {
         let mut attack = Attack::start(context);
         let index = match context {
             "directory" => attack.directory,
-            "index" => 3,
+            "index" => 5,
             _ => u32::MAX,
         };
         attack.want(index, Basis::None);
@@ -290,11 +306,8 @@ fn a_basis_that_lies_fails_one_file_at_most() {
             };
             attack.say(&message, &body);
         }
-        let base = resident_bytes();
         let (_, result) = attack.end();
         assert!(result.is_err(), "{context}");
-        let grown = resident_bytes().saturating_sub(base);
-        assert!(grown < 300 << 20, "{context}: {} MiB", grown >> 20);
     }
 }
 
@@ -327,7 +340,7 @@ fn a_signature_of_collisions_does_not_stall_the_source() {
 }
 
 #[test]
-fn floods_do_not_fill_the_memory() {
+fn floods_are_refused() {
     let problem = Up::Problem(Problem {
         side: Side::Target,
         kind: ProblemKind::Failed,
@@ -335,12 +348,16 @@ fn floods_do_not_fill_the_memory() {
         operation: "x".repeat(60_000),
         cause: "y".repeat(60_000),
     });
-    for (context, count) in [("problems", 2000), ("sums", 3000), ("wants", 300)] {
+    let body = vec![3; 1 << 20];
+    for (context, count) in [
+        ("problems", 2000),
+        ("sums", 300),
+        ("wants", 1),
+        ("few wants", 5),
+    ] {
         let mut attack = Attack::start(context);
         let (index, small) = (attack.large, attack.small);
         attack.want(index, sums(4096, 9 << 20));
-        let base = resident_bytes();
-        let mut most = 0;
         let Attack {
             peer,
             sender,
@@ -352,37 +369,51 @@ fn floods_do_not_fill_the_memory() {
             reader: io::pipe().unwrap().0,
             writer,
         };
-        let body = vec![3; 128 * 1024];
-        for number in 0..count {
-            match context {
-                "problems" => peer.say(&problem, b""),
-                "sums" => peer.say(
-                    &Up::Sums {
-                        want: want(1, index),
-                        first: 1 + number,
-                    },
-                    &body,
-                ),
-                _ => {
-                    let wants = vec![
-                        Want {
-                            index: small,
-                            basis: Basis::None
-                        };
-                        500_000
-                    ];
-                    peer.say(&Up::Wants { seq: 1, wants }, b"");
+        let mut wants = |count: usize| {
+            let want = Want {
+                index: small,
+                basis: Basis::None,
+            };
+            peer.say(
+                &Up::Wants {
+                    seq: 1,
+                    wants: vec![want; count],
+                },
+                b"",
+            );
+        };
+        match context {
+            "wants" => wants(500_000),
+            "few wants" => (0..count).for_each(|_| wants(1)),
+            "problems" => (0..count).for_each(|_| peer.say(&problem, b"")),
+            // Two others keep the readers waiting, so nobody takes these.
+            _ => {
+                let indices = [index + 1, index + 2];
+                let wants = indices.map(|index| Want {
+                    index,
+                    basis: sums(4096, 9 << 20),
+                });
+                let wants = wants.to_vec();
+                peer.say(&Up::Wants { seq: 1, wants }, b"");
+                let some = want(1, index + 2);
+                for first in 0..count {
+                    peer.say(&Up::Sums { want: some, first }, &body);
                 }
             }
-            if number % 50 == 0 {
-                most = most.max(resident_bytes().saturating_sub(base));
-            }
         }
-        most = most.max(resident_bytes().saturating_sub(base));
-        drop(peer);
-        drop(sender.join().expect("the sender panicked"));
+        if context == "problems" {
+            // Any number of them is fine, and none is kept by the engine.
+            drop(peer);
+            drop(sender.join().expect("the sender panicked"));
+        } else {
+            let result = sender.join().expect("the sender panicked");
+            assert!(
+                matches!(result, Err(TransferError::Protocol(_))),
+                "{context}: {result:?}"
+            );
+            drop(peer);
+        }
         drain.join().unwrap();
-        assert!(most < 250 << 20, "{context}: {} MiB", most >> 20);
     }
 }
 
@@ -406,6 +437,7 @@ fn counts_at_the_edge_are_added_up() {
         ..PassStats::default()
     };
     attack.say(&Up::PassDone(stats), b"");
+    while !matches!(attack.peer.hear(), Some(Down::Finish)) {}
     attack.say(&Up::Finished, b"");
     let (_, result) = attack.end();
     assert!(result.is_ok(), "{result:?}");
@@ -414,7 +446,6 @@ fn counts_at_the_edge_are_added_up() {
 #[test]
 fn garbage_ends_the_sender() {
     let mut rng = crate::support::rng::Rng::new(98);
-    let heard = Arc::new(AtomicBool::new(false));
     for round in 0..40 {
         let mut attack = Attack::start(&format!("garbage {round}"));
         let count = 5 + rng.below(5000);
@@ -428,5 +459,4 @@ fn garbage_ends_the_sender() {
         let (_, result) = attack.end();
         assert!(result.is_err());
     }
-    drop(heard);
 }

@@ -4,7 +4,7 @@
 use std::io::{self, PipeWriter, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use instancesync::agent;
 use instancesync::exclude::Rules;
 use instancesync::fs::Dir;
-use instancesync::monitor::{Counters, Pass, PassStats, RecordingMonitor};
+use instancesync::monitor::{Pass, PassStats, RecordingMonitor};
 use instancesync::problem::Problem;
 use instancesync::transfer::TransferError;
 use instancesync::transfer::sender::{Deletes, PassPlan, Sender, Tree, Turn};
@@ -126,8 +126,6 @@ pub struct Ran {
     pub result: Result<Vec<PassStats>, TransferError>,
     /// What was reported.
     pub problems: Vec<Problem>,
-    /// How the agent fared.
-    pub agent: Result<(), TransferError>,
 }
 
 impl Ran {
@@ -221,28 +219,11 @@ impl<'a> Job<'a> {
             link.out.send(&stopped).unwrap_or(());
         }
         link.close();
+        // How it fared is told over the link; that it ended is what counts.
+        drop(agent.join().expect("the agent panicked"));
         Ran {
             result,
             problems: monitor.problems(),
-            agent: agent.join().expect("the agent panicked"),
         }
-    }
-}
-
-/// Keeps counters and forgets events: for floods.
-#[derive(Debug, Default)]
-pub struct DeafMonitor {
-    counters: Counters,
-    /// Whether anything was told.
-    pub heard: AtomicBool,
-}
-
-impl instancesync::monitor::Monitor for DeafMonitor {
-    fn event(&self, _event: instancesync::monitor::Event) {
-        self.heard.store(true, Ordering::Relaxed);
-    }
-
-    fn counters(&self) -> &Counters {
-        &self.counters
     }
 }
