@@ -12,6 +12,7 @@ mod exclude;
 mod exits;
 mod flags;
 mod kill;
+mod pair;
 mod proof;
 mod ssh;
 mod support;

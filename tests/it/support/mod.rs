@@ -3,6 +3,7 @@
 pub mod attributes;
 pub mod binary;
 pub mod edit;
+pub mod engine;
 pub mod manifest;
 pub mod names;
 pub mod places;

@@ -1,0 +1,248 @@
+//! Sender and agent in one process over pipes, with a tap on each direction: a test sees every
+//! frame, may act when one passes, and may cut the link there. Knows nothing of single promises.
+
+use std::io::{self, PipeWriter, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use instancesync::agent;
+use instancesync::exclude::Rules;
+use instancesync::fs::Dir;
+use instancesync::monitor::{Counters, Pass, PassStats, RecordingMonitor};
+use instancesync::problem::Problem;
+use instancesync::transfer::TransferError;
+use instancesync::transfer::sender::{Deletes, PassPlan, Sender, Tree, Turn};
+use instancesync::transfer::wire::frame::Frame;
+use instancesync::transfer::wire::link::{Link, LinkSettings};
+use instancesync::transfer::wire::message::Policy;
+
+/// LIMIT: a test of the engine that takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Ends the whole process when it is not dropped in time: a thread that hangs cannot be ended.
+pub struct Watchdog {
+    _over: mpsc::Sender<()>,
+}
+
+impl Watchdog {
+    /// Starts one.
+    pub fn start(context: &str) -> Watchdog {
+        Watchdog::patient(context, PATIENCE)
+    }
+
+    /// Starts one with another limit.
+    pub fn patient(context: &str, patience: Duration) -> Watchdog {
+        let (over, wait) = mpsc::channel();
+        let context = context.to_owned();
+        thread::spawn(move || {
+            if wait.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
+                println!("hangs: {context}");
+                std::process::abort();
+            }
+        });
+        Watchdog { _over: over }
+    }
+}
+
+/// Sees a frame before it leaves; false cuts the link.
+pub type Tap = Box<dyn FnMut(&Frame) -> bool + Send>;
+
+/// A tap that lets everything by.
+pub fn open_tap() -> Tap {
+    Box::new(|_| true)
+}
+
+/// A tap that cuts the link before frame number `count`, from 0.
+pub fn cut_after(count: u64) -> Tap {
+    let mut seen = 0;
+    Box::new(move |_| {
+        seen += 1;
+        seen <= count
+    })
+}
+
+/// A writer with a tap.
+struct TapWriter {
+    inner: PipeWriter,
+    waiting: Vec<u8>,
+    tap: Tap,
+    step: usize,
+}
+
+impl Write for TapWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.waiting.extend_from_slice(bytes);
+        while let Some(head) = self.waiting.first_chunk::<4>() {
+            let end = 4 + u32::from_le_bytes(*head) as usize;
+            if self.waiting.len() < end {
+                break;
+            }
+            let rest = self.waiting.split_off(end);
+            let whole = std::mem::replace(&mut self.waiting, rest);
+            let frame = Frame::read(&mut &whole[..]).expect("a frame of our own");
+            if !(self.tap)(&frame) {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            for part in whole.chunks(self.step) {
+                self.inner.write_all(part)?;
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// One transfer as a test wants it.
+pub struct Job<'a> {
+    /// What is copied.
+    pub source: &'a Path,
+    /// Where to.
+    pub target: &'a Path,
+    /// What the agent is told.
+    pub policy: Policy,
+    /// The passes.
+    pub plans: Vec<PassPlan>,
+    /// What both sides leave alone.
+    pub rules: Rules,
+    /// Sees what the sender says.
+    pub down: Tap,
+    /// Sees what the agent says.
+    pub up: Tap,
+    /// Bytes that a pipe is given at once.
+    pub step: usize,
+}
+
+/// How it went.
+#[derive(Debug)]
+pub struct Ran {
+    /// What each pass did, or the error.
+    pub result: Result<Vec<PassStats>, TransferError>,
+    /// What was reported.
+    pub problems: Vec<Problem>,
+    /// How the agent fared.
+    pub agent: Result<(), TransferError>,
+}
+
+impl Ran {
+    /// Returns what the only pass did; there must have been no problem.
+    #[track_caller]
+    pub fn stats(&self) -> &PassStats {
+        assert_eq!(self.problems, [], "problems were reported");
+        &self.result.as_ref().expect("a run that goes through")[0]
+    }
+}
+
+/// The plan of one pass that is the last.
+pub fn one_pass(pass: Pass) -> Vec<PassPlan> {
+    vec![PassPlan {
+        pass,
+        deletes: Deletes::AtEnd,
+        turn: Turn::Last,
+    }]
+}
+
+impl<'a> Job<'a> {
+    /// One timestamp pass that deletes nothing.
+    pub fn new(source: &'a Path, target: &'a Path) -> Job<'a> {
+        Job {
+            source,
+            target,
+            policy: Policy {
+                dry_run: false,
+                items: false,
+                delete_limit: None,
+            },
+            plans: one_pass(Pass::Timestamp),
+            rules: Rules::none(),
+            down: open_tap(),
+            up: open_tap(),
+            step: usize::MAX,
+        }
+    }
+
+    /// Lets it delete what only the target has, at most `limit` entries.
+    pub fn deleting(mut self, limit: u64) -> Job<'a> {
+        self.policy.delete_limit = Some(limit);
+        self
+    }
+
+    /// Compares contents.
+    pub fn checksum(mut self) -> Job<'a> {
+        self.plans = one_pass(Pass::Checksum);
+        self
+    }
+
+    /// Runs it. Fails the test when either side panics or hangs.
+    #[track_caller]
+    pub fn run(self) -> Ran {
+        self.run_until(&AtomicBool::new(false))
+    }
+
+    /// Runs it until `stop` is set.
+    #[track_caller]
+    pub fn run_until(self, stop: &AtomicBool) -> Ran {
+        let _watchdog = Watchdog::start(&format!("a transfer to {}", self.target.display()));
+        let tapped = |inner, tap| TapWriter {
+            inner,
+            waiting: Vec::new(),
+            tap,
+            step: self.step,
+        };
+        let (there_reader, here) = io::pipe().unwrap();
+        let (here_reader, there) = io::pipe().unwrap();
+        let (here, there) = (tapped(here, self.down), tapped(there, self.up));
+        let agent = thread::spawn(move || agent::serve(there_reader, there, None).0);
+        let link = Link::start(here_reader, here, LinkSettings::default());
+        let monitor = RecordingMonitor::default();
+        let root = Dir::open_root(self.source).unwrap();
+        let tree = Tree {
+            root: &root,
+            rules: &self.rules,
+            mounts: &[],
+        };
+        let target = self.target.as_os_str().as_bytes().to_vec();
+        let run = || -> Result<Vec<PassStats>, TransferError> {
+            let sender = Sender::begin(&link, tree, (target, self.policy), &monitor, stop)?;
+            let passes = self.plans.iter().map(|plan| sender.pass(*plan));
+            let stats = passes.collect::<Result<_, _>>()?;
+            sender.finish()?;
+            Ok(stats)
+        };
+        let result = run();
+        if let Err(TransferError::Stopped) = result {
+            let stopped = instancesync::transfer::wire::message::Down::Failed("stopped".into());
+            link.out.send(&stopped).unwrap_or(());
+        }
+        link.close();
+        Ran {
+            result,
+            problems: monitor.problems(),
+            agent: agent.join().expect("the agent panicked"),
+        }
+    }
+}
+
+/// Keeps counters and forgets events: for floods.
+#[derive(Debug, Default)]
+pub struct DeafMonitor {
+    counters: Counters,
+    /// Whether anything was told.
+    pub heard: AtomicBool,
+}
+
+impl instancesync::monitor::Monitor for DeafMonitor {
+    fn event(&self, _event: instancesync::monitor::Event) {
+        self.heard.store(true, Ordering::Relaxed);
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
