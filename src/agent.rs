@@ -23,7 +23,7 @@ pub const PLACE_PREFIX: &str = ".instancesync-agent-";
 /// Frames that are read ahead of the workers.
 const READ_AHEAD: usize = 8;
 /// How long the run's key outlives a lost link: long enough for the source to come back.
-const GRACE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_secs(120);
 
 /// Serves one session on standard input and output.
 pub fn run() -> Result<(), Failure> {
@@ -50,7 +50,7 @@ pub fn run() -> Result<(), Failure> {
         stdout,
         Some(binary),
     );
-    if let (Err(TransferError::Link(_)), Some(key)) = (&served, key) {
+    if let Some(key) = key {
         std::thread::sleep(GRACE);
         // Nobody is left to hear that it failed; the next run removes the line then.
         drop(edit_keys(&KeyRequest { key: None, ..key }, Which::Session));

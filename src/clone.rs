@@ -2,14 +2,14 @@
 //! nothing behind whatever happens. Knows nothing of screens and of how bytes travel.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::exit::ExitCode;
 use crate::failure::Failure;
-use crate::fs::Dir;
+use crate::fs::{Dir, FsError};
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor, Pass, Stage};
 use crate::prompter::Prompter;
@@ -28,6 +28,8 @@ use crate::transfer::wire::packing;
 
 /// How often a lost link is opened again before the run gives up; the waits double from 1 s.
 const REOPENINGS: u32 = 6;
+/// A link that held so long starts the count of reopenings anew.
+const STEADY: Duration = Duration::from_secs(120);
 /// How long a run waits for its estimate before it begins without.
 const ESTIMATE_WAIT: Duration = Duration::from_secs(1);
 
@@ -41,7 +43,8 @@ pub fn run(
     let root = Dir::open_root(&settings.source).map_err(|error| {
         Failure::new(ExitCode::Failed, at_source(&settings.source)).because(&error)
     })?;
-    let mounts = devices_of(&settings.mounts)?;
+    let mounts = devices_of(&root, &settings.mounts)?;
+    check_proc()?;
     let tree = Tree {
         root: &root,
         rules: &settings.rules,
@@ -79,14 +82,37 @@ fn at_source(path: &Path) -> String {
     format!("source: {}", path.display())
 }
 
-fn devices_of(mounts: &[std::path::PathBuf]) -> Result<Vec<u64>, Failure> {
-    let device_of = |path: &std::path::PathBuf| {
-        let status = Dir::open_root(path).and_then(|dir| dir.status());
-        status
-            .map(|status| status.id().device)
-            .map_err(|error| Failure::new(ExitCode::Usage, at_source(path)).because(&error))
+/// Returns the devices of further file systems. One that is not mounted now must not be taken
+/// for an empty directory: with `--delete` that would empty the target's.
+fn devices_of(root: &Dir, mounts: &[PathBuf]) -> Result<Vec<u64>, Failure> {
+    let failed = |path: &Path, error: &FsError| {
+        Failure::new(ExitCode::Usage, at_source(path)).because(error)
+    };
+    let own = root
+        .id()
+        .map_err(|error| failed(Path::new("the root of the copy"), &error))?;
+    let device_of = |path: &PathBuf| {
+        let id = Dir::open_root(path).and_then(|dir| dir.id());
+        match id.map_err(|error| failed(path, &error))?.device {
+            device if device == own.device => {
+                let what = format!("{} is no mount point now", at_source(path));
+                Err(Failure::usage(what).hint("mount it, or leave --include-mount away"))
+            }
+            device => Ok(device),
+        }
     };
     mounts.iter().map(device_of).collect()
+}
+
+/// Attributes of links and devices are reached through `/proc`.
+fn check_proc() -> Result<(), Failure> {
+    if Path::new("/proc/self/fd").exists() {
+        return Ok(());
+    }
+    Err(
+        Failure::new(ExitCode::Refused, "source: /proc is not mounted")
+            .hint("mount it: mount -t proc proc /proc"),
+    )
 }
 
 /// The scan that runs beside the connecting.
@@ -179,6 +205,7 @@ impl Run<'_> {
         self.monitor.event(Event::StageStarted(Stage::Transfer));
         let mut passes = self.plan();
         let mut reopenings = 0;
+        let mut opened = Instant::now();
         let sent = loop {
             match self.send(&session, &mut passes) {
                 Err(error)
@@ -187,7 +214,11 @@ impl Run<'_> {
                         && reopenings < REOPENINGS =>
                 {
                     session.close();
+                    if opened.elapsed() > STEADY {
+                        reopenings = 0;
+                    }
                     session = self.reopen(&mut access, &mut reopenings, &error)?;
+                    opened = Instant::now();
                 }
                 result => break result,
             }

@@ -41,6 +41,17 @@ pub struct Metadata {
     pub xattrs: Vec<Xattr>,
 }
 
+impl Metadata {
+    /// Returns how many bytes the extended attributes have, names included.
+    pub fn xattr_bytes(&self) -> usize {
+        let lengths = self
+            .xattrs
+            .iter()
+            .map(|xattr| xattr.name.len() + xattr.value.len());
+        lengths.sum()
+    }
+}
+
 /// A device number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceNumber {

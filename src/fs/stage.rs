@@ -57,6 +57,13 @@ impl Stage {
         }
         let dir = parent.open_dir(&name)?;
         refuse_foreign(&dir)?;
+        // An ACL that the directory around it hands down would get into all that is made here.
+        for acl in [&b"system.posix_acl_default"[..], b"system.posix_acl_access"] {
+            match Object::open(&dir).remove_xattr(acl) {
+                Err(error) if error.errno != Errno::NOTSUP => return Err(error),
+                _ => {}
+            }
+        }
         let stage = Stage {
             dir,
             parent,

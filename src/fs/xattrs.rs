@@ -34,7 +34,7 @@ impl Object<'_> {
         let mut xattrs = Vec::new();
         for name in names
             .split(|byte| *byte == 0)
-            .filter(|name| !name.is_empty())
+            .filter(|name| is_copied(name))
         {
             match self.get(name) {
                 Ok(value) => xattrs.push(Xattr {
@@ -124,6 +124,12 @@ impl<'a> Object<'a> {
     pub fn open(fd: &'a impl AsFd) -> Object<'a> {
         Object::Open(fd.as_fd())
     }
+}
+
+/// Attributes of the name space `system` belong to one kind of file system (NFSv4, NTFS), apart
+/// from ACLs.
+fn is_copied(name: &[u8]) -> bool {
+    !name.is_empty() && (!name.starts_with(b"system.") || name.starts_with(b"system.posix_acl_"))
 }
 
 fn xattr_error(verb: &str, name: &[u8], errno: Errno) -> FsError {

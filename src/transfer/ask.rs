@@ -62,7 +62,9 @@ impl TargetPass<'_> {
         };
         let basis = match (item.entry.kind.size() <= SMALL_FILE_LEN, item.place()) {
             (true, Some(place)) if same_size && basis_use == BasisUse::Compare => {
-                small_digest(place.dir, &item.entry.name, item.entry.kind.size())?
+                // What cannot be read is sent whole.
+                small_digest(place.dir, &item.entry.name, item.entry.kind.size())
+                    .unwrap_or(Basis::None)
             }
             (true, _) => Basis::None,
             (false, _) => self.open_large(item, plan, asks)?,
@@ -108,7 +110,8 @@ impl TargetPass<'_> {
     fn open_large(&self, item: &Item<'_>, plan: BasisPlan, asks: &mut Asks) -> Result<Basis> {
         let mut plan = plan;
         if let (Some(stages), Some(dir)) = (&self.tree.stages, item.dir)
-            && let Some(stage) = stages.existing(dir)?
+            && let Some(stage) =
+                stages.existing(self.tree.root.as_ref(), dir, &item.open.directory.path)?
         {
             let key = partial_key(&item.open.path_of(item.entry));
             if let Some((_, file)) = stage.open_partial(&key)? {

@@ -2,6 +2,7 @@
 //! reads its side at the same time. Bounded, and in the order in which the sender will want them.
 //! Knows nothing of what is done with them.
 
+use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -25,6 +26,9 @@ const BUDGET_LEN: u64 = 32 << 20;
 /// while the rest is still being read.
 const PART_LEN: u64 = 32 << 20;
 
+/// Each byte of the sum of a block that cannot be read; no hash is looked for that has it.
+const NO_BLOCK: u8 = 0xff;
+
 /// A large file whose basis is to be summed up.
 #[derive(Debug)]
 pub struct BasisJob {
@@ -34,6 +38,13 @@ pub struct BasisJob {
     pub open: Arc<OpenListing>,
     /// What is there.
     pub plan: BasisPlan,
+}
+
+impl BasisJob {
+    /// Tells whether the source has not come to the end of the file: it needs no more after that.
+    fn is_open(&self) -> bool {
+        self.open.is_wanted(self.want.index)
+    }
 }
 
 /// The queue of basis jobs. Wants and their jobs enter it under one lock, so that both sides
@@ -75,40 +86,74 @@ impl InOrder<'_> {
 /// How many bytes of sums may be on their way.
 #[derive(Debug, Default)]
 pub struct Budget {
-    spent: Mutex<(u64, bool)>,
+    spending: Mutex<Spending>,
     room: Condvar,
 }
 
+#[derive(Debug, Default)]
+struct Spending {
+    spent: u64,
+    costs: HashMap<WantId, u64>,
+    /// Files that were through before their sums were begun: they vanished, for one.
+    ended: HashSet<WantId>,
+    is_over: bool,
+}
+
 impl Budget {
-    fn spend(&self, cost: u64) {
-        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        while spent.0 > 0 && spent.0 + cost > BUDGET_LEN && !spent.1 {
-            spent = self
+    /// Waits until the sums of a file may be made; false when nobody needs them any more.
+    fn spend(&self, want: WantId, cost: u64) -> bool {
+        let mut spending = self.locked();
+        while !spending.is_over
+            && !spending.ended.contains(&want)
+            && spending.spent > 0
+            && spending.spent + cost > BUDGET_LEN
+        {
+            spending = self
                 .room
-                .wait(spent)
+                .wait(spending)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        spent.0 += cost;
+        if spending.is_over || spending.ended.remove(&want) {
+            return false;
+        }
+        spending.spent += cost;
+        spending.costs.insert(want, cost);
+        true
     }
 
-    /// Gives back what a landed file's sums took.
-    pub fn give_back(&self, cost: u64) {
-        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        spent.0 = spent.0.saturating_sub(cost);
+    /// Notes that a file with a basis is through, and gives back what its sums took.
+    pub fn end(&self, want: WantId) {
+        let mut spending = self.locked();
+        match spending.costs.remove(&want) {
+            Some(cost) => spending.spent -= cost,
+            None => drop(spending.ended.insert(want)),
+        }
         self.room.notify_all();
     }
 
-    /// Lets everybody through: the pass is over.
-    pub fn open_up(&self) {
-        self.spent.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+    /// Lets everybody go: the pass is over.
+    pub fn close(&self) {
+        self.locked().is_over = true;
         self.room.notify_all();
+    }
+
+    /// Tells whether sums of a file are still of use.
+    fn needs(&self, want: WantId) -> bool {
+        let spending = self.locked();
+        !spending.is_over && spending.costs.contains_key(&want)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Spending> {
+        self.spending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Sums up bases until there are no more.
 pub fn serve(pass: &TargetPass<'_>, jobs: &Receiver<BasisJob>) {
     for job in jobs {
-        pass.budget.spend(job.plan.sum_bytes());
+        if !pass.budget.spend(job.want, job.plan.sum_bytes()) {
+            continue;
+        }
         let sent = match job.plan {
             BasisPlan::Existing { grid, .. } | BasisPlan::Partial { grid } => {
                 send_sums(pass, &job, grid)
@@ -150,8 +195,8 @@ fn open_basis(pass: &TargetPass<'_>, job: &BasisJob) -> Result<OwnedFd> {
     }
 }
 
-/// Sends the sums of all blocks. A basis that cannot be read any more is summed up as zeros: the
-/// digest at the end finds what that spoils, and the file is asked for whole. WIRE[sums]
+/// Sends the sums of all blocks. A basis that cannot be read any more gets sums that no block has,
+/// so that all of it is sent. WIRE[sums]
 fn send_sums(
     pass: &TargetPass<'_>,
     job: &BasisJob,
@@ -164,7 +209,7 @@ fn send_sums(
     let blocks = grid.size.div_ceil(grid.block_length);
     let part_blocks = (PART_LEN / grid.block_length).clamp(1, MAX_PART_BLOCKS);
     let mut first = 0;
-    while first < blocks {
+    while first < blocks && job.is_open() {
         let count = part_blocks.min(blocks - first);
         let mut sums = Vec::with_capacity(count as usize * SUM_LEN);
         if let Some(reader) = &mut reader {
@@ -173,7 +218,7 @@ fn send_sums(
                 push_sums(&span, grid.block_length, &mut sums);
             }
         }
-        sums.resize(count as usize * SUM_LEN, 0);
+        sums.resize(count as usize * SUM_LEN, NO_BLOCK);
         send_part(
             pass,
             &Up::Sums {
@@ -195,6 +240,12 @@ fn send_signatures(
 ) -> std::result::Result<(), LinkLost> {
     let file = open_basis(pass, job).ok();
     for index in 0..window_count(size) {
+        if !pass.budget.needs(job.want) {
+            break;
+        }
+        if !job.is_open() {
+            break;
+        }
         let stretch = stretch(index, size);
         let mut contents = vec![0u8; stretch.length as usize];
         let read = file
@@ -224,4 +275,21 @@ fn send_part(
     let mut frame = FrameBuilder::new(message, body.len()).map_err(|_| LinkLost)?;
     frame.body().extend_from_slice(body);
     pass.out.send_built(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BUDGET_LEN, Budget};
+    use crate::transfer::wire::message::WantId;
+
+    #[test]
+    fn a_file_that_ends_before_its_sums_begin_costs_nothing() {
+        let budget = Budget::default();
+        let want = |index| WantId { seq: 1, index };
+        assert!(budget.spend(want(0), BUDGET_LEN));
+        budget.end(want(1));
+        assert!(!budget.spend(want(1), BUDGET_LEN));
+        budget.end(want(0));
+        assert!(budget.spend(want(2), BUDGET_LEN), "all was given back");
+    }
 }

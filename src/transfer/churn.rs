@@ -38,7 +38,8 @@ pub fn source_problem(path: &RelPath, error: &FsError) -> Problem {
 
 /// Makes a problem of a failed call on the target.
 pub fn target_problem(path: &RelPath, error: &FsError) -> Problem {
-    let kind = if error.is_no_space() {
+    // A full block of xattrs says the same as a full disk, but is one object's own trouble.
+    let kind = if error.is_no_space() && !error.operation.contains("xattr") {
         ProblemKind::NoSpace
     } else {
         ProblemKind::Failed

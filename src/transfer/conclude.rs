@@ -8,6 +8,7 @@ use super::large::{BasisPlan, LargeLanding, Verified};
 use super::settle::OpenListing;
 use super::target::{TargetPass, lock};
 use super::wire::message::{Digest, Outcome, WantId};
+use crate::entry::Entry;
 use crate::fs::Result;
 use crate::problem::{Problem, ProblemKind, Side};
 
@@ -34,7 +35,9 @@ impl TargetPass<'_> {
             )))
         });
         let mut landing = lock(&landing);
-        self.budget.give_back(landing.plan.sum_bytes());
+        if landing.plan.needs_sums() {
+            self.budget.end(want);
+        }
         let landed = match outcome {
             Outcome::Whole {
                 size,
@@ -78,10 +81,20 @@ impl TargetPass<'_> {
             (BasisPlan::Partial { grid }, Some(entry)) => {
                 landing.publish(self, grid.size, entry.metadata.mtime, digest)
             }
+            // LIVE: another file has taken the name on the target since it was compared.
+            (plan, Some(entry)) if !self.is_still(open, entry, plan)? => Ok(Verified::Differs),
             _ => self
                 .contents_are_same(open, index)
                 .map(|()| Verified::Equal),
         }
+    }
+
+    fn is_still(&self, open: &OpenListing, entry: &Entry, plan: BasisPlan) -> Result<bool> {
+        let Some(dir) = self.open(&open.directory.path)? else {
+            return Ok(true);
+        };
+        let status = dir.status_of(&entry.name)?;
+        Ok(plan.id().is_none_or(|id| id == status.id()) && status.size() == entry.kind.size())
     }
 
     /// Reports what went wrong; tells whether to ask again.
@@ -118,8 +131,8 @@ impl TargetPass<'_> {
             }
         };
         landing.discard();
-        if let (true, Some(link)) = (failed, entry.link) {
-            self.leader_failed(link);
+        if failed {
+            self.leader_failed(open, index);
         }
         false
     }

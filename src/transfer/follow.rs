@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::ask::Asks;
 use super::itemize::Way;
-use super::links::{Leader, Waiting};
+use super::links::{Leader, Role, Waiting};
 use super::place::Place;
 use super::reconcile::Item;
 use super::settle::OpenListing;
@@ -33,12 +33,12 @@ impl TargetPass<'_> {
             match self.link(place, &item.entry.name, leader) {
                 Ok(()) => {}
                 Err(error) if cannot_take_more_names(&error) => {
-                    // It becomes the leader of the names that are still to come.
-                    let mut links = lock(&self.links);
-                    drop(links.forget(link));
-                    drop(links.join(link, item.open, item.index));
-                    drop(links);
-                    return self.settle_entry(item, asks);
+                    let role = lock(&self.links).succeed(link, leader, item.open, item.index);
+                    return match role {
+                        Role::Leader => self.settle_entry(item, asks),
+                        Role::Waits => Ok(()),
+                        Role::Follows(leader) => self.follow(item, link, &leader, asks),
+                    };
                 }
                 Err(error) => return Err(error),
             }
@@ -73,9 +73,12 @@ impl TargetPass<'_> {
         self.resume(waiting);
     }
 
-    /// Lets another name of the group lead.
-    pub fn leader_failed(&self, link: LinkId) {
-        let waiting = lock(&self.links).forget(link);
+    /// Lets another name of the group lead if this one was to.
+    pub fn leader_failed(&self, open: &OpenListing, index: u32) {
+        let Some(link) = open.entry(index).and_then(|entry| entry.link) else {
+            return;
+        };
+        let waiting = lock(&self.links).failed(link, open, index);
         self.resume(waiting);
     }
 
@@ -85,7 +88,7 @@ impl TargetPass<'_> {
             if let Some(entry) = open.entry(index)
                 && let Err(error) = self.compare_again(&open, index, entry, &mut asks)
             {
-                self.entry_failed(&open, entry, &error);
+                self.entry_failed(&open, index, &error);
             }
             if !asks.wants.is_empty() {
                 // A lost link is noticed by whoever reads it.

@@ -94,9 +94,7 @@ impl TargetPass<'_> {
         };
         if let (Err(error), Some(entry)) = (landed, open.entry(index)) {
             self.failed(&open.path_of(entry), &error);
-            if let Some(link) = entry.link {
-                self.leader_failed(link);
-            }
+            self.leader_failed(open, index);
         }
     }
 
@@ -121,7 +119,7 @@ impl TargetPass<'_> {
         };
         let (temp, file) = self.stage(place)?.create_file()?;
         extents::write_sparse(&file, contents, 0, Ground::Hole)?;
-        if contents.len() > extents::PAGE_LEN {
+        if contents.len() >= extents::PAGE_LEN {
             extents::set_size(&file, contents.len() as u64)?;
         }
         let mut metadata = entry.metadata.clone();
@@ -184,9 +182,7 @@ impl TargetPass<'_> {
             operation: operation.to_owned(),
             cause: cause.to_owned(),
         });
-        if let Some(link) = entry.link {
-            self.leader_failed(link);
-        }
+        self.leader_failed(open, index);
     }
 }
 

@@ -200,7 +200,10 @@ impl LargeLanding {
         delta: &[u8],
     ) -> Result<Option<Vec<u8>>> {
         let mut stretch = vec![0u8; basis_length as usize];
-        let count = extents::read_at(self.basis_file(pass)?, &mut stretch, basis_offset)?;
+        let read = self
+            .basis_file(pass)
+            .and_then(|basis| extents::read_at(basis, &mut stretch, basis_offset));
+        let Ok(count) = read else { return Ok(None) };
         stretch.truncate(count);
         let mut bytes = Vec::new();
         let applied = fast_rsync::apply_limited(&stretch, delta, &mut bytes, length as usize);
@@ -258,7 +261,15 @@ impl LargeLanding {
             stage.create_file()?
         };
         if let BasisPlan::Existing { grid, .. } = self.plan {
-            extents::copy_contents(self.basis_file(pass)?, &begun.1, grid.size)?;
+            let copied = self
+                .basis_file(pass)
+                .and_then(|basis| extents::copy_contents(basis, &begun.1, grid.size));
+            match copied {
+                Err(error) if error.is_no_space() => return Err(error),
+                // What cannot be read is asked for again, whole.
+                Err(_) => self.spoiled = true,
+                Ok(()) => {}
+            }
         }
         Ok(begun)
     }

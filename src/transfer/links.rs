@@ -24,7 +24,10 @@ pub type Waiting = (Arc<OpenListing>, u32);
 
 #[derive(Debug)]
 enum Group {
-    Pending(Vec<Waiting>),
+    Pending {
+        leader: (u64, u32),
+        waiting: Vec<Waiting>,
+    },
     Landed(Leader),
 }
 
@@ -52,15 +55,41 @@ impl LinkGroups {
     pub fn join(&mut self, link: LinkId, open: &Arc<OpenListing>, index: u32) -> Role {
         match self.groups.get_mut(&link) {
             Some(Group::Landed(leader)) => Role::Follows(leader.clone()),
-            Some(Group::Pending(waiting)) => {
+            Some(Group::Pending { waiting, .. }) => {
                 open.defer();
                 waiting.push((Arc::clone(open), index));
                 Role::Waits
             }
             None => {
-                self.groups.insert(link, Group::Pending(Vec::new()));
+                self.lead(link, open, index);
                 Role::Leader
             }
+        }
+    }
+
+    fn lead(&mut self, link: LinkId, open: &OpenListing, index: u32) {
+        let group = Group::Pending {
+            leader: (open.listing.seq, index),
+            waiting: Vec::new(),
+        };
+        self.groups.insert(link, group);
+    }
+
+    /// Takes the lead from a leader that can take no more names; when another name has done so
+    /// already, it is joined.
+    pub fn succeed(
+        &mut self,
+        link: LinkId,
+        full: &Leader,
+        open: &Arc<OpenListing>,
+        index: u32,
+    ) -> Role {
+        match self.groups.get(&link) {
+            Some(Group::Landed(leader)) if leader.path == full.path => {
+                self.lead(link, open, index);
+                Role::Leader
+            }
+            _ => self.join(link, open, index),
         }
     }
 
@@ -72,15 +101,20 @@ impl LinkGroups {
     /// Notes that the leader is there; returns who waited.
     pub fn landed(&mut self, link: LinkId, leader: Leader) -> Vec<Waiting> {
         match self.groups.insert(link, Group::Landed(leader)) {
-            Some(Group::Pending(waiting)) => waiting,
+            Some(Group::Pending { waiting, .. }) => waiting,
             Some(Group::Landed(_)) | None => Vec::new(),
         }
     }
 
-    /// Forgets a leader that failed, or that can take no more names; returns who waited.
-    pub fn forget(&mut self, link: LinkId) -> Vec<Waiting> {
+    /// Notes that a name failed. If it was to lead, the group is forgotten and those that waited
+    /// are returned; the failure of any other name changes nothing for the rest.
+    pub fn failed(&mut self, link: LinkId, open: &OpenListing, index: u32) -> Vec<Waiting> {
+        match self.groups.get(&link) {
+            Some(Group::Pending { leader, .. }) if *leader == (open.listing.seq, index) => {}
+            _ => return Vec::new(),
+        }
         match self.groups.remove(&link) {
-            Some(Group::Pending(waiting)) => waiting,
+            Some(Group::Pending { waiting, .. }) => waiting,
             Some(Group::Landed(_)) | None => Vec::new(),
         }
     }

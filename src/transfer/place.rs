@@ -3,12 +3,14 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
 use super::compare::metadata_differs;
 use super::itemize::directory_columns;
 use super::settle::Directory;
+use super::stages::Stages;
 use super::target::{TargetPass, count};
 use crate::entry::{Entry, Kind, Metadata};
 use crate::fs::metadata::{Before, apply_metadata, read_metadata};
@@ -57,38 +59,59 @@ impl TargetPass<'_> {
         }
     }
 
+    /// Refuses to replace a directory that must stay; counts what goes with it as deleted.
     fn check_replaceable(&self, place: Place<'_>, name: &Name) -> Result<()> {
         let dir = place.dir.open_dir(name)?;
         if dir.names()?.is_empty() {
             return Ok(());
         }
-        if self.tree.policy.delete_limit.is_none() {
+        let Some(limit) = self.tree.policy.delete_limit else {
             return Err(refusal(
                 "replace a directory with contents (--delete would)",
             ));
+        };
+        let path = place.path.join(name);
+        let inside = self.count_below(Place {
+            dir: &dir,
+            path: &path,
+        })?;
+        let deleted = self.counts.deleted.load(Ordering::Relaxed);
+        if inside > limit.saturating_sub(deleted) {
+            return Err(refusal(
+                "replace a directory with more entries than --max-delete allows",
+            ));
         }
-        if self.protects_below(&dir, &place.path.join(name))? {
-            return Err(refusal("replace a directory that holds protected entries"));
-        }
+        self.counts.deleted.fetch_add(inside, Ordering::Relaxed);
         Ok(())
     }
 
-    fn protects_below(&self, dir: &Dir, path: &RelPath) -> Result<bool> {
-        if self.tree.rules.is_empty() {
-            return Ok(false);
-        }
-        let mut scope = self.tree.rules.below(path);
-        for name in dir.names()? {
+    /// Counts what is below a directory; fails where anything in it must stay.
+    fn count_below(&self, place: Place<'_>) -> Result<u64> {
+        let mut scope = self.tree.rules.below(place.path);
+        let mut entries = 0;
+        for name in place.dir.names()? {
             let name = Name::new(&name).map_err(|_| crate::fs::dir::unusable_name())?;
-            let is_directory = dir.status_of(&name)?.is_directory();
-            if scope.decide(&name, is_directory).verdict.protects() {
-                return Ok(true);
+            let status = place.dir.status_of(&name)?;
+            if scope
+                .decide(&name, status.is_directory())
+                .verdict
+                .protects()
+            {
+                return Err(refusal("replace a directory that holds protected entries"));
             }
-            if is_directory && self.protects_below(&dir.open_dir(&name)?, &path.join(&name))? {
-                return Ok(true);
+            if status.id().device != place.dir.id()?.device {
+                return Err(refusal("replace a directory that holds a mount point"));
+            }
+            entries += 1;
+            if status.is_directory() {
+                let (dir, path) = (place.dir.open_dir(&name)?, place.path.join(&name));
+                entries += self.count_below(Place {
+                    dir: &dir,
+                    path: &path,
+                })?;
             }
         }
-        Ok(false)
+        Ok(entries)
     }
 
     /// Makes a symbolic link, FIFO, socket or device; returns its inode.
@@ -181,6 +204,7 @@ pub fn finish_directory(pass: &TargetPass<'_>, directory: &Directory) {
         };
         let present = read_metadata(Object::open(&dir), &dir.status()?)?;
         if metadata_differs(&directory.metadata, &present) {
+            let _quiet = pass.tree.stages.as_ref().map(Stages::keep_still);
             let object = Object::open(&dir);
             let refused = apply_metadata(object, false, &directory.metadata, Before::Unknown);
             pass.note_refused(&directory.path, &refused);

@@ -187,7 +187,10 @@ impl Limit {
         let mut all_gone = true;
         for name in place.dir.names()? {
             let name = Name::new(&name).map_err(|_| crate::fs::dir::unusable_name())?;
-            let status = place.dir.status_of(&name)?;
+            let status = match place.dir.status_of(&name) {
+                Err(error) if error.is_missing() => continue,
+                status => status?,
+            };
             if scope
                 .decide(&name, status.is_directory())
                 .verdict
@@ -197,7 +200,9 @@ impl Limit {
                 continue;
             }
             let refused = self.refused;
-            self.remove(pass, place, &name)?;
+            if let Err(error) = self.remove(pass, place, &name) {
+                pass.failed(&place.path.join(&name), &error);
+            }
             let stays = self.refused > refused
                 || (!pass.is_dry_run() && place.dir.status_of(&name).is_ok());
             all_gone &= !stays;

@@ -97,6 +97,14 @@ fn open_tree(target: &[u8], rules: Rules, policy: Policy) -> Result<TargetTree, 
         ));
     }
     let name = format!("target: {}", path.display());
+    if !Path::new("/proc/self/fd").exists() {
+        let errno = rustix::io::Errno::NOENT;
+        let error = FsError {
+            operation: "find /proc".to_owned(),
+            errno,
+        };
+        return Err(root_error(&name, error));
+    }
     let opened = match Dir::open_root(path) {
         Err(error) if error.is_missing() && policy.dry_run => None,
         Err(error) if error.is_missing() => {
@@ -209,7 +217,7 @@ fn run_workers(
         drop(queued);
         scope.spawn(|| basis::serve(pass, basis_jobs));
         let result = dispatch(link, pass, Crew { work, lanes, ended });
-        pass.budget.open_up();
+        pass.budget.close();
         pass.basis_jobs.close();
         result
     })

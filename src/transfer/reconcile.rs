@@ -84,7 +84,7 @@ impl TargetPass<'_> {
                 self.compare_entry(item, asks)
             });
             if let Err(error) = done {
-                self.entry_failed(open, entry, &error);
+                self.entry_failed(open, index, &error);
             }
         }
         match &dir {
@@ -110,11 +110,11 @@ impl TargetPass<'_> {
         }
     }
 
-    pub(super) fn entry_failed(&self, open: &Arc<OpenListing>, entry: &Entry, error: &FsError) {
-        self.failed(&open.path_of(entry), error);
-        if let Some(link) = entry.link {
-            self.leader_failed(link);
+    pub(super) fn entry_failed(&self, open: &OpenListing, index: u32, error: &FsError) {
+        if let Some(entry) = open.entry(index) {
+            self.failed(&open.path_of(entry), error);
         }
+        self.leader_failed(open, index);
     }
 
     /// Takes one entry: links go by their group, everything else by comparison.

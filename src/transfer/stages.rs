@@ -11,7 +11,7 @@ use crate::relpath::{Name, RelPath};
 /// The stages of a transfer.
 #[derive(Debug)]
 pub struct Stages {
-    by_device: Mutex<HashMap<u64, Arc<Stage>>>,
+    by_device: Mutex<HashMap<u64, Option<Arc<Stage>>>>,
 }
 
 impl Stages {
@@ -21,8 +21,7 @@ impl Stages {
         let stages = Stages {
             by_device: Mutex::default(),
         };
-        let name = Name::new(STAGE_NAME).map_err(|_| crate::fs::dir::unusable_name())?;
-        if root.status_of(&name).is_ok() {
+        if root.status_of(&stage_name()?).is_ok() {
             stages.for_directory(root, root, &RelPath::root())?;
         }
         Ok(stages)
@@ -32,28 +31,52 @@ impl Stages {
     pub fn for_directory(&self, root: &Dir, dir: &Dir, path: &RelPath) -> Result<Arc<Stage>> {
         let device = dir.id()?.device;
         let mut by_device = self.locked();
-        if let Some(stage) = by_device.get(&device) {
+        if let Some(Some(stage)) = by_device.get(&device) {
             return Ok(Arc::clone(stage));
         }
         let stage = Arc::new(Stage::open(mount_root(root, path, device)?)?);
-        by_device.insert(device, Arc::clone(&stage));
+        by_device.insert(device, Some(Arc::clone(&stage)));
         Ok(stage)
     }
 
-    /// Returns the stage for `dir` where there is one.
-    pub fn existing(&self, dir: &Dir) -> Result<Option<Arc<Stage>>> {
+    /// Returns the stage for the directory at `path` where there is one; what an earlier run
+    /// left is looked for once on each file system.
+    pub fn existing(
+        &self,
+        root: Option<&Dir>,
+        dir: &Dir,
+        path: &RelPath,
+    ) -> Result<Option<Arc<Stage>>> {
         let device = dir.id()?.device;
-        Ok(self.locked().get(&device).cloned())
+        let known = self.locked().get(&device).cloned();
+        match (known, root) {
+            (Some(stage), _) => Ok(stage),
+            (None, None) => Ok(None),
+            (None, Some(root)) => {
+                let name = stage_name()?;
+                if mount_root(root, path, device)?.status_of(&name).is_ok() {
+                    return self.for_directory(root, dir, path).map(Some);
+                }
+                self.locked().entry(device).or_insert(None);
+                Ok(None)
+            }
+        }
     }
 
-    fn locked(&self) -> MutexGuard<'_, HashMap<u64, Arc<Stage>>> {
+    /// Keeps stages from being made while it is held: making one moves the time stamp of the
+    /// directory around it for a moment.
+    pub fn keep_still(&self) -> StandStill<'_> {
+        StandStill(self.locked())
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HashMap<u64, Option<Arc<Stage>>>> {
         self.by_device
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all(&self) -> Vec<Arc<Stage>> {
-        self.locked().values().cloned().collect()
+        self.locked().values().flatten().cloned().collect()
     }
 
     /// Writes all that landed to the disks.
@@ -83,6 +106,15 @@ impl Stages {
         self.for_directory(root, dir, path)?;
         Ok(true)
     }
+}
+
+/// Stages stand still while this lives.
+pub struct StandStill<'a>(#[expect(dead_code, reason = "held, not looked at")] ByDevice<'a>);
+
+type ByDevice<'a> = MutexGuard<'a, HashMap<u64, Option<Arc<Stage>>>>;
+
+fn stage_name() -> Result<Name> {
+    Name::new(STAGE_NAME).map_err(|_| crate::fs::dir::unusable_name())
 }
 
 /// Climbs from `path` to the topmost directory on the same file system.

@@ -16,7 +16,7 @@ use super::settle::{OpenListing, Settled, Tracker};
 use super::stages::Stages;
 use super::wire::link::FrameSender;
 use super::wire::message::{Policy, Up, WantId};
-use crate::entry::{Entry, Kind};
+use crate::entry::{Entry, Kind, Metadata};
 use crate::exclude::Rules;
 use crate::fs::metadata::read_metadata;
 use crate::fs::xattrs::Object;
@@ -156,7 +156,11 @@ impl TargetPass<'_> {
                 text: dir.link_text(name)?,
             },
         };
-        let metadata = read_metadata(Object::Leaf(dir, name), &status)?;
+        let metadata = match kind {
+            // A directory's attributes are looked at through its own handle.
+            Kind::Directory => Metadata::default(),
+            _ => read_metadata(Object::Leaf(dir, name), &status)?,
+        };
         Ok(Some(Existing {
             kind,
             metadata,

@@ -174,6 +174,7 @@ impl<'a> Walk<'a> {
         let dir = self.root.open_beneath(&task.path)?;
         let status = dir.status()?;
         let metadata = read_metadata(Object::open(&dir), &status)?;
+        check_xattrs(&metadata)?;
         Ok((dir, status, metadata))
     }
 
@@ -247,6 +248,7 @@ impl<'a> Walk<'a> {
             },
         };
         let metadata = read_metadata(Object::Leaf(dir, &name), &status)?;
+        check_xattrs(&metadata)?;
         let link = self.link_of(&status);
         Ok(Some(Entry {
             name,
@@ -264,6 +266,17 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// Refuses what would not fit in a frame.
+fn check_xattrs(metadata: &Metadata) -> Result<(), FsError> {
+    if metadata.xattr_bytes() <= MAX_ENTRY_XATTR_LEN {
+        return Ok(());
+    }
+    Err(FsError {
+        operation: "send more than 1 MiB of xattrs".to_owned(),
+        errno: rustix::io::Errno::TOOBIG,
+    })
+}
+
 /// A listing that is being filled.
 #[derive(Debug)]
 struct Part {
@@ -278,13 +291,7 @@ impl Part {
     }
 
     fn add(&mut self, entry: Entry) {
-        let xattrs: usize = entry
-            .metadata
-            .xattrs
-            .iter()
-            .map(|xattr| xattr.name.len() + xattr.value.len())
-            .sum();
-        self.length += entry.name.as_bytes().len() + xattrs.min(MAX_ENTRY_XATTR_LEN);
+        self.length += entry.name.as_bytes().len() + entry.metadata.xattr_bytes();
         if let Kind::Symlink { text } = &entry.kind {
             self.length += text.len();
         }

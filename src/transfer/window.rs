@@ -7,12 +7,12 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::wire::message::Listing;
-use crate::entry::Kind;
+use crate::entry::{Entry, Kind};
 use crate::fs::FileId;
 use crate::relpath::{Name, RelPath};
 
 /// LIMIT: what unsettled listings may weigh in memory, in bytes.
-const WINDOW_LEN: usize = 16 << 20;
+const WINDOW_LEN: usize = 32 << 20;
 /// How often a waiting walk looks whether the pass was stopped.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -49,10 +49,7 @@ impl SentListing {
             .collect();
         let weight = listing.path.as_bytes().len()
             + 200
-            + entries
-                .iter()
-                .map(|(name, _)| name.as_bytes().len() + 48)
-                .sum::<usize>();
+            + listing.entries.iter().map(weight_of).sum::<usize>();
         let directories = listing
             .entries
             .iter()
@@ -74,6 +71,15 @@ impl SentListing {
         let (name, size) = self.entries.get(index as usize)?;
         Some((name, (*size)?))
     }
+}
+
+/// What an entry weighs on the side that remembers more of it, which is the target.
+fn weight_of(entry: &Entry) -> usize {
+    let text = match &entry.kind {
+        Kind::Symlink { text } => text.len(),
+        _ => 0,
+    };
+    entry.name.as_bytes().len() + text + entry.metadata.xattr_bytes() + 150
 }
 
 /// All unsettled listings of a pass.

@@ -11,6 +11,7 @@ mod differential;
 mod exclude;
 mod exits;
 mod flags;
+mod hostile;
 mod kill;
 mod pair;
 mod proof;

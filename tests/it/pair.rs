@@ -75,7 +75,10 @@ fn an_owner_change_keeps_set_uid_and_capability() {
     // Only attributes this time: the owner goes first there as well.
     give(33, 0o4711);
     let ran = job(&places).run();
-    assert_eq!((ran.stats().body_bytes, ran.stats().attribute_entries), (0, 2));
+    assert_eq!(
+        (ran.stats().body_bytes, ran.stats().attribute_entries),
+        (0, 2)
+    );
     assert_same(&places, "after a change of attributes");
 }
 
@@ -218,7 +221,10 @@ fn shifted_contents_send_few_bytes() {
     fs::write(&path, &content).unwrap();
     job(&places).run().stats();
     for (context, new) in [
-        ("in front", [&b"one more line\n".repeat(100), &content[..]].concat()),
+        (
+            "in front",
+            [&b"one more line\n".repeat(100), &content[..]].concat(),
+        ),
         ("cut in front", content[1_000_000..].to_vec()),
         ("appended", [&content[..], b"end"].concat()),
     ] {
@@ -301,7 +307,10 @@ fn a_cut_file_is_continued() {
     assert!(there > 8 * MIB as u64, "{there} bytes had arrived");
     let ran = job(&places).run();
     let sent = ran.stats().body_bytes;
-    assert!(sent <= size - there + 65536, "{sent} of {size}, {there} there");
+    assert!(
+        sent <= size - there + 65536,
+        "{sent} of {size}, {there} there"
+    );
     assert_same(&places, "continued");
     assert!(!places.ours.join(".instancesync").exists());
 }

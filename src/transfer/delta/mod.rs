@@ -26,11 +26,12 @@ pub struct BasisPart {
 
 /// Waits for the next part.
 fn next_part(parts: &Receiver<BasisPart>, window: &Window) -> Result<BasisPart, SendError> {
-    loop {
+    while !window.is_stopped() {
         match parts.recv_timeout(Duration::from_millis(200)) {
             Ok(part) => return Ok(part),
-            Err(RecvTimeoutError::Timeout) if !window.is_stopped() => {}
-            Err(_) => return Err(SendError::Lost(LinkLost)),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
         }
     }
+    Err(SendError::Lost(LinkLost))
 }

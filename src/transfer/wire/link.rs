@@ -179,11 +179,11 @@ fn write_frames(
 ) {
     let mut writer = BufWriter::with_capacity(64 * 1024, writer);
     while let Some(frame) = next_frame(queued) {
-        if let Some(pace) = &mut pace {
-            pace.wait_for(frame.as_bytes().len());
-        }
         let began = Instant::now();
-        let mut written = write_frame(&mut writer, &frame);
+        let mut written = match &mut pace {
+            None => write_frame(&mut writer, &frame),
+            Some(pace) => pace.write(&mut writer, frame.as_bytes()),
+        };
         if queued.is_empty() {
             written = written.and_then(|()| writer.flush());
         }
@@ -224,6 +224,16 @@ impl Pace {
             bytes_per_second: bytes_per_second.max(1),
             free_at: Instant::now(),
         }
+    }
+
+    /// Writes slice by slice, so that the link is never silent for long.
+    fn write(&mut self, writer: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+        for slice in bytes.chunks(16 * 1024) {
+            self.wait_for(slice.len());
+            writer.write_all(slice)?;
+            writer.flush()?;
+        }
+        Ok(())
     }
 
     fn wait_for(&mut self, bytes: usize) {

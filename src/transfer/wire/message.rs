@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::frame::FrameError;
+use super::frame::{FrameError, MAX_RAW_LEN};
 use crate::entry::{Entry, Metadata, Timestamp};
 use crate::exclude::Rules;
 use crate::monitor::{Pass, PassStats};
@@ -308,21 +308,25 @@ impl Down {
             }
             Down::Bundle { files, .. } => within(files.len(), MAX_BUNDLE_FILES),
             Down::Delta {
+                offset,
                 length,
+                basis_offset,
                 basis_length,
                 ..
             } => {
+                stretch_fits(*offset, *length)?;
+                stretch_fits(*basis_offset, *basis_length)?;
                 if (*length).max(*basis_length) > MAX_DELTA_LEN {
                     return Err(FrameError::Malformed("a delta over the limit"));
                 }
                 Ok(())
             }
+            Down::Segment { offset, .. } => stretch_fits(*offset, MAX_RAW_LEN as u64),
+            Down::Zero { offset, length, .. } => stretch_fits(*offset, *length),
             Down::Heartbeat
             | Down::Key(_)
             | Down::Begin { .. }
             | Down::Pass { .. }
-            | Down::Segment { .. }
-            | Down::Zero { .. }
             | Down::FileEnd { .. }
             | Down::PassEnd
             | Down::Finish
@@ -336,5 +340,15 @@ fn within(length: usize, limit: usize) -> Result<(), FrameError> {
         Err(FrameError::TooLong { length, limit })
     } else {
         Ok(())
+    }
+}
+
+/// LIMIT: files end at 2^63 - 1 bytes.
+fn stretch_fits(offset: u64, length: u64) -> Result<(), FrameError> {
+    match offset.checked_add(length) {
+        Some(end) if i64::try_from(end).is_ok() => Ok(()),
+        _ => Err(FrameError::Malformed(
+            "a stretch beyond the end of any file",
+        )),
     }
 }
