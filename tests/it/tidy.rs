@@ -280,7 +280,7 @@ fn every_test_file_is_run() {
         let stem = path.file_stem().unwrap().to_str().unwrap();
         let is_rust = path.extension().is_some_and(|extension| extension == "rs");
         // The harness has no test of its own; `main.rs` is the list.
-        let text = (is_rust && stem != "support").then(|| text_of(&name_of(&path)).unwrap());
+        let text = (is_rust && stem != "support").then(|| text_with_parts(stem));
         // What insta recorded is data.
         let is_data = stem == "snapshots";
         if stem != "main" && !is_data && (is_rust || path.is_dir()) {
@@ -288,6 +288,13 @@ fn every_test_file_is_run() {
         }
     }
     assert_nothing(&complaints);
+}
+
+/// Returns the text of a test module and of the files in the directory of its name.
+fn text_with_parts(stem: &str) -> String {
+    let parts = files_below(&format!("tests/it/{stem}"));
+    let names = std::iter::once(format!("tests/it/{stem}.rs")).chain(parts);
+    names.filter_map(|name| text_of(&name)).collect()
 }
 
 #[test]

@@ -19,7 +19,7 @@ const CHAPTERS: &[(&str, &[&str])] = &[
     ("fs", &[]),
     ("exclude", &[]),
     ("distro", &["fs"]),
-    ("ssh", &["fs"]),
+    ("ssh", &[]),
     ("transfer", &["exclude", "fs"]),
     ("authorized_keys", &["fs"]),
     ("settings", &["cli", "exclude", "failure", "ssh"]),
