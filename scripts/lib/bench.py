@@ -9,6 +9,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -375,6 +376,9 @@ def main():
     unknown = [name for name in chosen if name not in WORKLOADS]
     if unknown:
         parser.error(f"no such workload: {' '.join(unknown)}")
+    # An end from outside cleans up like any other.
+    for word in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(word, lambda number, _frame: sys.exit(128 + number))
     place = Path(tempfile.mkdtemp(prefix="instancesync-bench-", dir=arguments.place))
     place.chmod(0o755)
     bench = Bench(place, arguments.runs)
@@ -385,7 +389,7 @@ def main():
     finally:
         bench.close()
         for mounted in sorted(place.glob("*.img")):
-            subprocess.run(["umount", mounted.with_suffix("")], stderr=subprocess.DEVNULL)
+            subprocess.run(["umount", "--lazy", mounted.with_suffix("")], stderr=subprocess.DEVNULL)
         shutil.rmtree(place)
         if bench.rows:
             print_table(bench.rows, arguments.runs)

@@ -102,6 +102,6 @@ second_remove() {
     ip netns delete "$second_name" 2>/dev/null || true
     if [ -n "${second_root-}" ]; then
         rm -rf --one-file-system "$second_root"
-        rm -f "$place/identity" "$place/identity.pub" "$place/known_hosts" "$place/base"*.part
+        rm -f "$place/identity" "$place/identity.pub" "$place/known_hosts" "$place/differences" "$place/base"*.part
     fi
 }
