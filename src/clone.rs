@@ -257,7 +257,8 @@ impl Run<'_> {
                 Err(failure) => cause = failure,
             }
         }
-        Err(cause)
+        cause.exit = ExitCode::Interrupted;
+        Err(cause.hint("run the same command again: it continues"))
     }
 
     fn tell_estimate(&self, link_bytes_per_second: Option<u64>) {

@@ -23,7 +23,7 @@ use super::wire::link::{Link, LinkLost};
 use super::wire::message::{BundleFile, Digest, Down, Outcome, Policy, Up, WantId};
 use crate::exclude::Rules;
 use crate::fs::{Dir, FsError};
-use crate::monitor::Pass;
+use crate::monitor::{Pass, PassStats};
 
 /// Threads that compare and land. One more than the cores of a small server, so that one that
 /// waits for its disk does not stop the rest.
@@ -181,12 +181,22 @@ fn run_pass(
     };
     run_workers(link, &pass, &basis_jobs)?;
     pass.prune();
-    if let Some(stages) = &tree.stages {
-        stages
-            .sync()
-            .map_err(|error| root_error("target: sync", error))?;
-    }
+    sync(tree, &pass.counts.stats()).map_err(|error| root_error("target: sync", error))?;
     Ok(link.out.send(&Up::PassDone(pass.counts.stats()))?)
+}
+
+/// Writes what a pass did to the disks, where it did anything: the root's file system, and each
+/// on which something landed.
+fn sync(tree: &TargetTree, stats: &PassStats) -> Result<(), FsError> {
+    let is_equal = stats.equal_entries + stats.failed_entries >= stats.listed_entries
+        && stats.deleted_entries == 0;
+    match (&tree.root, &tree.stages) {
+        (Some(root), Some(stages)) if !is_equal => {
+            root.sync_file_system()?;
+            stages.sync()
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The workers of a pass and what they say.

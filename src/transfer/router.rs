@@ -26,6 +26,8 @@ pub(super) struct Router<'a> {
     sender: &'a Sender<'a>,
     window: &'a Window,
     jobs: Queue<Job>,
+    /// Bytes on the link when the pass began.
+    sent_before: u64,
     /// How often each file of each unsettled listing was wanted.
     wanted: HashMap<u64, HashMap<u32, u32>>,
     /// Where parts of a basis go while its file is being compared.
@@ -41,6 +43,7 @@ impl<'a> Router<'a> {
             sender,
             window,
             jobs,
+            sent_before: sender.link.out.traffic().0,
             wanted: HashMap::new(),
             bases: HashMap::new(),
             waiting_sums: Arc::default(),
@@ -168,6 +171,10 @@ impl<'a> Router<'a> {
         self.wanted.remove(&seq);
         let counters = self.sender.monitor.counters();
         counters.set_current_path(listing.path.as_bytes());
+        let sent = self.sender.link.out.traffic().0;
+        counters
+            .wire_bytes
+            .store(sent.saturating_sub(self.sent_before), Ordering::Relaxed);
         Counters::add(&counters.settled_entries, listing.entry_count);
         Counters::add(&counters.settled_bytes, listing.bytes);
         Ok(())
