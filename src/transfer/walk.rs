@@ -191,7 +191,10 @@ impl<'a> Walk<'a> {
                 Ok(Some(entry)) => entry,
                 Ok(None) => continue,
                 Err(error) => {
-                    visitor.problem(problem_at(&part.listing.path, &name, &error));
+                    let problem = problem_at(&part.listing.path, &name, &error);
+                    // It is there but cannot be listed: the target's own must not go for that.
+                    part.listing.opaque |= problem.kind != ProblemKind::Vanished;
+                    visitor.problem(problem);
                     continue;
                 }
             };
