@@ -174,6 +174,7 @@ impl<'a> Walk<'a> {
         let dir = self.root.open_beneath(&task.path)?;
         let status = dir.status()?;
         let metadata = read_metadata(Object::open(&dir), &status)?;
+        check_length(&metadata)?;
         Ok((dir, status, metadata))
     }
 
@@ -248,6 +249,7 @@ impl<'a> Walk<'a> {
             },
         };
         let metadata = read_metadata(Object::Leaf(dir, &name), &status)?;
+        check_length(&metadata)?;
         let link = self.link_of(&status);
         Ok(Some(Entry {
             name,
@@ -279,13 +281,7 @@ impl Part {
     }
 
     fn add(&mut self, entry: Entry) {
-        let xattrs: usize = entry
-            .metadata
-            .xattrs
-            .iter()
-            .map(|xattr| xattr.name.len() + xattr.value.len())
-            .sum();
-        self.length += entry.name.as_bytes().len() + xattrs.min(MAX_ENTRY_XATTR_LEN);
+        self.length += entry.name.as_bytes().len() + xattr_length(&entry.metadata);
         if let Kind::Symlink { text } = &entry.kind {
             self.length += text.len();
         }
@@ -330,6 +326,24 @@ impl Part {
             })
             .collect()
     }
+}
+
+fn xattr_length(metadata: &Metadata) -> usize {
+    let xattrs = metadata.xattrs.iter();
+    xattrs
+        .map(|xattr| xattr.name.len() + xattr.value.len())
+        .sum()
+}
+
+/// Refuses more attributes than a listing can carry.
+fn check_length(metadata: &Metadata) -> Result<(), FsError> {
+    if xattr_length(metadata) <= MAX_ENTRY_XATTR_LEN {
+        return Ok(());
+    }
+    Err(FsError {
+        operation: "list more than 1 MiB of xattrs".to_owned(),
+        errno: rustix::io::Errno::TOOBIG,
+    })
 }
 
 fn problem_at(directory: &RelPath, name: &[u8], error: &FsError) -> Problem {
