@@ -10,7 +10,7 @@ use std::thread;
 use instancesync::entry::{Entry, Kind, Metadata, Timestamp};
 use instancesync::relpath::{Name, RelPath};
 use instancesync::transfer::wire::frame::{Frame, FrameBuilder, Packing};
-use instancesync::transfer::wire::message::{Listing, Outcome, WantId};
+use instancesync::transfer::wire::message::{Listing, Outcome, Up, WantId};
 use serde::Serialize;
 
 /// Our end of a link to the side that is under attack.
@@ -112,4 +112,14 @@ fn whole(size: u64) -> Outcome {
         mtime: metadata().mtime,
         churned: false,
     }
+}
+
+#[test]
+fn a_peer_that_says_nothing_is_no_panic() {
+    let (there_reader, writer) = io::pipe().unwrap();
+    let (reader, there) = io::pipe().unwrap();
+    let agent = thread::spawn(move || instancesync::agent::serve(there_reader, there, None).0);
+    let said: Vec<Up> = Peer { reader, writer }.hang_up();
+    assert_eq!(said, []);
+    assert!(agent.join().unwrap().is_ok());
 }

@@ -164,7 +164,7 @@ fn readers_of_the_target_see_whole_files() {
     let (root, looks) = (places.ours.clone(), Arc::new(AtomicU64::new(0)));
     let counted = Arc::clone(&looks);
     let reader = Crew::start(vec![move |_| {
-        for number in 0..sizes.len() {
+        for (number, size) in sizes.iter().enumerate() {
             let Ok(text) = fs::read_to_string(root.join(format!("file-{number}"))) else {
                 continue;
             };
@@ -172,7 +172,7 @@ fn readers_of_the_target_see_whole_files() {
             let first = text.lines().next().expect("a file with a line");
             assert!(text.lines().all(|line| line == first), "a mixture");
             let version: u64 = first[8..].parse().unwrap();
-            let length = sizes[number] + (version as usize % 3) * 20_000;
+            let length = size + (version as usize % 3) * 20_000;
             assert_eq!(text.len(), speak(version, length).len(), "half a file");
         }
     }]);

@@ -17,7 +17,7 @@ use instancesync::transfer::wire::message::{Down, Up};
 
 use crate::support::engine::{Job, cut_after, open_tap};
 use crate::support::manifest::{Manifest, diff};
-use crate::support::places::{Places, assert_none, put};
+use crate::support::places::{Places, SmallFileSystem, assert_none, put};
 use crate::support::rng::Rng;
 use crate::support::{Ability, can_run, tree};
 
@@ -508,4 +508,33 @@ fn what_comes_and_goes_between_passes_is_no_problem() {
     let ran = job.run();
     assert!(ran.result.is_ok() && ran.problems.is_empty(), "{ran:?}");
     assert_same(&places, "between passes");
+}
+
+/// More attributes than a listing can carry: the file is reported, and what the target has under
+/// its name is not taken for an extra.
+#[test]
+fn an_entry_that_cannot_be_listed_is_reported_and_not_deleted() {
+    let test = "an_entry_that_cannot_be_listed_is_reported_and_not_deleted";
+    let places = Places::empty();
+    let Some(_mount) = SmallFileSystem::mount(test, &places.source) else {
+        return;
+    };
+    put(&places.source.join("dir/laden"), "l");
+    put(&places.source.join("dir/plain"), "p");
+    for number in 0..80 {
+        let path = places.source.join("dir/laden");
+        xattr::set(&path, format!("trusted.a{number}"), &noise(60_000, number)).unwrap();
+    }
+    put(&places.ours.join("dir/laden"), "as it was");
+    put(&places.ours.join("extra"), "x");
+    let ran = job(&places).deleting(u64::MAX).run();
+    assert!(ran.result.is_ok(), "{ran:?}");
+    assert_eq!(ran.problems.len(), 1, "{ran:?}");
+    assert_eq!(ran.problems[0].kind, ProblemKind::Failed);
+    assert_eq!(
+        fs::read(places.ours.join("dir/laden")).unwrap(),
+        b"as it was"
+    );
+    assert_eq!(fs::read(places.ours.join("dir/plain")).unwrap(), b"p");
+    assert!(!places.ours.join("extra").exists());
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
 use instancesync::agent;
-use instancesync::entry::{Kind, LinkId};
+use instancesync::entry::{Entry, Kind, LinkId};
 use instancesync::exclude::Rules;
 use instancesync::monitor::Pass;
 use instancesync::transfer::TransferError;
@@ -188,20 +188,14 @@ fn frames_that_lie_about_lengths_end_the_session() {
     }
 }
 
-#[test]
-fn listings_that_make_no_sense_neither_hang_nor_escape() {
-    let unsorted = vec![file("b", 1), file("a", 1)];
-    let twice = vec![file("a", 1), file("a", 1)];
-    let many = (0..=MAX_LISTING_ENTRIES)
-        .map(|number| file(&format!("f{number:05}"), 0))
-        .collect();
-    for (context, entries) in [("unsorted", unsorted), ("twice", twice), ("many", many)] {
-        let mut attack = Attack::start(context);
-        attack.say(&Down::Listing(listing(1, 0, "", entries)));
-        attack.end_refused();
-    }
+/// Well-formed listings that no walk would send.
+fn odd_listings() -> Vec<(&'static str, Vec<Listing>)> {
     let directory = |name: &str| entry(name, Kind::Directory);
-    let cases: Vec<(&str, Vec<Listing>)> = vec![
+    let linked = |entry| Entry {
+        link: Some(LinkId(1)),
+        ..entry
+    };
+    vec![
         ("its own parent", vec![listing(1, 1, "", vec![])]),
         (
             "parent of the future",
@@ -265,23 +259,28 @@ fn listings_that_make_no_sense_neither_hang_nor_escape() {
                 0,
                 "",
                 vec![
-                    instancesync::entry::Entry {
-                        link: Some(LinkId(1)),
-                        ..directory("a")
-                    },
-                    instancesync::entry::Entry {
-                        link: Some(LinkId(1)),
-                        ..directory("b")
-                    },
-                    instancesync::entry::Entry {
-                        link: Some(LinkId(1)),
-                        ..file("c", 1)
-                    },
+                    linked(directory("a")),
+                    linked(directory("b")),
+                    linked(file("c", 1)),
                 ],
             )],
         ),
-    ];
-    for (context, listings) in cases {
+    ]
+}
+
+#[test]
+fn listings_that_make_no_sense_neither_hang_nor_escape() {
+    let unsorted = vec![file("b", 1), file("a", 1)];
+    let twice = vec![file("a", 1), file("a", 1)];
+    let many = (0..=MAX_LISTING_ENTRIES)
+        .map(|number| file(&format!("f{number:05}"), 0))
+        .collect();
+    for (context, entries) in [("unsorted", unsorted), ("twice", twice), ("many", many)] {
+        let mut attack = Attack::start(context);
+        attack.say(&Down::Listing(listing(1, 0, "", entries)));
+        attack.end_refused();
+    }
+    for (context, listings) in odd_listings() {
         let mut attack = Attack::start(context);
         for listing in listings {
             attack.say(&Down::Listing(listing));
