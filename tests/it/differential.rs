@@ -22,7 +22,7 @@ fn copies_every_attribute_to_a_directory() {
         let places = Places::with_tree(seed);
         for round in 0..3 {
             let context = format!("seed {seed} round {round}");
-            rsync::copy(&places.source, &places.theirs, true);
+            rsync::copy(&places.source, &places.theirs);
             assert_code(&places.copy(&["--delete"]), 0, &context);
             places.assert_equal(&context);
             edit::edit(&places.source, seed * 10 + round);
@@ -40,7 +40,7 @@ fn copies_every_attribute_over_ssh() {
         let places = Places::with_tree(seed + 1000);
         for round in 0..2 {
             let context = format!("seed {seed} round {round}");
-            rsync::copy(&places.source, &places.theirs, true);
+            rsync::copy(&places.source, &places.theirs);
             let arguments = over_ssh(&sshd, &places.source, &places.ours);
             assert_code(&run(&with(arguments, &["--delete"])), 0, &context);
             places.assert_equal(&context);
@@ -57,7 +57,7 @@ fn copies_a_real_tree_over_ssh() {
     let mut places = Places::empty();
     // A copy of the copy, so that the machine's own changes do not matter.
     let real = std::env::var_os("INSTANCESYNC_REAL_TREE").unwrap_or("/etc".into());
-    rsync::copy(Path::new(&real), &places.theirs, false);
+    rsync::copy(Path::new(&real), &places.theirs);
     std::mem::swap(&mut places.source, &mut places.theirs);
     fs::remove_dir(&places.theirs).unwrap();
     let sshd = Sshd::start();

@@ -36,7 +36,7 @@ fn copy_by_rsync_is_accepted_before_and_after_edits() {
         let (source, copy) = (place.path().join("source"), place.path().join("copy"));
         tree::build(&source, seed);
         for round in 0..3 {
-            rsync::copy(&source, &copy, true);
+            rsync::copy(&source, &copy);
             let found = diff(&Manifest::of(&source), &Manifest::of(&copy));
             let unexplained = rsync::without_known_faults(&found);
             assert_eq!(
@@ -123,7 +123,7 @@ fn every_wrong_copy_is_found() {
     let expected = Manifest::of(&source);
     for (index, (word, spoil)) in SPOILS.iter().enumerate() {
         let copy = place.path().join(format!("copy-{index}"));
-        rsync::copy(&source, &copy, true);
+        rsync::copy(&source, &copy);
         spoil(&copy);
         let found = diff(&expected, &Manifest::of(&copy));
         assert!(

@@ -9,13 +9,14 @@ use std::process::Command;
 /// Without it rsync compares times by whole seconds.
 const NANOSECONDS: &str = "--modify-window=-1";
 
-/// Copies the content of `source` to the content of `copy` with every attribute.
+/// Copies `source` with every attribute to the directory `copy`, which is emptied first.
 ///
-/// Contents are compared by checksum, because edits may keep size and time.
-pub fn copy(source: &Path, copy: &Path, delete: bool) {
-    let mut arguments = vec!["-aHAXSc", "--numeric-ids", NANOSECONDS];
-    arguments.extend(delete.then_some("--delete"));
-    run(&arguments, source, copy);
+/// Always afresh: an update leaves names linked that the source has separated (seen in 3.5.0).
+pub fn copy(source: &Path, copy: &Path) {
+    if copy.exists() {
+        std::fs::remove_dir_all(copy).expect("empty the copy");
+    }
+    run(&["-aHAXS", "--numeric-ids", NANOSECONDS], source, copy);
 }
 
 /// Returns what rsync would still do to make `copy` equal to `source`: nothing, if it is.
