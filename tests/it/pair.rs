@@ -411,7 +411,6 @@ fn deletes_as_many_as_allowed_and_says_so() {
 /// Entries that only the target has are counted against the limit also where they stand in the
 /// way of something else.
 #[test]
-#[ignore = "fault that is open: the limit does not know of directories that are replaced"]
 fn a_directory_that_is_replaced_counts_against_the_limit() {
     let places = Places::empty();
     put(&places.source.join("name"), "a file");
