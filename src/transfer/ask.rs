@@ -21,8 +21,9 @@ use crate::relpath::Name;
 
 /// Bytes of a block when the file is known to have changed: as fine as a database's pages.
 const CHANGED_BLOCK_LEN: u64 = 4096;
-/// Bytes of a block when the file is most likely equal: coarse and quick.
-const EQUAL_BLOCK_LEN: u64 = 64 * 1024;
+/// Bytes of a block when the file is most likely equal: that of the content digest, so that the
+/// source hashes each block once for both.
+const EQUAL_BLOCK_LEN: u64 = super::digest::DIGEST_BLOCK as u64;
 
 /// What a listing asks for, gathered so that one message carries it.
 #[derive(Debug, Default)]

@@ -42,6 +42,19 @@ impl ContentHasher {
         }
     }
 
+    /// Adds a whole block of the digest and returns its sum: hashed once for both.
+    pub fn add_block(&mut self, number: u64, block: &[u8]) -> Sum {
+        self.close_block();
+        self.number = number;
+        let block = trim_zeros(block);
+        if block.is_empty() {
+            return [0; SUM_LEN];
+        }
+        let leaf = blake3::hash(block);
+        take_leaf(&mut self.state, number, &leaf);
+        head_of(&leaf)
+    }
+
     fn close_block(&mut self) {
         if !self.block.is_empty() {
             take_block(&mut self.state, self.number, trim_zeros(&self.block));
@@ -60,6 +73,9 @@ impl ContentHasher {
 /// A block counts without its closing zeros: a hole that follows data in the block is the same
 /// content as zeros that were written.
 fn trim_zeros(block: &[u8]) -> &[u8] {
+    if is_zero(block) {
+        return &[];
+    }
     let length = block
         .iter()
         .rposition(|byte| *byte != 0)
@@ -70,9 +86,13 @@ fn trim_zeros(block: &[u8]) -> &[u8] {
 fn take_block(state: &mut blake3::Hasher, number: u64, block: &[u8]) {
     let block = trim_zeros(block);
     if !block.is_empty() {
-        state.update(&number.to_le_bytes());
-        state.update(blake3::hash(block).as_bytes());
+        take_leaf(state, number, &blake3::hash(block));
     }
+}
+
+fn take_leaf(state: &mut blake3::Hasher, number: u64, leaf: &blake3::Hash) {
+    state.update(&number.to_le_bytes());
+    state.update(leaf.as_bytes());
 }
 
 /// Returns the digest of contents in memory.
@@ -84,17 +104,22 @@ pub fn digest_of(contents: &[u8]) -> Digest {
 
 /// Returns the sum of one aligned block. WIRE[sums]
 pub fn sum_of(block: &[u8]) -> Sum {
-    if is_zero(block) {
+    let block = trim_zeros(block);
+    if block.is_empty() {
         return [0; SUM_LEN];
     }
+    head_of(&blake3::hash(block))
+}
+
+fn head_of(leaf: &blake3::Hash) -> Sum {
     let mut sum = [0; SUM_LEN];
-    sum.copy_from_slice(&blake3::hash(block).as_bytes()[..SUM_LEN]);
+    sum.copy_from_slice(&leaf.as_bytes()[..SUM_LEN]);
     sum
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ContentHasher, DIGEST_BLOCK, digest_of};
+    use super::{ContentHasher, DIGEST_BLOCK, digest_of, sum_of};
 
     #[test]
     fn a_hole_and_zeros_have_the_same_digest() {
@@ -105,6 +130,17 @@ mod tests {
         sparse.add(4, &[0, 1]);
         sparse.add(2 * DIGEST_BLOCK as u64 + 9, &[2, 0, 0]);
         assert_eq!(sparse.finish(contents.len() as u64), digest_of(&contents));
+    }
+
+    #[test]
+    fn blocks_and_stretches_give_one_digest_and_the_same_sums() {
+        let mut contents = vec![7u8; 3 * DIGEST_BLOCK + 5];
+        contents[DIGEST_BLOCK - 100..2 * DIGEST_BLOCK + 3].fill(0);
+        let mut hasher = ContentHasher::default();
+        for (number, block) in contents.chunks(DIGEST_BLOCK).enumerate() {
+            assert_eq!(hasher.add_block(number as u64, block), sum_of(block));
+        }
+        assert_eq!(hasher.finish(contents.len() as u64), digest_of(&contents));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crossbeam_channel::Receiver;
 use super::{BasisPart, next_part};
 use crate::fs::extents::is_zero;
 use crate::transfer::SEGMENT_LEN;
-use crate::transfer::digest::{Sum, sum_of};
+use crate::transfer::digest::{DIGEST_BLOCK, Sum, sum_of};
 use crate::transfer::spans::{Span, SpanReader};
 use crate::transfer::upload::{LargeFile, Progress, SendError};
 use crate::transfer::wire::frame::FrameBuilder;
@@ -139,12 +139,21 @@ impl Comparison<'_, '_> {
     }
 
     fn compare_data(&mut self, offset: u64, bytes: &[u8], sums: &[Sum]) -> Result<(), SendError> {
-        self.progress.hasher.add(offset, bytes);
+        let hashes_once = self.grid.block_length == DIGEST_BLOCK as u64;
+        if !hashes_once {
+            self.progress.hasher.add(offset, bytes);
+        }
         let mut different = 0..0;
         for (number, block) in bytes.chunks(self.grid.block_length as usize).enumerate() {
             let start = number * self.grid.block_length as usize;
             let end = start + block.len();
-            if sums.get(number).is_some_and(|sum| *sum == sum_of(block)) {
+            let sum = if hashes_once {
+                let number = (offset + start as u64) / self.grid.block_length;
+                self.progress.hasher.add_block(number, block)
+            } else {
+                sum_of(block)
+            };
+            if sums.get(number) == Some(&sum) {
                 continue;
             }
             if is_zero(block) {
