@@ -31,6 +31,14 @@ pub struct FsError {
 pub type Result<T> = std::result::Result<T, FsError>;
 
 impl FsError {
+    /// Returns the error for something that is not there (any more).
+    pub fn missing(operation: &str) -> FsError {
+        FsError {
+            operation: operation.to_owned(),
+            errno: Errno::NOENT,
+        }
+    }
+
     /// Tells whether the name is not there (any more).
     pub fn is_missing(&self) -> bool {
         self.errno == Errno::NOENT

@@ -68,11 +68,6 @@ impl Status {
         self.stat.st_size.unsigned_abs()
     }
 
-    /// Returns the bytes that are allocated on disk.
-    pub fn allocated_bytes(&self) -> u64 {
-        self.stat.st_blocks.unsigned_abs() * 512
-    }
-
     /// Returns how many names the inode has.
     pub fn link_count(&self) -> u64 {
         #[allow(clippy::unnecessary_cast, reason = "narrower on some architectures")]

@@ -168,10 +168,7 @@ pub fn serve(pass: &TargetPass<'_>, jobs: &Receiver<BasisJob>) {
 }
 
 fn open_basis(pass: &TargetPass<'_>, job: &BasisJob) -> Result<OwnedFd> {
-    let missing = || FsError {
-        operation: "open basis".to_owned(),
-        errno: rustix::io::Errno::NOENT,
-    };
+    let missing = || FsError::missing("open basis");
     let entry = job.open.entry(job.want.index).ok_or_else(missing)?;
     let dir = pass.open(&job.open.directory.path)?.ok_or_else(missing)?;
     let file = match job.plan {

@@ -49,10 +49,7 @@ impl TargetPass<'_> {
     }
 
     fn link(&self, place: Place<'_>, name: &Name, leader: &Leader) -> Result<()> {
-        let missing = || FsError {
-            operation: "link".to_owned(),
-            errno: rustix::io::Errno::NOENT,
-        };
+        let missing = || FsError::missing("link");
         let (parent, leader_name) = leader.path.split().ok_or_else(missing)?;
         let leader_dir = self.open(&parent)?.ok_or_else(missing)?;
         let temp = self.stage(place)?.reserve()?;

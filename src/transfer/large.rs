@@ -211,23 +211,27 @@ impl LargeLanding {
     }
 
     fn entry(&self) -> Result<&Entry> {
-        self.open.entry(self.index).ok_or_else(|| missing("land"))
+        self.open
+            .entry(self.index)
+            .ok_or_else(|| FsError::missing("land"))
     }
 
     fn dir(&self, pass: &TargetPass<'_>) -> Result<Dir> {
         pass.open(&self.open.directory.path)?
-            .ok_or_else(|| missing("open directory"))
+            .ok_or_else(|| FsError::missing("open directory"))
     }
 
     fn basis_file(&mut self, pass: &TargetPass<'_>) -> Result<&OwnedFd> {
         if self.basis.is_none() {
             let file = self.dir(pass)?.open_file(&self.entry()?.name)?;
             if self.plan.id() != Some(crate::fs::status_of_fd(&file)?.id()) {
-                return Err(missing("open basis"));
+                return Err(FsError::missing("open basis"));
             }
             self.basis = Some(file);
         }
-        self.basis.as_ref().ok_or_else(|| missing("open basis"))
+        self.basis
+            .as_ref()
+            .ok_or_else(|| FsError::missing("open basis"))
     }
 
     /// Returns the file in the stage, beginning it where this is the first that arrives.
@@ -238,7 +242,7 @@ impl LargeLanding {
         self.temp
             .as_ref()
             .map(|(_, file)| file)
-            .ok_or_else(|| missing("create"))
+            .ok_or_else(|| FsError::missing("create"))
     }
 
     fn begin(&mut self, pass: &TargetPass<'_>) -> Result<(Temp, OwnedFd)> {
@@ -307,7 +311,7 @@ impl LargeLanding {
         let mut metadata = entry.metadata.clone();
         metadata.mtime = mtime;
         let Some(temp) = self.temp.take() else {
-            return Err(missing("publish"));
+            return Err(FsError::missing("publish"));
         };
         let id = pass.publish_file(temp, place, &entry, &metadata)?;
         count(&pass.counts.landed);
@@ -331,13 +335,6 @@ pub(super) enum Verified {
     Equal,
     /// It is something else, and not published.
     Differs,
-}
-
-fn missing(operation: &str) -> FsError {
-    FsError {
-        operation: operation.to_owned(),
-        errno: rustix::io::Errno::NOENT,
-    }
 }
 
 /// Returns the digest of what is on the target's disk file.

@@ -216,10 +216,7 @@ impl TargetPass<'_> {
         };
         let existing = self.existing(&dir, &entry.name)?;
         let Some(existing) = existing else {
-            return Err(FsError {
-                operation: "stat".to_owned(),
-                errno: rustix::io::Errno::NOENT,
-            });
+            return Err(FsError::missing("stat"));
         };
         if attributes_differ(entry, &existing.metadata) {
             if !self.is_dry_run() {

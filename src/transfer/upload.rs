@@ -26,16 +26,9 @@ use crate::relpath::Name;
 pub(super) fn reopen(root: &Dir, listing: &SentListing) -> Result<Dir, FsError> {
     let dir = root.open_beneath(&listing.path)?;
     if dir.id()? != listing.id {
-        return Err(gone("open directory"));
+        return Err(FsError::missing("open directory"));
     }
     Ok(dir)
-}
-
-fn gone(operation: &str) -> FsError {
-    FsError {
-        operation: operation.to_owned(),
-        errno: rustix::io::Errno::NOENT,
-    }
 }
 
 /// Opens a listed file and looks at it; what is no regular file any more is as good as gone.
@@ -43,7 +36,7 @@ pub(super) fn open_file(dir: &Dir, name: &Name) -> Result<(OwnedFd, Status), FsE
     let file = dir.open_file(name)?;
     let status = status_of_fd(&file)?;
     if !status.is_file() {
-        return Err(gone("open"));
+        return Err(FsError::missing("open"));
     }
     Ok((file, status))
 }
