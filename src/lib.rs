@@ -11,6 +11,7 @@ pub mod clone;
 pub mod entry;
 pub mod exclude;
 pub mod exit;
+pub mod facts;
 pub mod failure;
 pub mod fs;
 pub mod interrupt;
