@@ -177,10 +177,10 @@ impl Run<'_> {
             compression: packing::Compression::Off,
             ..self.link_settings()
         };
-        let session = Session::in_process(link)?;
+        let mut session = Session::in_process(link)?;
         self.monitor.event(Event::StageStarted(Stage::Transfer));
         let mut passes = self.plan();
-        let sent = self.send(&session, &mut passes);
+        let sent = self.send(&mut session, &mut passes);
         session.close();
         sent.map_err(|error| failure_of(&error))
     }
@@ -207,7 +207,7 @@ impl Run<'_> {
         let mut reopenings = 0;
         let mut opened = Instant::now();
         let sent = loop {
-            match self.send(&session, &mut passes) {
+            match self.send(&mut session, &mut passes) {
                 Err(error)
                     if is_lost(&error, reopenings)
                         && access.can_reopen()
@@ -298,7 +298,7 @@ impl Run<'_> {
     }
 
     /// Runs the passes that are left over one link; what is done is taken off the list.
-    fn send(&self, session: &Session, passes: &mut Vec<PassPlan>) -> Result<(), TransferError> {
+    fn send(&self, session: &mut Session, passes: &mut Vec<PassPlan>) -> Result<(), TransferError> {
         let policy = Policy {
             dry_run: self.settings.dry_run,
             items: self.settings.output.wants_items(),
@@ -313,11 +313,11 @@ impl Run<'_> {
         };
         let target = target.as_os_str().as_bytes().to_vec();
         let sent = self.send_passes(session, (target, policy), passes);
-        if let Err(TransferError::Stopped) = sent {
-            // The agent tidies up and then takes the request for the key; a lost link ends both.
-            let stopped =
-                crate::transfer::wire::message::Down::Failed("stopped by the source".to_owned());
-            session.link.out.send(&stopped).unwrap_or(());
+        // The agent tidies up and then takes the request for the key; a lost link ends both.
+        match &sent {
+            Ok(()) | Err(TransferError::Link(_)) => {}
+            Err(TransferError::Stopped) => session.part("stopped by the source"),
+            Err(_) => session.part("given up by the source"),
         }
         sent
     }

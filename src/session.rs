@@ -15,13 +15,15 @@ use crate::prompter::{NobodyThere, Prompter};
 use crate::ssh::deploy::{self, AGENT_PARENTS, AgentImage, AgentProcess, TargetFacts};
 use crate::ssh::{Address, Connection, LoginSettings, ProcessEnd, RunKey};
 use crate::transfer::TransferError;
-use crate::transfer::wire::frame::{Frame, FrameError};
 use crate::transfer::wire::handshake::{BUILD, MAGIC};
 use crate::transfer::wire::link::{LONGEST_SILENCE, Link, LinkSettings};
 use crate::transfer::wire::message::{Digest, Down, KeyRequest, Up};
 
 /// How long the agent may take to answer to a goodbye.
 const PARTING: Duration = Duration::from_secs(10);
+/// LIMIT: how long a run that was stopped waits for the agent to tidy up and to take the key
+/// out. On a link that stands still that is in vain: the agent does both when it notices.
+const STOPPING: Duration = Duration::from_secs(5);
 
 /// An open session.
 pub struct Session {
@@ -61,7 +63,16 @@ impl Session {
         }
     }
 
-    /// Ends the session; everything that was sent leaves before.
+    /// Tells the agent that the transfer is over, without what waits to be sent. What is said
+    /// after this, and its answers, take 5 s at most.
+    pub fn part(&mut self, why: &str) {
+        self.link.part(STOPPING);
+        // An agent that cannot be told notices by itself.
+        let last_word = self.link.out.send(&Down::Failed(why.to_owned()));
+        last_word.unwrap_or(());
+    }
+
+    /// Ends the session; everything that was sent leaves before, as far as the link lets it.
     pub fn close(self) {
         let Session { link, end } = self;
         match end {
@@ -74,10 +85,14 @@ impl Session {
                 connection,
                 process,
             } => {
-                link.close();
-                // It ends by itself when its input does; a link that is gone ends it too.
-                drop(process.wait(PARTING));
-                connection.close();
+                let limit = link.time_left().unwrap_or(PARTING);
+                // The writer ends when it has written everything, and with it the agent's input.
+                drop(link);
+                match process.wait(limit) {
+                    Err(error) if error.kind() == io::ErrorKind::TimedOut => process.abort(),
+                    // It has ended, or the link is gone.
+                    _ => connection.close(),
+                }
             }
         }
     }
@@ -197,7 +212,10 @@ impl<'a> Access<'a> {
 
     /// Makes sure that the agent is this build, to the byte. WIRE[hello]
     fn greet(&self, session: &Session) -> Result<(), Failure> {
-        let frame = next_frame(session).map_err(|error| Failure::of(ExitCode::Link, &error))?;
+        let frame = session
+            .link
+            .next()
+            .map_err(|error| Failure::of(ExitCode::Link, &TransferError::from(error)))?;
         match frame.message() {
             Ok(Up::Hello { build, binary }) if build == BUILD && binary == self.digest => Ok(()),
             _ => Err(Failure::new(
@@ -274,23 +292,11 @@ fn ask_for_key(session: &Session, request: &KeyRequest) -> Result<(), String> {
         .send(&Down::Key(request.clone()))
         .map_err(|error| lost(error.into()))?;
     loop {
-        let frame = next_frame(session).map_err(lost)?;
-        if let Up::KeyDone(done) = frame
-            .message()
-            .map_err(|error: FrameError| lost(error.into()))?
-        {
+        let answer = session.link.next().and_then(|frame| frame.message());
+        if let Up::KeyDone(done) = answer.map_err(|error| lost(error.into()))? {
             return done;
         }
     }
-}
-
-fn next_frame(session: &Session) -> Result<Frame, TransferError> {
-    let arrived = session
-        .link
-        .incoming
-        .recv()
-        .map_err(|_| TransferError::Link(None))?;
-    Ok(arrived?)
 }
 
 /// Names the pair of source and target directory, the same in every run.

@@ -129,8 +129,7 @@ fn open_tree(target: &[u8], rules: Rules, policy: Policy) -> Result<TargetTree, 
 
 fn serve_passes(link: &Link, tree: &TargetTree) -> Result<(), TransferError> {
     loop {
-        let frame = next_frame(link)?;
-        match frame.message::<Down>()? {
+        match link.next()?.message::<Down>()? {
             Down::Heartbeat => {}
             Down::Pass {
                 pass,
@@ -147,11 +146,6 @@ fn serve_passes(link: &Link, tree: &TargetTree) -> Result<(), TransferError> {
             _ => return Err(TransferError::Protocol("a message out of turn")),
         }
     }
-}
-
-fn next_frame(link: &Link) -> Result<Frame, TransferError> {
-    let arrived = link.incoming.recv().map_err(|_| LinkLost)?;
-    Ok(arrived?)
 }
 
 fn run_pass(

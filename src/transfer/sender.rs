@@ -186,11 +186,7 @@ impl<'a> Sender<'a> {
             turn: plan.turn,
             vanished: AtomicU64::new(0),
         };
-        let routed = self.run_threads(&walk, &state);
-        if let Err(TransferError::Link(_) | TransferError::Protocol(_)) = routed {
-            self.link.out.mark_lost();
-        }
-        routed?;
+        self.run_threads(&walk, &state)?;
 
         self.link.out.send(&Down::PassEnd)?;
         let mut stats = self.wait_for_stats()?;
@@ -253,8 +249,13 @@ impl<'a> Sender<'a> {
             }
             let router = Router::new(self, &state.window, jobs);
             let routed = router.run(&walk_ended);
-            if routed.is_err() {
+            if let Err(error) = &routed {
+                // Nobody waits for room in the window or on the link any more.
                 state.window.stop();
+                self.link.out.stop();
+                if let TransferError::Link(_) | TransferError::Protocol(_) = error {
+                    self.link.out.mark_lost();
+                }
             }
             routed
         })

@@ -33,13 +33,24 @@ pub struct LinkLost;
 /// Puts frames on the link. Cheap to clone; used by many threads.
 #[derive(Clone, Debug)]
 pub struct FrameSender {
-    queue: Sender<EncodedFrame>,
+    queue: Sender<Queued>,
     shared: Arc<Shared>,
+    /// Until when last words are said; `None` before [`Link::part`].
+    until: Option<Instant>,
+}
+
+/// A frame that waits for the writer.
+#[derive(Debug)]
+struct Queued {
+    frame: EncodedFrame,
+    /// Leaves also after [`FrameSender::stop`].
+    is_last_word: bool,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     is_lost: AtomicBool,
+    is_stopped: AtomicBool,
     sent_bytes: AtomicU64,
     received_bytes: AtomicU64,
     packer: Packer,
@@ -63,17 +74,33 @@ impl FrameSender {
         self.send_frame(builder.finish(packing).map_err(|_| LinkLost)?)
     }
 
-    fn send_frame(&self, mut frame: EncodedFrame) -> Result<(), LinkLost> {
-        loop {
-            if self.shared.is_lost.load(Ordering::Relaxed) {
-                return Err(LinkLost);
-            }
-            match self.queue.send_timeout(frame, LOOK) {
+    fn send_frame(&self, frame: EncodedFrame) -> Result<(), LinkLost> {
+        let mut queued = Queued {
+            frame,
+            is_last_word: self.until.is_some(),
+        };
+        while self.is_open() {
+            match self.queue.send_timeout(queued, LOOK) {
                 Ok(()) => return Ok(()),
-                Err(SendTimeoutError::Timeout(back)) => frame = back,
+                Err(SendTimeoutError::Timeout(back)) => queued = back,
                 Err(SendTimeoutError::Disconnected(_)) => return Err(LinkLost),
             }
         }
+        Err(LinkLost)
+    }
+
+    fn is_open(&self) -> bool {
+        let has_time = match self.until {
+            Some(until) => Instant::now() < until,
+            None => !self.shared.is_stopped.load(Ordering::Relaxed),
+        };
+        has_time && !self.shared.is_lost.load(Ordering::Relaxed)
+    }
+
+    /// Stops all sending: what waits is thrown away, nobody waits for room any more, and the
+    /// frame that is being written leaves without regard to the bandwidth limit.
+    pub fn stop(&self) {
+        self.shared.is_stopped.store(true, Ordering::Relaxed);
     }
 
     /// Marks the link as lost, so that nobody waits for it any more.
@@ -135,10 +162,41 @@ impl Link {
         let pace = settings.bytes_per_second.map(Pace::new);
         let writer = std::thread::spawn(move || write_frames(writer, &queued, &write_shared, pace));
         Link {
-            out: FrameSender { queue, shared },
+            out: FrameSender {
+                queue,
+                shared,
+                until: None,
+            },
             incoming,
             writer: Some(writer),
         }
+    }
+
+    /// Stops all sending but for a few last words: sending them and waiting for their answers
+    /// ends after `limit`, whatever the link does.
+    pub fn part(&mut self, limit: Duration) {
+        self.out.stop();
+        self.out.until = Some(Instant::now() + limit);
+    }
+
+    /// Returns how much of the time to part is left; `None` before [`Link::part`].
+    pub fn time_left(&self) -> Option<Duration> {
+        let until = self.out.until?;
+        Some(until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Waits for the next frame; fails with `TimedOut` when the time to part is over.
+    pub fn next(&self) -> Result<Frame, FrameError> {
+        let arrived = match self.out.until {
+            Some(until) => self.incoming.recv_deadline(until),
+            None => self.incoming.recv().map_err(RecvTimeoutError::from),
+        };
+        arrived.unwrap_or_else(|error| {
+            Err(FrameError::Io(match error {
+                RecvTimeoutError::Timeout => io::ErrorKind::TimedOut.into(),
+                RecvTimeoutError::Disconnected => io::ErrorKind::BrokenPipe.into(),
+            }))
+        })
     }
 
     /// Ends our side properly: everything sent so far leaves, then the stream ends.
@@ -173,16 +231,23 @@ fn read_frames(reader: impl Read, arrived: &Sender<Result<Frame, FrameError>>, s
 
 fn write_frames(
     writer: impl Write,
-    queued: &Receiver<EncodedFrame>,
+    queued: &Receiver<Queued>,
     shared: &Shared,
     mut pace: Option<Pace>,
 ) {
     let mut writer = BufWriter::with_capacity(64 * 1024, writer);
-    while let Some(frame) = next_frame(queued) {
+    while let Some(next) = next_frame(queued) {
+        let Queued {
+            frame,
+            is_last_word,
+        } = next;
+        if shared.is_stopped.load(Ordering::Relaxed) && !is_last_word {
+            continue;
+        }
         let began = Instant::now();
         let mut written = match &mut pace {
             None => write_frame(&mut writer, &frame),
-            Some(pace) => pace.write(&mut writer, frame.as_bytes()),
+            Some(pace) => pace.write(&mut writer, frame.as_bytes(), &shared.is_stopped),
         };
         if queued.is_empty() {
             written = written.and_then(|()| writer.flush());
@@ -202,11 +267,17 @@ fn write_frames(
 }
 
 /// Waits for a frame, or makes a heartbeat; `None` when all senders are gone.
-fn next_frame(queued: &Receiver<EncodedFrame>) -> Option<EncodedFrame> {
+fn next_frame(queued: &Receiver<Queued>) -> Option<Queued> {
     match queued.recv_timeout(HEARTBEAT) {
-        Ok(frame) => Some(frame),
+        Ok(next) => Some(next),
         // WIRE[heartbeat]: number 0 in both directions.
-        Err(RecvTimeoutError::Timeout) => encode(&0u8, Packing::Plain).ok(),
+        Err(RecvTimeoutError::Timeout) => {
+            let heartbeat = encode(&0u8, Packing::Plain).ok();
+            heartbeat.map(|frame| Queued {
+                frame,
+                is_last_word: true,
+            })
+        }
         Err(RecvTimeoutError::Disconnected) => None,
     }
 }
@@ -227,22 +298,32 @@ impl Pace {
     }
 
     /// Writes slice by slice, so that the link is never silent for long.
-    fn write(&mut self, writer: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    fn write(
+        &mut self,
+        writer: &mut impl Write,
+        bytes: &[u8],
+        is_stopped: &AtomicBool,
+    ) -> io::Result<()> {
         for slice in bytes.chunks(16 * 1024) {
-            self.wait_for(slice.len());
+            self.wait_for(slice.len(), is_stopped);
             writer.write_all(slice)?;
             writer.flush()?;
         }
         Ok(())
     }
 
-    fn wait_for(&mut self, bytes: usize) {
+    /// Waits until so many bytes may leave, or until the run is stopped: its last words are few.
+    fn wait_for(&mut self, bytes: usize, is_stopped: &AtomicBool) {
         let now = Instant::now();
         let slack = Duration::from_millis(100);
         self.free_at = self.free_at.max(now.checked_sub(slack).unwrap_or(now));
         self.free_at += Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
-        if let Some(wait) = self.free_at.checked_duration_since(now) {
-            std::thread::sleep(wait.saturating_sub(slack));
+        let until = self.free_at.checked_sub(slack).unwrap_or(now);
+        while !is_stopped.load(Ordering::Relaxed)
+            && let Some(wait) = until.checked_duration_since(Instant::now())
+            && !wait.is_zero()
+        {
+            std::thread::sleep(wait.min(LOOK));
         }
     }
 }

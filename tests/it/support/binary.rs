@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::support::sshd::Sshd;
@@ -74,6 +75,12 @@ impl Run {
         self.child.kill().expect("kill instancesync");
     }
 
+    /// Sends it a signal, as a person or the system does.
+    pub fn signal(&self, signal: Signal) {
+        let process = Pid::from_child(&self.child);
+        kill_process(process, signal).expect("signal instancesync");
+    }
+
     /// Waits for the end; a run that hangs is killed and fails the test.
     pub fn wait(mut self) -> Outcome {
         let start = Instant::now();
@@ -122,9 +129,14 @@ pub fn to_directory(source: &Path, target: &Path) -> Vec<OsString> {
 
 /// Returns the arguments that copy `source` to `target` on the machine behind `sshd`.
 pub fn over_ssh(sshd: &Sshd, source: &Path, target: &Path) -> Vec<OsString> {
+    over_ssh_by(&sshd.address(), sshd, source, target)
+}
+
+/// Does so by another address that leads there.
+pub fn over_ssh_by(address: &str, sshd: &Sshd, source: &Path, target: &Path) -> Vec<OsString> {
     words(&[
         "--target".as_ref(),
-        sshd.address().as_ref(),
+        address.as_ref(),
         "--identity".as_ref(),
         sshd.identity_file().as_os_str(),
         "--known-hosts".as_ref(),

@@ -8,6 +8,7 @@ pub mod manifest;
 pub mod names;
 pub mod places;
 pub mod processes;
+pub mod proxy;
 pub mod rng;
 pub mod rsync;
 pub mod sshd;
