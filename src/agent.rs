@@ -158,9 +158,11 @@ impl AgentSession<'_> {
             return Err(error);
         }
         self.has_failed = true;
-        let no_space = matches!(error, TransferError::Peer { no_space: true, .. });
-        let text = Failure::of(ExitCode::Failed, &error).to_string();
-        Ok(self.link.out.send(&Up::Failed { text, no_space })?)
+        let (class, text) = (
+            error.class(),
+            Failure::of(ExitCode::Failed, &error).to_string(),
+        );
+        Ok(self.link.out.send(&Up::Failed { text, class })?)
     }
 
     fn take_key(&mut self, request: KeyRequest) -> Result<(), TransferError> {

@@ -1,12 +1,15 @@
 //! The story of one run, told top to bottom: look, reach the agent, pass after pass, and leave
 //! nothing behind whatever happens. Knows nothing of screens and of how bytes travel.
 
+mod ending;
+
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use self::ending::{failure_of, is_lost};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::fs::{Dir, FsError};
@@ -334,37 +337,6 @@ impl Run<'_> {
             passes.remove(0);
         }
         sender.finish()
-    }
-}
-
-/// A link that broke can be opened again. Right after that the agent of the broken link may
-/// still hold the target for a moment.
-fn is_lost(error: &TransferError, reopenings: u32) -> bool {
-    match error {
-        TransferError::Link(_) => true,
-        TransferError::Peer { text, .. } => reopenings > 0 && text.contains("second run"),
-        TransferError::Protocol(_) | TransferError::Stopped | TransferError::Root(..) => false,
-    }
-}
-
-fn failure_of(error: &TransferError) -> Failure {
-    let exit = match error {
-        TransferError::Link(_) => ExitCode::Interrupted,
-        TransferError::Protocol(_) => ExitCode::Link,
-        TransferError::Peer { no_space: true, .. } => ExitCode::NoSpace,
-        TransferError::Stopped => ExitCode::Interrupted,
-        TransferError::Peer { .. } | TransferError::Root(..) => ExitCode::Failed,
-    };
-    let failure = Failure::of(exit, error);
-    match error {
-        TransferError::Link(_) => failure.hint("run the same command again: it continues"),
-        TransferError::Peer { no_space: true, .. } => {
-            failure.hint("make room on the target, then run the same command again: it continues")
-        }
-        TransferError::Protocol(_) => {
-            failure.hint("this is a fault of instancesync: please report it")
-        }
-        TransferError::Stopped | TransferError::Peer { .. } | TransferError::Root(..) => failure,
     }
 }
 

@@ -54,6 +54,11 @@ impl FsError {
         matches!(self.errno, Errno::NOSPC | Errno::DQUOT)
     }
 
+    /// Tells whether somebody else holds the lock that was tried.
+    pub fn is_locked(&self) -> bool {
+        self.errno == Errno::WOULDBLOCK
+    }
+
     /// Returns the kernel's words for the cause.
     pub fn cause(&self) -> String {
         let text = std::io::Error::from(self.errno).to_string();

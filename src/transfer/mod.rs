@@ -36,6 +36,7 @@ pub mod wire;
 
 use wire::frame::FrameError;
 use wire::link::LinkLost;
+use wire::message::FailureClass;
 
 use crate::fs::FsError;
 
@@ -58,8 +59,8 @@ pub enum TransferError {
     Peer {
         /// What it said.
         text: String,
-        /// Whether for lack of room.
-        no_space: bool,
+        /// What can be done about it.
+        class: FailureClass,
     },
     /// The person stopped the run.
     #[error("stopped")]
@@ -67,6 +68,18 @@ pub enum TransferError {
     /// The root could not be opened.
     #[error("{0}")]
     Root(String, #[source] FsError),
+}
+
+impl TransferError {
+    /// Returns what the peer is told about the kind of failure.
+    pub fn class(&self) -> FailureClass {
+        match self {
+            TransferError::Peer { class, .. } => *class,
+            TransferError::Root(_, error) if error.is_locked() => FailureClass::Locked,
+            TransferError::Root(_, error) if error.is_no_space() => FailureClass::NoSpace,
+            _ => FailureClass::Other,
+        }
+    }
 }
 
 impl From<LinkLost> for TransferError {

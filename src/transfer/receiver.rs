@@ -20,7 +20,7 @@ use super::stages::Stages;
 use super::target::{Counts, TargetPass, TargetTree};
 use super::wire::frame::Frame;
 use super::wire::link::{Link, LinkLost};
-use super::wire::message::{BundleFile, Digest, Down, Outcome, Policy, Up, WantId};
+use super::wire::message::{BundleFile, Digest, Down, FailureClass, Outcome, Policy, Up, WantId};
 use crate::exclude::Rules;
 use crate::fs::{Dir, FsError};
 use crate::monitor::{Pass, PassStats};
@@ -140,7 +140,7 @@ fn serve_passes(link: &Link, tree: &TargetTree) -> Result<(), TransferError> {
             Down::Failed(text) => {
                 return Err(TransferError::Peer {
                     text,
-                    no_space: false,
+                    class: FailureClass::Other,
                 });
             }
             _ => return Err(TransferError::Protocol("a message out of turn")),
@@ -238,7 +238,7 @@ fn dispatch(link: &Link, pass: &TargetPass<'_>, crew: Crew) -> Result<(), Transf
         if pass.is_full.load(Ordering::Relaxed) {
             return Err(TransferError::Peer {
                 text: "the target's file system is full".to_owned(),
-                no_space: true,
+                class: FailureClass::NoSpace,
             });
         }
         let message: Down = frame.message()?;
@@ -286,7 +286,7 @@ fn dispatch(link: &Link, pass: &TargetPass<'_>, crew: Crew) -> Result<(), Transf
             Down::Failed(text) => {
                 return Err(TransferError::Peer {
                     text,
-                    no_space: false,
+                    class: FailureClass::Other,
                 });
             }
             Down::Key(_) | Down::Begin { .. } | Down::Pass { .. } | Down::Finish => {

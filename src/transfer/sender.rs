@@ -146,7 +146,7 @@ impl<'a> Sender<'a> {
         let message: Up = frame.message()?;
         message.check()?;
         match message {
-            Up::Failed { text, no_space } => Err(TransferError::Peer { text, no_space }),
+            Up::Failed { text, class } => Err(TransferError::Peer { text, class }),
             message => Ok(message),
         }
     }

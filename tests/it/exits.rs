@@ -6,9 +6,14 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use instancesync::fs::Dir;
+use instancesync::transfer::TransferError;
+use instancesync::transfer::wire::message::FailureClass;
+
 use crate::support::binary::{run, to_directory};
 use crate::support::can_run;
 use crate::support::edit::catalogued;
+use crate::support::engine::Job;
 use crate::support::manifest::{Manifest, diff};
 use crate::support::places::{LOCAL, Places, SmallFileSystem, assert_code, assert_none, with};
 
@@ -68,6 +73,25 @@ fn a_full_target_ends_in_5_and_a_later_run_continues() {
         &diff(&Manifest::of(&places.source), &Manifest::of(&target)),
         "with room",
     );
+}
+
+#[test]
+fn a_target_that_another_run_has_locked_ends_in_1_and_stays_as_it_is() {
+    let places = Places::empty();
+    fs::write(places.source.join("new"), "new").unwrap();
+    fs::create_dir(&places.ours).unwrap();
+    let other_run = Dir::open_root(&places.ours).unwrap();
+    other_run.lock().unwrap();
+    let outcome = places.copy(&[]);
+    assert_code(&outcome, 1, "while it is locked");
+    let ran = Job::new(&places.source, &places.ours).run();
+    let Err(TransferError::Peer { class, .. }) = ran.result else {
+        panic!("not refused: {ran:?}");
+    };
+    assert_eq!(class, FailureClass::Locked);
+    assert!(!places.ours.join("new").exists(), "the lock was passed by");
+    drop(other_run);
+    assert_code(&places.copy(&[]), 0, "afterwards");
 }
 
 #[test]

@@ -288,9 +288,20 @@ pub enum Up {
     Failed {
         /// What failed, with its cause.
         text: String,
-        /// Whether for lack of room.
-        no_space: bool,
+        /// What the source can do about it.
+        class: FailureClass,
     },
+}
+
+/// Why the target gives up, as far as that changes what the source does. WIRE[failed]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureClass {
+    /// A file system of the target is full.
+    NoSpace,
+    /// Another run has the target directory; that may be one that is about to end.
+    Locked,
+    /// Anything else.
+    Other,
 }
 
 impl Down {
