@@ -154,6 +154,7 @@ impl AgentSession<'_> {
     /// A lost link ends the session; after anything else the source may still want its key out.
     fn conclude(&mut self, received: Result<(), TransferError>) -> Result<(), TransferError> {
         let Err(error) = received else { return Ok(()) };
+        let error = error.explained(&self.link.out);
         if let TransferError::Link(_) = error {
             return Err(error);
         }

@@ -12,7 +12,10 @@ pub(super) fn is_lost(error: &TransferError, reopenings: u32) -> bool {
     match error {
         TransferError::Link(_) => true,
         TransferError::Peer { class, .. } => reopenings > 0 && *class == FailureClass::Locked,
-        TransferError::Protocol(_) | TransferError::Stopped | TransferError::Root(..) => false,
+        TransferError::Protocol(_)
+        | TransferError::Unsendable(_)
+        | TransferError::Stopped
+        | TransferError::Root(..) => false,
     }
 }
 
@@ -24,6 +27,7 @@ pub(super) fn failure_of(error: &TransferError) -> Failure {
     let (exit, hint) = match error {
         TransferError::Link(_) => (ExitCode::Interrupted, Some(again)),
         TransferError::Protocol(_) => (ExitCode::Link, Some(fault)),
+        TransferError::Unsendable(_) => (ExitCode::Failed, Some(fault)),
         TransferError::Stopped => (ExitCode::Interrupted, None),
         TransferError::Peer { class, .. } if *class == FailureClass::NoSpace => {
             (ExitCode::NoSpace, Some(no_space))

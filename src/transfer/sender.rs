@@ -102,11 +102,12 @@ impl<'a> Sender<'a> {
             monitor,
             stop,
         };
-        link.out.send_packed(&Down::Begin {
+        let begun = link.out.send_packed(&Down::Begin {
             target,
             rules: rules.clone(),
             policy,
-        })?;
+        });
+        begun.map_err(|lost| TransferError::from(lost).explained(&link.out))?;
         sender.wait_for(|message| matches!(message, Up::Ready))?;
         Ok(sender)
     }
@@ -249,6 +250,7 @@ impl<'a> Sender<'a> {
             }
             let router = Router::new(self, &state.window, jobs);
             let routed = router.run(&walk_ended);
+            let routed = routed.map_err(|error| error.explained(&self.link.out));
             if let Err(error) = &routed {
                 // Nobody waits for room in the window or on the link any more.
                 state.window.stop();

@@ -480,6 +480,18 @@ fn a_stop_is_heard_while_the_target_tidies_up() {
 }
 
 #[test]
+fn a_message_that_no_frame_holds_ends_the_run_and_says_why() {
+    let places = Places::empty();
+    put(&places.source.join("file"), "file");
+    let target = PathBuf::from(format!("/{}", "x/".repeat(3 * MIB)));
+    let job = Job::new(&places.source, &target);
+    let Err(TransferError::Unsendable(why)) = job.run().result else {
+        panic!("it was sent, or taken for a lost link");
+    };
+    assert!(why.contains("4194304 are allowed"), "{why}");
+}
+
+#[test]
 fn what_comes_and_goes_between_passes_is_no_problem() {
     let places = Places::empty();
     put(&places.source.join("stays"), "s");

@@ -5,8 +5,8 @@
 //! nothing of what the frames mean.
 
 use std::io::{self, BufWriter, Read, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,8 @@ const QUEUED_FRAMES: usize = 8;
 /// How often a blocked sender looks whether the link is still there.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// The link is gone; the reader of the incoming frames knows why.
+/// Nothing can be sent: the link is gone, and the reader of the incoming frames knows why, or a
+/// frame cannot be built, and [`FrameSender::fault`] knows why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the link was lost")]
 pub struct LinkLost;
@@ -51,6 +52,7 @@ struct Queued {
 struct Shared {
     is_lost: AtomicBool,
     is_stopped: AtomicBool,
+    fault: OnceLock<String>,
     sent_bytes: AtomicU64,
     received_bytes: AtomicU64,
     packer: Packer,
@@ -59,19 +61,40 @@ struct Shared {
 impl FrameSender {
     /// Sends a message without a body.
     pub fn send(&self, message: &impl Serialize) -> Result<(), LinkLost> {
-        let frame = encode(message, Packing::Plain).map_err(|_| LinkLost)?;
-        self.send_frame(frame)
+        self.send_frame(self.built(encode(message, Packing::Plain))?)
     }
 
     /// Sends a message without a body, compressed where that pays.
     pub fn send_packed(&self, message: &impl Serialize) -> Result<(), LinkLost> {
-        self.send_built(FrameBuilder::new(message, 0).map_err(|_| LinkLost)?)
+        self.send_built(self.builder(message, 0)?)
+    }
+
+    /// Starts a frame with its message; `body_capacity` bytes of body are expected.
+    pub fn builder(
+        &self,
+        message: &impl Serialize,
+        body_capacity: usize,
+    ) -> Result<FrameBuilder, LinkLost> {
+        self.built(FrameBuilder::new(message, body_capacity))
     }
 
     /// Sends what was built, compressed where that pays.
     pub fn send_built(&self, mut builder: FrameBuilder) -> Result<(), LinkLost> {
         let packing = self.shared.packer.choose(builder.body());
-        self.send_frame(builder.finish(packing).map_err(|_| LinkLost)?)
+        self.send_frame(self.built(builder.finish(packing))?)
+    }
+
+    /// Keeps why a frame cannot be built: no new link would help.
+    fn built<T>(&self, result: Result<T, FrameError>) -> Result<T, LinkLost> {
+        result.map_err(|error| {
+            self.shared.fault.get_or_init(|| error.to_string());
+            LinkLost
+        })
+    }
+
+    /// Returns why a frame could not be built, once one could not.
+    pub fn fault(&self) -> Option<&str> {
+        self.shared.fault.get().map(String::as_str)
     }
 
     fn send_frame(&self, frame: EncodedFrame) -> Result<(), LinkLost> {
