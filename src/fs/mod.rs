@@ -12,7 +12,7 @@ pub mod status;
 pub mod xattrs;
 
 pub use dir::Dir;
-pub use status::{FileId, Status, status_of_fd};
+pub use status::{FileId, Status, Volume, status_of_fd};
 
 use rustix::io::Errno;
 

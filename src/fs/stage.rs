@@ -1,4 +1,4 @@
-//! The stage: one private hidden directory per file system of the target, where things are made
+//! The stage: one private hidden directory per volume of the target, where things are made
 //! before they get their names.
 //!
 //! Nothing half-made is ever beside its final name, where a daemon could read it. Large files
@@ -151,7 +151,11 @@ impl Stage {
     /// Removes the stage with everything in it; the directory around it keeps its time stamp.
     pub fn remove(&self) -> Result<()> {
         let before = self.parent.status()?;
-        self.parent.remove_tree(&fixed_name(STAGE_NAME)?)?;
+        match self.parent.remove_tree(&fixed_name(STAGE_NAME)?) {
+            // It was an extra where its file system is mounted a second time.
+            Err(error) if error.is_missing() => {}
+            result => result?,
+        }
         change_mtime(Object::open(&self.parent), before.mtime())
     }
 

@@ -99,12 +99,11 @@ impl TargetPass<'_> {
             {
                 return Err(refusal("replace a directory that holds protected entries"));
             }
-            if status.id().device != place.dir.id()?.device {
-                return Err(refusal("replace a directory that holds a mount point"));
-            }
             entries += 1;
             if status.is_directory() {
-                let (dir, path) = (place.dir.open_dir(&name)?, place.path.join(&name));
+                let holds_mount = || refusal("replace a directory that holds a mount point");
+                let dir = place.dir.open_dir_here(&name, &status)?;
+                let (dir, path) = (dir.ok_or_else(holds_mount)?, place.path.join(&name));
                 entries += self.count_below(Place {
                     dir: &dir,
                     path: &path,

@@ -150,10 +150,9 @@ impl Limit {
         };
         let path = place.path.join(name);
         if status.is_directory() {
-            if status.id().device != place.dir.id()?.device {
+            let Some(dir) = place.dir.open_dir_here(name, &status)? else {
                 return Ok(());
-            }
-            let dir = place.dir.open_dir(name)?;
+            };
             if !self.remove_contents(
                 pass,
                 Place {

@@ -15,7 +15,7 @@ use crate::support::can_run;
 use crate::support::edit::catalogued;
 use crate::support::engine::Job;
 use crate::support::manifest::{Manifest, diff};
-use crate::support::places::{LOCAL, Places, SmallFileSystem, assert_code, assert_none, with};
+use crate::support::places::{LOCAL, Mount, Places, assert_code, assert_none, with};
 
 #[test]
 fn what_cannot_be_replaced_is_listed_and_ends_in_23() {
@@ -51,7 +51,7 @@ fn change_flag(flag: &str, path: &Path) -> bool {
 fn a_full_target_ends_in_5_and_a_later_run_continues() {
     let places = Places::empty();
     let test = "a_full_target_ends_in_5_and_a_later_run_continues";
-    let Some(_mounted) = SmallFileSystem::mount(test, &places.theirs) else {
+    let Some(_mounted) = Mount::small(test, &places.theirs) else {
         return;
     };
     for index in 0..12 {

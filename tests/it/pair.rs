@@ -17,7 +17,7 @@ use instancesync::transfer::wire::message::{Down, Up};
 
 use crate::support::engine::{Job, cut_after, open_tap};
 use crate::support::manifest::{Manifest, diff};
-use crate::support::places::{Places, SmallFileSystem, assert_none, put};
+use crate::support::places::{Mount, Places, assert_none, put};
 use crate::support::rng::Rng;
 use crate::support::{Ability, can_run, tree};
 
@@ -492,6 +492,29 @@ fn a_message_that_no_frame_holds_ends_the_run_and_says_why() {
 }
 
 #[test]
+fn a_part_of_the_file_system_that_is_mounted_again_is_a_volume_of_its_own() {
+    let test = "a_part_of_the_file_system_that_is_mounted_again_is_a_volume_of_its_own";
+    let places = Places::empty();
+    let (twice, precious) = (places.theirs.join("twice"), places.theirs.join("precious"));
+    for path in [&twice, &precious] {
+        put(&path.join("old/file"), "old");
+    }
+    let Some(_bound) = Mount::bind(test, &twice, &places.ours.join("bound")) else {
+        return;
+    };
+    let _extra = Mount::bind(test, &precious, &places.ours.join("extra/mount"));
+    put(&places.source.join("bound/new/file"), "new");
+    fs::write(places.source.join("bound/large"), noise(5 * MIB, 3)).unwrap();
+    symlink("new", places.source.join("bound/link")).unwrap();
+    let ran = job(&places).deleting(u64::MAX).run();
+    assert_eq!(ran.problems, []);
+    let (source, ours) = (places.source.join("bound"), places.ours.join("bound"));
+    assert_none(&diff(&Manifest::of(&source), &Manifest::of(&ours)), "bound");
+    let kept = fs::read_to_string(precious.join("old/file")).unwrap();
+    assert_eq!(kept, "old", "deleted behind a mount point");
+}
+
+#[test]
 fn what_comes_and_goes_between_passes_is_no_problem() {
     let places = Places::empty();
     put(&places.source.join("stays"), "s");
@@ -527,7 +550,7 @@ fn what_comes_and_goes_between_passes_is_no_problem() {
 fn an_entry_that_cannot_be_listed_is_reported_and_not_deleted() {
     let test = "an_entry_that_cannot_be_listed_is_reported_and_not_deleted";
     let places = Places::empty();
-    let Some(_mount) = SmallFileSystem::mount(test, &places.source) else {
+    let Some(_mount) = Mount::small(test, &places.source) else {
         return;
     };
     put(&places.source.join("dir/laden"), "l");
