@@ -54,7 +54,7 @@ impl TargetPass<'_> {
             count(&self.counts.landed);
             let path = item.open.path_of(item.entry);
             self.item(Way::Sent, &path, item.entry, item.existing.as_ref());
-            self.leader_landed(item.entry.link, Leader { path, id: None });
+            self.leader_landed(item.open, item.entry, Leader { path, id: None });
             return Ok(());
         }
         let plan = match basis_use {

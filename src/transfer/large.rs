@@ -317,7 +317,7 @@ impl LargeLanding {
         count(&pass.counts.landed);
         let path = self.open.path_of(&entry);
         pass.item(Way::Sent, &path, &entry, existing.as_ref());
-        pass.leader_landed(entry.link, Leader { path, id });
+        pass.leader_landed(&self.open, &entry, Leader { path, id });
         Ok(Verified::Equal)
     }
 

@@ -119,12 +119,15 @@ impl TargetPass<'_> {
 
     /// Takes one entry: links go by their group, everything else by comparison.
     pub(super) fn compare_entry(&self, item: Item<'_>, asks: &mut Asks) -> Result<()> {
-        if let Some(link) = item.entry.link {
-            let role = lock(&self.links).join(link, item.open, item.index);
+        if item.entry.link.is_some() {
+            item.open.directory.note_volume(item.dir)?;
+        }
+        if let Some(group) = item.open.group(item.entry) {
+            let role = lock(&self.links).join(group, item.open, item.index);
             match role {
                 Role::Leader => {}
                 Role::Waits => return Ok(()),
-                Role::Follows(leader) => return self.follow(item, link, &leader, asks),
+                Role::Follows(leader) => return self.follow(item, group, &leader, asks),
             }
         }
         self.settle_entry(item, asks)
@@ -163,7 +166,7 @@ impl TargetPass<'_> {
                 };
                 count(&self.counts.made);
                 self.item(Way::Made, &path, item.entry, item.existing.as_ref());
-                self.leader_landed(item.entry.link, Leader { path, id });
+                self.leader_landed(item.open, item.entry, Leader { path, id });
             }
             Action::MakeDirectory => {
                 if let (false, Some(place)) = (self.is_dry_run(), item.place()) {
@@ -197,7 +200,8 @@ impl TargetPass<'_> {
     fn entry_stays(&self, item: &Item<'_>) {
         let id = item.existing.as_ref().map(|existing| existing.id);
         self.leader_landed(
-            item.entry.link,
+            item.open,
+            item.entry,
             Leader {
                 path: item.open.path_of(item.entry),
                 id,
@@ -234,7 +238,8 @@ impl TargetPass<'_> {
             count(&self.counts.equal);
         }
         self.leader_landed(
-            entry.link,
+            open,
+            entry,
             Leader {
                 path,
                 id: Some(existing.id),

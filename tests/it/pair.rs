@@ -515,6 +515,39 @@ fn a_part_of_the_file_system_that_is_mounted_again_is_a_volume_of_its_own() {
 }
 
 #[test]
+fn names_of_a_file_meet_within_each_volume() {
+    let places = Places::empty();
+    let test = "names_of_a_file_meet_within_each_volume";
+    let Some(_mounted) = Mount::small(test, &places.ours.join("mounted")) else {
+        return;
+    };
+    let names = |above: &str| -> Vec<String> {
+        let name = |number| format!("{above}{number}/name");
+        (0..20).map(name).collect()
+    };
+    let (inside, outside) = (names("mounted/"), names(""));
+    for (index, name) in inside.iter().chain(&outside).enumerate() {
+        let path = places.source.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        match index {
+            0 => fs::write(path, noise(MIB, 4)).unwrap(),
+            _ => fs::hard_link(places.source.join(&inside[0]), path).unwrap(),
+        }
+    }
+    let ran = job(&places).run();
+    assert_eq!(
+        (ran.stats().landed_files, ran.stats().linked_entries),
+        (2, 38)
+    );
+    for group in [&inside, &outside] {
+        let inode = |name: &String| fs::metadata(places.ours.join(name)).unwrap().ino();
+        assert!(group.iter().all(|name| inode(name) == inode(&group[0])));
+    }
+    let again = job(&places).run();
+    assert_eq!(again.stats().equal_entries, again.stats().listed_entries);
+}
+
+#[test]
 fn what_comes_and_goes_between_passes_is_no_problem() {
     let places = Places::empty();
     put(&places.source.join("stays"), "s");
