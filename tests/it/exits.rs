@@ -2,20 +2,22 @@
 //!
 //! The table of src/exit.rs, from outside.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
+use filetime::FileTime;
 use instancesync::fs::Dir;
 use instancesync::transfer::TransferError;
 use instancesync::transfer::wire::message::FailureClass;
 
-use crate::support::binary::{run, to_directory};
-use crate::support::can_run;
+use crate::support::binary::{run, run_as, to_directory};
 use crate::support::edit::catalogued;
 use crate::support::engine::Job;
 use crate::support::manifest::{Manifest, diff};
 use crate::support::places::{LOCAL, Mount, Places, assert_code, assert_none, with};
+use crate::support::{Ability, can_run};
 
 #[test]
 fn what_cannot_be_replaced_is_listed_and_ends_in_23() {
@@ -92,6 +94,39 @@ fn a_target_that_another_run_has_locked_ends_in_1_and_stays_as_it_is() {
     assert!(!places.ours.join("new").exists(), "the lock was passed by");
     drop(other_run);
     assert_code(&places.copy(&[]), 0, "afterwards");
+}
+
+#[test]
+fn a_directory_that_cannot_be_opened_gets_its_attributes_and_ends_in_23() {
+    let test = "a_directory_that_cannot_be_opened_gets_its_attributes_and_ends_in_23";
+    if !can_run(test, &[Ability::Root]) {
+        return;
+    }
+    let places = Places::empty();
+    fs::create_dir(places.source.join("shut")).unwrap();
+    fs::write(places.source.join("other"), "other").unwrap();
+    fs::create_dir(&places.ours).unwrap();
+    let shut = |place: &Path| place.join("shut");
+    fs::write(shut(&places.source).join("inside"), "inside").unwrap();
+    let (nobody, time) = (65534, FileTime::from_unix_time(1_000_000_000, 5));
+    for place in [&places.source, &shut(&places.source), &places.ours] {
+        chown(place, Some(nobody), Some(nobody)).unwrap();
+    }
+    let above = places.ours.parent().unwrap();
+    fs::set_permissions(above, Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(shut(&places.source), Permissions::from_mode(0o311)).unwrap();
+    filetime::set_file_mtime(shut(&places.source), time).unwrap();
+    let outcome = run_as(nobody, &to_directory(&places.source, &places.ours));
+    assert_code(&outcome, 23, "with a directory that cannot be opened");
+    let said = format!("{}{}", outcome.stdout, outcome.stderr);
+    assert!(said.contains("shut"), "not listed: {said}");
+    let [source, ours] = [&places.source, &places.ours].map(|place| {
+        let metadata = fs::metadata(shut(place)).unwrap();
+        (metadata.mode(), metadata.mtime(), metadata.mtime_nsec())
+    });
+    assert_eq!(ours, source);
+    assert!(places.ours.join("other").exists());
+    assert!(!shut(&places.ours).join("inside").exists());
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -40,17 +41,31 @@ pub fn run<S: AsRef<OsStr>>(arguments: &[S]) -> Outcome {
     start(arguments).wait()
 }
 
+/// Runs instancesync with `arguments` as another user, who must be able to reach all it needs.
+pub fn run_as<S: AsRef<OsStr>>(user: u32, arguments: &[S]) -> Outcome {
+    let mut command = Command::new("/proc/self/fd/0");
+    // The program may lie where only root can go: it is handed over open.
+    command.stdin(File::open(program()).expect("open instancesync"));
+    command.uid(user).gid(user);
+    launch(command, arguments).wait()
+}
+
 /// Starts instancesync with `arguments`.
 pub fn start<S: AsRef<OsStr>>(arguments: &[S]) -> Run {
+    let mut command = Command::new(program());
+    command.stdin(Stdio::null());
+    launch(command, arguments)
+}
+
+fn launch<S: AsRef<OsStr>>(mut command: Command, arguments: &[S]) -> Run {
     let place = tempfile::tempdir().expect("temporary directory");
     let file = |name: &str| File::create(place.path().join(name)).expect("create output file");
-    let child = Command::new(program())
+    let child = command
         .args(arguments)
         .env_clear()
         .env("HOME", place.path())
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("LC_ALL", "C")
-        .stdin(Stdio::null())
         .stdout(file("stdout"))
         .stderr(file("stderr"))
         .spawn()
