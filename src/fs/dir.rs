@@ -292,8 +292,7 @@ impl Dir {
             return Err(Errno::XDEV).doing("delete directory");
         };
         for child in dir.names()? {
-            let child = Name::new(&child).map_err(|_| unusable_name())?;
-            dir.remove_tree(&child)?;
+            dir.remove_tree(&usable_name(&child)?)?;
         }
         self.remove_dir(name)
     }
@@ -319,10 +318,10 @@ impl Dir {
     }
 }
 
-/// The error for a name that the kernel returned and no path can hold.
-pub(crate) fn unusable_name() -> FsError {
-    FsError {
+/// Checks a name that the kernel returned: some file systems have names that no path can hold.
+pub fn usable_name(bytes: &[u8]) -> Result<Name> {
+    Name::new(bytes).map_err(|_| FsError {
         operation: "use the name".to_owned(),
         errno: Errno::ILSEQ,
-    }
+    })
 }

@@ -11,7 +11,7 @@ pub mod stage;
 pub mod status;
 pub mod xattrs;
 
-pub use dir::Dir;
+pub use dir::{Dir, usable_name};
 pub use status::{FileId, Status, Volume, status_of_fd};
 
 use rustix::io::Errno;

@@ -13,9 +13,9 @@ use super::settle::OpenListing;
 use super::target::{TargetPass, count, lock};
 use crate::entry::{Entry, Kind};
 use crate::fs::stage::STAGE_NAME;
-use crate::fs::{Dir, FsError, Result};
+use crate::fs::{Dir, FsError, Result, usable_name};
 use crate::monitor::Counters;
-use crate::relpath::{Name, RelPath};
+use crate::relpath::RelPath;
 
 /// One entry with all that is known of it.
 pub(super) struct Item<'a> {
@@ -98,14 +98,7 @@ impl TargetPass<'_> {
         count(&self.counts.listed);
         let is_fresh = self.tracker.take_fresh(&directory.path);
         match dir {
-            Some(dir) if !is_fresh => note_directory(
-                self,
-                Place {
-                    dir,
-                    path: &directory.path,
-                },
-                &directory.metadata,
-            ),
+            Some(dir) if !is_fresh => note_directory(self, dir, directory),
             _ => Ok(()),
         }
     }
@@ -279,7 +272,7 @@ impl TargetPass<'_> {
             if **name == *STAGE_NAME && self.holds_stage(dir, &listing.path)? {
                 continue;
             }
-            let name = Name::new(name).map_err(|_| crate::fs::dir::unusable_name())?;
+            let name = usable_name(name)?;
             let is_directory = match dir.status_of(&name) {
                 Err(error) if error.is_missing() => continue,
                 status => status?.is_directory(),

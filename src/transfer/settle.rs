@@ -10,7 +10,7 @@ use super::links::GroupId;
 use super::window::{WINDOW_LEN, weight_of};
 use super::wire::message::Listing;
 use crate::entry::{Entry, Metadata};
-use crate::fs::{Dir, Result, Volume};
+use crate::fs::{Dir, Result, Status, Volume};
 use crate::relpath::RelPath;
 
 /// LIMIT: what a sender may leave unsettled; its own window lets several walkers in at once.
@@ -25,6 +25,8 @@ pub struct Directory {
     pub metadata: Metadata,
     /// What the target has in it, sorted.
     names: OnceLock<Vec<Box<[u8]>>>,
+    /// How it looked when its attributes were found equal.
+    equal: OnceLock<Status>,
     /// Where it is, once a hard link was met in it.
     volume: OnceLock<Option<Volume>>,
     progress: Mutex<Progress>,
@@ -45,6 +47,19 @@ impl Directory {
         let mut names = dir.map_or(Ok(Vec::new()), Dir::names)?;
         names.sort_unstable();
         Ok(self.names.get_or_init(|| names))
+    }
+
+    /// Notes that the target's has the attributes of the source's.
+    pub fn note_equal(&self, status: &Status) {
+        self.equal.get_or_init(|| *status);
+    }
+
+    /// Tells whether it was found equal and nothing has touched it since, so that its attributes
+    /// need not be read again. A time stamp alone may not have moved: the kernel's clock ticks in
+    /// milliseconds; but what is made in a directory moves `mtime` away from that of the source.
+    pub fn is_still_equal(&self, status: &Status) -> bool {
+        let untouched = |equal: &Status| !equal.has_churned(status);
+        self.equal.get().is_some_and(untouched) && status.mtime() == self.metadata.mtime
     }
 
     /// Notes where the target has it, for [`OpenListing::group`].
@@ -177,6 +192,7 @@ impl Tracker {
                 path: listing.path.clone(),
                 metadata: listing.metadata.clone(),
                 names: OnceLock::new(),
+                equal: OnceLock::new(),
                 volume: OnceLock::new(),
                 progress: Mutex::default(),
             })

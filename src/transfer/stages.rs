@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::fs::stage::{STAGE_NAME, Stage};
-use crate::fs::{Dir, Result, Volume};
+use crate::fs::{Dir, Result, Volume, usable_name};
 use crate::relpath::{Name, RelPath};
 
 /// The stages of a transfer.
@@ -116,7 +116,7 @@ pub struct StandStill<'a>(#[expect(dead_code, reason = "held, not looked at")] B
 type ByVolume<'a> = MutexGuard<'a, HashMap<Volume, Option<Arc<Stage>>>>;
 
 fn stage_name() -> Result<Name> {
-    Name::new(STAGE_NAME).map_err(|_| crate::fs::dir::unusable_name())
+    usable_name(STAGE_NAME)
 }
 
 /// Climbs from `path` to the topmost directory in the same volume.

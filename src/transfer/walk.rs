@@ -16,7 +16,7 @@ use crate::exclude::{Rules, Scope, Verdict};
 use crate::fs::metadata::read_metadata;
 use crate::fs::stage::STAGE_NAME;
 use crate::fs::xattrs::Object;
-use crate::fs::{Dir, FileId, FsError, Status};
+use crate::fs::{Dir, FileId, FsError, Status, usable_name};
 use crate::problem::{Problem, ProblemKind};
 use crate::relpath::{Name, RelPath};
 
@@ -248,7 +248,7 @@ impl<'a> Walk<'a> {
         name: &[u8],
         scope: &mut Scope<'_>,
     ) -> Result<Option<Entry>, FsError> {
-        let name = Name::new(name).map_err(|_| crate::fs::dir::unusable_name())?;
+        let name = usable_name(name)?;
         let status = dir.status_of(&name)?;
         if scope.decide(&name, status.is_directory()).verdict != Verdict::Copy {
             return Ok(None);
