@@ -4,10 +4,12 @@
 //! thread shows them the progress. Knows nothing of how a clone is done.
 
 pub mod escape;
+mod facts;
 mod items;
 mod json;
 mod lines;
 mod logfile;
+mod page;
 mod plain;
 mod progress;
 mod prompt;
@@ -27,6 +29,7 @@ use crate::monitor::{Event, Monitor};
 use crate::prompter::{NobodyThere, Prompter};
 use crate::report::Report;
 use crate::settings::{Detail, OutputFormat, OutputSettings};
+pub use facts::facts_text;
 use progress::Progress;
 use prompt::TerminalPrompter;
 pub use screen::{Screen, Stream};

@@ -3,10 +3,7 @@
 
 mod machines;
 
-use instancesync::facts::{
-    AppArmor, BootLoader, BootMode, Family, Init, Libc, NetworkStack, PackageManager, SelinuxMode,
-    UsrLayout,
-};
+use instancesync::facts::{AppArmor, BootMode, Libc, SelinuxMode};
 
 use crate::support::roots::SmallRoot;
 
@@ -60,172 +57,94 @@ fn real_release_files_are_recognised() {
     }
 }
 
-/// What a preset has to be taken for.
-struct Expected {
-    id: &'static str,
-    family: Family,
-    init: Init,
-    loader: BootLoader,
-    layout: UsrLayout,
-    stacks: &'static [NetworkStack],
-    manager: PackageManager,
-    kernel: &'static str,
+/// The presets, and what they have to be taken for: id, family, init, boot loader, layout of
+/// `/usr`, package manager, kernel; then the stacks in charge.
+fn presets() -> Vec<(SmallRoot, &'static str, &'static [&'static str])> {
+    vec![
+        (
+            SmallRoot::debian(),
+            "debian debian systemd grub2 merged dpkg 6.1.0-18-amd64",
+            &["ifupdown"],
+        ),
+        (
+            SmallRoot::ubuntu(),
+            "ubuntu debian systemd grub2 merged dpkg 6.1.0-18-amd64",
+            &["netplan", "systemd-networkd"],
+        ),
+        (
+            SmallRoot::rocky(),
+            "rocky rhel systemd grub2 merged rpm 5.14.0-362.8.1.el9_3.x86_64",
+            &["network-manager"],
+        ),
+        (
+            SmallRoot::centos_6(),
+            "centos rhel upstart grub-legacy split rpm 2.6.32-754.el6.x86_64",
+            &["network-scripts"],
+        ),
+        (
+            SmallRoot::amazon_2(),
+            "amzn rhel systemd grub2 merged rpm 5.10.205-195.807.amzn2.x86_64",
+            &["network-scripts"],
+        ),
+        (
+            SmallRoot::suse(),
+            "opensuse-leap suse systemd grub2 merged rpm 5.14.21-150500.53-default",
+            &["wicked"],
+        ),
+        (
+            SmallRoot::arch(),
+            "arch arch systemd systemd-boot merged pacman 6.7.4-arch1-1",
+            &["systemd-networkd"],
+        ),
+        (
+            SmallRoot::gentoo(),
+            "gentoo gentoo openrc grub2 split portage 6.6.13-gentoo-dist",
+            &["openrc-netifrc"],
+        ),
+        (
+            SmallRoot::alpine(),
+            "alpine alpine openrc extlinux split apk 6.6.14-0-virt",
+            &["ifupdown"],
+        ),
+    ]
+}
+
+/// Returns the word that the JSON has for a value.
+fn word(value: impl serde::Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap();
+    value.as_str().unwrap().to_owned()
 }
 
 #[test]
 fn presets_are_what_they_claim() {
-    for (root, expected) in presets() {
-        let id = expected.id;
+    for (root, expected, stacks) in presets() {
         let facts = root.facts();
-        assert_eq!(facts.distribution.id, id);
-        assert_eq!(facts.distribution.family, expected.family, "{id}");
-        assert_eq!(facts.init, expected.init, "{id}");
-        assert_eq!(facts.boot.loader, expected.loader, "{id}");
-        assert_eq!(facts.usr_layout, expected.layout, "{id}");
-        assert_eq!(facts.network.in_charge, expected.stacks, "{id}");
-        assert_eq!(facts.packages.manager, Some(expected.manager), "{id}");
-        assert_eq!(facts.architecture.as_deref(), Some("x86_64"), "{id}");
-        let kernels: Vec<_> = facts.kernels.installed.iter().collect();
-        assert_eq!(kernels.len(), 1, "{id}: {kernels:?}");
-        assert_eq!(kernels[0].version, expected.kernel, "{id}");
+        let kernels = &facts.kernels.installed;
+        let found = [
+            facts.distribution.id.clone(),
+            word(facts.distribution.family),
+            word(facts.init),
+            word(facts.boot.loader),
+            word(facts.usr_layout),
+            word(facts.packages.manager),
+            kernels[0].version.clone(),
+        ];
+        assert_eq!(found.join(" "), expected);
+        let in_charge: Vec<_> = facts.network.in_charge.iter().map(word).collect();
+        assert_eq!(in_charge, stacks, "{expected}");
+        assert_eq!(kernels.len(), 1, "{expected}: {kernels:?}");
         assert!(
             kernels[0].has_image && kernels[0].has_modules,
-            "{id}: {kernels:?}"
+            "{kernels:?}"
         );
-        assert!(facts.identity.hostname.is_some(), "{id}");
-        assert_eq!(facts.identity.host_keys.len(), 1, "{id}");
-        assert!(facts.identity.root_uuid.is_some() && !facts.is_live, "{id}");
-        assert_ne!(facts.libc, Libc::Unknown, "{id}");
-        assert_eq!(facts.unknown, [""; 0], "{id}");
+        assert_eq!(facts.architecture.as_deref(), Some("x86_64"), "{expected}");
+        assert_eq!(facts.identity.host_keys.len(), 1, "{expected}");
+        assert!(facts.identity.hostname.is_some(), "{expected}");
+        assert!(facts.identity.root_uuid.is_some(), "{expected}");
+        assert!(!facts.is_live, "{expected}");
+        assert_ne!(facts.libc, Libc::Unknown, "{expected}");
+        assert_eq!(facts.unknown, [""; 0], "{expected}");
     }
-}
-
-fn presets() -> Vec<(SmallRoot, Expected)> {
-    type Stacks = &'static [NetworkStack];
-    let expected = |id, family, init, (loader, layout), stacks: Stacks, manager, kernel| Expected {
-        id,
-        family,
-        init,
-        loader,
-        layout,
-        stacks,
-        manager,
-        kernel,
-    };
-    use {
-        BootLoader as Loader, NetworkStack as Stack, PackageManager as Manager, UsrLayout as Usr,
-    };
-    let grub_merged = (Loader::Grub2, Usr::Merged);
-    vec![
-        (
-            SmallRoot::debian(),
-            expected(
-                "debian",
-                Family::Debian,
-                Init::Systemd,
-                grub_merged,
-                &[Stack::Ifupdown],
-                Manager::Dpkg,
-                "6.1.0-18-amd64",
-            ),
-        ),
-        (
-            SmallRoot::ubuntu(),
-            expected(
-                "ubuntu",
-                Family::Debian,
-                Init::Systemd,
-                grub_merged,
-                &[Stack::Netplan, Stack::SystemdNetworkd],
-                Manager::Dpkg,
-                "6.1.0-18-amd64",
-            ),
-        ),
-        (
-            SmallRoot::rocky(),
-            expected(
-                "rocky",
-                Family::Rhel,
-                Init::Systemd,
-                grub_merged,
-                &[Stack::NetworkManager],
-                Manager::Rpm,
-                "5.14.0-362.8.1.el9_3.x86_64",
-            ),
-        ),
-        (
-            SmallRoot::centos_6(),
-            expected(
-                "centos",
-                Family::Rhel,
-                Init::Upstart,
-                (Loader::GrubLegacy, Usr::Split),
-                &[Stack::NetworkScripts],
-                Manager::Rpm,
-                "2.6.32-754.el6.x86_64",
-            ),
-        ),
-        (
-            SmallRoot::amazon_2(),
-            expected(
-                "amzn",
-                Family::Rhel,
-                Init::Systemd,
-                grub_merged,
-                &[Stack::NetworkScripts],
-                Manager::Rpm,
-                "5.10.205-195.807.amzn2.x86_64",
-            ),
-        ),
-        (
-            SmallRoot::suse(),
-            expected(
-                "opensuse-leap",
-                Family::Suse,
-                Init::Systemd,
-                grub_merged,
-                &[Stack::Wicked],
-                Manager::Rpm,
-                "5.14.21-150500.53-default",
-            ),
-        ),
-        (
-            SmallRoot::arch(),
-            expected(
-                "arch",
-                Family::Arch,
-                Init::Systemd,
-                (Loader::SystemdBoot, Usr::Merged),
-                &[Stack::SystemdNetworkd],
-                Manager::Pacman,
-                "6.7.4-arch1-1",
-            ),
-        ),
-        (
-            SmallRoot::gentoo(),
-            expected(
-                "gentoo",
-                Family::Gentoo,
-                Init::Openrc,
-                (Loader::Grub2, Usr::Split),
-                &[Stack::OpenrcNetifrc],
-                Manager::Portage,
-                "6.6.13-gentoo-dist",
-            ),
-        ),
-        (
-            SmallRoot::alpine(),
-            expected(
-                "alpine",
-                Family::Alpine,
-                Init::Openrc,
-                (Loader::Extlinux, Usr::Split),
-                &[Stack::Ifupdown],
-                Manager::Apk,
-                "6.6.14-0-virt",
-            ),
-        ),
-    ]
 }
 
 #[test]
@@ -266,7 +185,7 @@ fn details_of_the_presets_are_found() {
 
 #[test]
 fn facts_survive_json() {
-    for (root, _) in presets() {
+    for (root, ..) in presets() {
         let facts = root.facts();
         let text = serde_json::to_string(&facts).unwrap();
         let read: instancesync::facts::Facts = serde_json::from_str(&text).unwrap();
@@ -308,4 +227,17 @@ fn the_running_system_is_known() {
     assert!(facts.architecture.is_some() && facts.kernels.running.is_some());
     assert_eq!(facts.storage.mounts[0].path, "/");
     assert!(facts.identity.boot_id.is_some());
+}
+
+#[test]
+fn the_page_for_people_shows_what_is_known() {
+    let mut facts = SmallRoot::amazon_2().dir("/var/lib/mysql").facts();
+    // What is the test machine's own.
+    facts.identity.age_s = Some(3 * 86_400);
+    facts.access.user_id = Some(0);
+    for mount in &mut facts.storage.mounts {
+        (mount.total_bytes, mount.free_bytes) = (40 << 30, 12 << 30);
+        (mount.total_inodes, mount.free_inodes) = (2_621_440, 2_000_000);
+    }
+    insta::assert_snapshot!(instancesync::ui::facts_text(&facts));
 }

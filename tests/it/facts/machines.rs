@@ -35,21 +35,34 @@ fn state(facts: &Facts, stack: NetworkStack) -> (bool, bool, Vec<&str>) {
     (found.installed, found.configured, units)
 }
 
+const NETWORKD: &str = "/usr/lib/systemd/systemd-networkd";
+const IFCFG: &str = "/etc/sysconfig/network-scripts/ifcfg-eth0";
+
+/// What it is, the root, and the stacks that have to be in charge.
+type Row = (&'static str, SmallRoot, &'static [NetworkStack]);
+
+fn assert_in_charge(rows: Vec<Row>) {
+    for (title, root, expected) in rows {
+        let network = root.facts().network;
+        assert_eq!(network.in_charge, expected, "{title}: {:?}", network.stacks);
+    }
+}
+
+fn manager() -> SmallRoot {
+    bare()
+        .executable("/usr/sbin/NetworkManager")
+        .enable("NetworkManager.service")
+}
+
+fn netplan() -> SmallRoot {
+    bare()
+        .executable("/usr/sbin/netplan")
+        .file("/etc/netplan/01.yaml", "network:\n  version: 2\n")
+}
+
 #[test]
-fn each_network_stack_is_recognised() {
-    let manager = || {
-        bare()
-            .executable("/usr/sbin/NetworkManager")
-            .enable("NetworkManager.service")
-    };
-    let netplan = || {
-        bare()
-            .executable("/usr/sbin/netplan")
-            .file("/etc/netplan/01.yaml", "network:\n  version: 2\n")
-    };
-    let networkd = "/usr/lib/systemd/systemd-networkd";
-    let ifcfg = "/etc/sysconfig/network-scripts/ifcfg-eth0";
-    let rows: Vec<(&str, SmallRoot, &[NetworkStack])> = vec![
+fn ifupdown_is_recognised() {
+    assert_in_charge(vec![
         ("nothing", bare(), &[]),
         ("ifupdown", SmallRoot::debian(), &[Ifupdown]),
         (
@@ -86,15 +99,21 @@ fn each_network_stack_is_recognised() {
                 .link("/etc/rcS.d/S10networking", "../init.d/networking"),
             &[Ifupdown],
         ),
+    ]);
+}
+
+#[test]
+fn netplan_and_what_is_below_it_are_recognised() {
+    assert_in_charge(vec![
         (
             "netplan above networkd",
-            netplan().executable(networkd),
+            netplan().executable(NETWORKD),
             &[Netplan, SystemdNetworkd],
         ),
         (
             "netplan with networkd masked",
             netplan()
-                .executable(networkd)
+                .executable(NETWORKD)
                 .mask("systemd-networkd.service"),
             &[Netplan],
         ),
@@ -106,10 +125,16 @@ fn each_network_stack_is_recognised() {
             ),
             &[Netplan, NetworkManager],
         ),
+    ]);
+}
+
+#[test]
+fn networkd_is_recognised() {
+    assert_in_charge(vec![
         (
             "networkd",
             bare()
-                .executable(networkd)
+                .executable(NETWORKD)
                 .file("/etc/systemd/network/10.network", "[Match]\n")
                 .enable("systemd-networkd.service"),
             &[SystemdNetworkd],
@@ -117,7 +142,7 @@ fn each_network_stack_is_recognised() {
         (
             "networkd with what systemd ships",
             bare()
-                .executable(networkd)
+                .executable(NETWORKD)
                 .file("/usr/lib/systemd/network/80-container-host0.network", "")
                 .enable("systemd-networkd.service"),
             &[],
@@ -125,11 +150,17 @@ fn each_network_stack_is_recognised() {
         (
             "networkd by Amazon's file",
             bare()
-                .executable(networkd)
+                .executable(NETWORKD)
                 .file("/usr/lib/systemd/network/80-ec2.network", "")
                 .enable("systemd-networkd.service"),
             &[SystemdNetworkd],
         ),
+    ]);
+}
+
+#[test]
+fn network_manager_and_network_scripts_are_recognised() {
+    assert_in_charge(vec![
         ("NetworkManager on its own", manager(), &[NetworkManager]),
         (
             "NetworkManager beside ifupdown, with nothing to do",
@@ -140,14 +171,14 @@ fn each_network_stack_is_recognised() {
         ),
         (
             "NetworkManager with files of the scripts",
-            manager().file(ifcfg, "ONBOOT=yes\n"),
+            manager().file(IFCFG, "ONBOOT=yes\n"),
             &[NetworkManager],
         ),
         (
             "network-scripts and NetworkManager",
             manager()
                 .executable("/etc/sysconfig/network-scripts/ifup-eth")
-                .file(ifcfg, "ONBOOT=yes\n")
+                .file(IFCFG, "ONBOOT=yes\n")
                 .link("/etc/rc.d/rc3.d/S10network", "../init.d/network"),
             &[NetworkManager, NetworkScripts],
         ),
@@ -155,10 +186,16 @@ fn each_network_stack_is_recognised() {
             "network-scripts with nothing that comes up",
             bare()
                 .executable("/etc/sysconfig/network-scripts/ifup-eth")
-                .file(ifcfg, "ONBOOT=no\n")
+                .file(IFCFG, "ONBOOT=no\n")
                 .link("/etc/rc.d/rc3.d/S10network", "../init.d/network"),
             &[],
         ),
+    ]);
+}
+
+#[test]
+fn wicked_is_recognised() {
+    assert_in_charge(vec![
         ("wicked", SmallRoot::suse(), &[Wicked]),
         (
             "wicked by its second name",
@@ -178,6 +215,12 @@ fn each_network_stack_is_recognised() {
                 .link("/etc/init.d/rc3.d/S05network", "../network"),
             &[Wicked],
         ),
+    ]);
+}
+
+#[test]
+fn netctl_netifrc_and_dhcpcd_are_recognised() {
+    assert_in_charge(vec![
         (
             "netctl",
             bare()
@@ -209,11 +252,7 @@ fn each_network_stack_is_recognised() {
                 .enable("dhcpcd.service"),
             &[Dhcpcd],
         ),
-    ];
-    for (title, root, expected) in rows {
-        let network = root.facts().network;
-        assert_eq!(network.in_charge, expected, "{title}: {:?}", network.stacks);
-    }
+    ]);
 }
 
 #[test]
@@ -341,7 +380,16 @@ fn each_platform_is_recognised_by_its_firmware() {
             Kind::Unknown,
         ),
         (SmallRoot::debian(), Kind::Unknown),
-        // What was cloned from elsewhere says less than the firmware.
+    ] {
+        assert_platform(&root, kind);
+    }
+}
+
+#[test]
+fn the_firmware_says_more_than_what_was_copied() {
+    use PlatformKind as Kind;
+    let dmi = |vendor, product| SmallRoot::debian().dmi(vendor, product);
+    for (root, kind) in [
         (
             dmi("VMware, Inc.", "VMware7,1").file("/etc/waagent.conf", ""),
             Kind::Vmware,
@@ -353,10 +401,14 @@ fn each_platform_is_recognised_by_its_firmware() {
         // A virtual machine made from the image of a container.
         (dmi("QEMU", "KVM").file("/.dockerenv", ""), Kind::Qemu),
     ] {
-        let platform = root.facts().platform;
-        assert_eq!(platform.kind, kind, "{platform:?}");
-        assert_eq!(platform.evidence.is_empty(), root.is_bare(), "{platform:?}");
+        assert_platform(&root, kind);
     }
+}
+
+fn assert_platform(root: &SmallRoot, kind: PlatformKind) {
+    let platform = root.facts().platform;
+    assert_eq!(platform.kind, kind, "{platform:?}");
+    assert_eq!(platform.evidence.is_empty(), root.is_bare(), "{platform:?}");
 }
 
 trait Bare {
@@ -393,92 +445,95 @@ fn a_container_is_no_machine() {
     );
 }
 
+/// Agent, a path that shows it, and its unit.
+const AGENTS: [(Agent, &str, &str); 18] = [
+    (
+        Agent::CloudInit,
+        "/usr/bin/cloud-init",
+        "cloud-init-local.service",
+    ),
+    (
+        Agent::NovaAgent,
+        "/usr/sbin/nova-agent.py",
+        "nova-agent.service",
+    ),
+    (
+        Agent::XenGuest,
+        "/usr/sbin/xe-daemon",
+        "xe-linux-distribution.service",
+    ),
+    (Agent::Waagent, "/usr/sbin/waagent", "walinuxagent.service"),
+    (
+        Agent::GoogleGuest,
+        "/usr/bin/google_guest_agent",
+        "google-guest-agent.service",
+    ),
+    (
+        Agent::AmazonSsm,
+        "/usr/bin/amazon-ssm-agent",
+        "amazon-ssm-agent.service",
+    ),
+    (
+        Agent::Ec2InstanceConnect,
+        "/usr/share/ec2-instance-connect/x",
+        "ec2-instance-connect.service",
+    ),
+    (Agent::AwsTools, "/opt/aws/bin/cfn-hup", "cfn-hup.service"),
+    (
+        Agent::DropletAgent,
+        "/opt/digitalocean/bin/droplet-agent",
+        "droplet-agent.service",
+    ),
+    (
+        Agent::QemuGuest,
+        "/usr/sbin/qemu-ga",
+        "qemu-guest-agent.service",
+    ),
+    (
+        Agent::VmwareTools,
+        "/usr/bin/vmtoolsd",
+        "open-vm-tools.service",
+    ),
+    (
+        Agent::HypervDaemons,
+        "/usr/sbin/hv_kvp_daemon",
+        "hv-kvp-daemon.service",
+    ),
+    (
+        Agent::VirtualboxAdditions,
+        "/usr/sbin/VBoxService",
+        "vboxadd-service.service",
+    ),
+    (
+        Agent::HetznerUtils,
+        "/usr/share/doc/hc-utils/copyright",
+        "hc-net-scan.service",
+    ),
+    (
+        Agent::OracleCloudAgent,
+        "/usr/libexec/oracle-cloud-agent/agent",
+        "oracle-cloud-agent.service",
+    ),
+    (
+        Agent::AliyunAssist,
+        "/usr/local/share/aliyun-assist/x",
+        "aliyun.service",
+    ),
+    (
+        Agent::TencentTools,
+        "/usr/local/qcloud/x",
+        "tat_agent.service",
+    ),
+    (
+        Agent::MigrationAgent,
+        "/var/lib/aws-replication-agent/x",
+        "aws-replication-agent.service",
+    ),
+];
+
 #[test]
 fn each_agent_is_recognised() {
-    for (agent, path, unit) in [
-        (
-            Agent::CloudInit,
-            "/usr/bin/cloud-init",
-            "cloud-init-local.service",
-        ),
-        (
-            Agent::NovaAgent,
-            "/usr/sbin/nova-agent.py",
-            "nova-agent.service",
-        ),
-        (
-            Agent::XenGuest,
-            "/usr/sbin/xe-daemon",
-            "xe-linux-distribution.service",
-        ),
-        (Agent::Waagent, "/usr/sbin/waagent", "walinuxagent.service"),
-        (
-            Agent::GoogleGuest,
-            "/usr/bin/google_guest_agent",
-            "google-guest-agent.service",
-        ),
-        (
-            Agent::AmazonSsm,
-            "/usr/bin/amazon-ssm-agent",
-            "amazon-ssm-agent.service",
-        ),
-        (
-            Agent::Ec2InstanceConnect,
-            "/usr/share/ec2-instance-connect/x",
-            "ec2-instance-connect.service",
-        ),
-        (Agent::AwsTools, "/opt/aws/bin/cfn-hup", "cfn-hup.service"),
-        (
-            Agent::DropletAgent,
-            "/opt/digitalocean/bin/droplet-agent",
-            "droplet-agent.service",
-        ),
-        (
-            Agent::QemuGuest,
-            "/usr/sbin/qemu-ga",
-            "qemu-guest-agent.service",
-        ),
-        (
-            Agent::VmwareTools,
-            "/usr/bin/vmtoolsd",
-            "open-vm-tools.service",
-        ),
-        (
-            Agent::HypervDaemons,
-            "/usr/sbin/hv_kvp_daemon",
-            "hv-kvp-daemon.service",
-        ),
-        (
-            Agent::VirtualboxAdditions,
-            "/usr/sbin/VBoxService",
-            "vboxadd-service.service",
-        ),
-        (
-            Agent::HetznerUtils,
-            "/usr/share/doc/hc-utils/copyright",
-            "hc-net-scan.service",
-        ),
-        (
-            Agent::OracleCloudAgent,
-            "/usr/libexec/oracle-cloud-agent/agent",
-            "oracle-cloud-agent.service",
-        ),
-        (
-            Agent::AliyunAssist,
-            "/usr/local/share/aliyun-assist/x",
-            "aliyun.service",
-        ),
-        (
-            Agent::TencentTools,
-            "/usr/local/qcloud/x",
-            "tat_agent.service",
-        ),
-        (
-            Agent::MigrationAgent,
-            "/var/lib/aws-replication-agent/x",
-            "aws-replication-agent.service",
-        ),
-    ] {
+    for (agent, path, unit) in AGENTS {
         let agents = SmallRoot::debian()
             .executable(path)
             .enable(unit)
