@@ -789,7 +789,7 @@ fn no_contents_make_gathering_fail() {
         Just(b"\xff\xfe=\"\\".to_vec()),
         Just(b"include *\nmatch\n".to_vec()),
     ];
-    let config = ProptestConfig::with_cases(200);
+    let config = ProptestConfig::with_cases(100);
     proptest!(config, |(index in 0..count, contents in contents)| {
         let path = &paths[index];
         let changed = root.take().unwrap().file(path, &contents);
