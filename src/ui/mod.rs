@@ -9,6 +9,7 @@ mod json;
 mod lines;
 mod logfile;
 mod plain;
+pub mod profiles;
 mod progress;
 mod prompt;
 mod screen;

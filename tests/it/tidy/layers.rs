@@ -13,6 +13,7 @@ const VOCABULARY: &[&str] = &[
     "exit",
     "prompter",
     "interrupt",
+    "facts",
 ];
 /// The chapters, each with the layers it stands on besides the vocabulary.
 const CHAPTERS: &[(&str, &[&str])] = &[
