@@ -205,8 +205,12 @@ fn escape_name(name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::{check, fill};
+    use crate::exclude::{Rule, Rules, Verdict};
     use crate::facts::{Facts, Kernel, Mount, MountKind, Swap};
+    use crate::relpath::RelPath;
 
     fn machine() -> Facts {
         let mut facts = Facts::default();
@@ -263,6 +267,32 @@ mod tests {
         ] {
             assert_eq!(check(pattern), Ok(()), "{pattern}");
             assert_eq!(fill(pattern, &facts, &facts), filled, "{pattern}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_filled_path_matches_itself_and_nothing_near(
+            parts in prop::collection::vec("[ -.0-~\\n\\té]{1,6}", 1..4),
+        ) {
+            let path = parts.join("/");
+            let (Ok(own), Ok(near)) = (
+                RelPath::new(path.as_bytes()),
+                RelPath::new(format!("{path}x").as_bytes()),
+            ) else {
+                return Ok(());
+            };
+            let mut facts = Facts::default();
+            facts.storage.swaps.push(Swap {
+                path: format!("/{path}"),
+                is_file: true,
+                active: true,
+            });
+            let filled = fill("${swap-files}", &facts, &Facts::default());
+            let rules = filled.iter().map(|pattern| Rule::new(Verdict::Keep, pattern, "x"));
+            let rules = Rules::new(rules.collect()).unwrap();
+            prop_assert_eq!(rules.decide(&own, false).verdict, Verdict::Keep);
+            prop_assert_eq!(rules.decide(&near, false).verdict, Verdict::Copy);
         }
     }
 }
