@@ -127,10 +127,11 @@ impl Estimate {
         let own = tree.root.status().map(|status| status.id().device);
         let devices = tree.mounts.iter().copied().chain(own).collect();
         let counters = monitor.counters();
-        Scan {
+        _ = Scan {
             root: tree.root,
             rules: tree.rules,
             devices,
+            mount_points: &[],
             counters,
             stop: &self.stop,
         }

@@ -68,6 +68,13 @@ impl Status {
         self.stat.st_size.unsigned_abs()
     }
 
+    /// Returns the bytes that it occupies, which holes make less than its length. What ZFS
+    /// compresses counts compressed.
+    pub fn allocated_bytes(&self) -> u64 {
+        // The kernel counts blocks of 512 bytes, whatever the file system's own size.
+        self.stat.st_blocks.unsigned_abs().saturating_mul(512)
+    }
+
     /// Returns how many names the inode has.
     pub fn link_count(&self) -> u64 {
         #[allow(clippy::unnecessary_cast, reason = "narrower on some architectures")]

@@ -16,6 +16,7 @@ mod hostile;
 mod kill;
 mod live;
 mod pair;
+mod plan;
 mod proof;
 mod ssh;
 mod support;

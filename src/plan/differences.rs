@@ -1,0 +1,131 @@
+//! What will not be the same on the clone, so that nobody has to find it out. Each sentence
+//! follows from rules, policies and facts; where the rules let a path arrive, nothing is said.
+//! Knows nothing of what blocks.
+
+use super::checks::stack_names;
+use super::input::{HostnamePolicy, IdentityPolicy, KernelPolicy, PlanInput};
+use super::wording::list;
+use crate::exclude::Verdict;
+use crate::facts::{Mount, MountKind};
+
+/// Paths that stand for a part of the system, and what is different where rules keep them.
+const KEPT_PARTS: [(&str, &str); 6] = [
+    (
+        "/boot/grub",
+        "the boot loader and its files are the target's",
+    ),
+    ("/etc/fstab", "disks are mounted as on the target"),
+    ("/etc/resolv.conf", "names are resolved as on the target"),
+    ("/etc/hosts", "/etc/hosts is the target's"),
+    (
+        "/var/lib/cloud/instance",
+        "the cloud's agents keep the target's state",
+    ),
+    (SELINUX_CONFIG, "SELinux runs in the target's mode"),
+];
+const SELINUX_CONFIG: &str = "/etc/selinux/config";
+
+/// Returns what will not be the same, a sentence each.
+pub(super) fn describe(input: &PlanInput<'_>) -> Vec<String> {
+    let mut sentences = Vec::new();
+    if input.is_whole_system() {
+        sentences.extend(name(input));
+        sentences.extend(identity(input));
+        sentences.extend(kernel(input));
+        sentences.extend(network(input));
+        sentences.extend(parts(input));
+        sentences.push("memory, running programs and open connections are not copied".to_owned());
+    }
+    sentences.extend(mounts(input));
+    if !input.deletes {
+        let text = "what only the target has stays, because --delete was not given";
+        sentences.push(text.to_owned());
+    }
+    sentences
+}
+
+fn name(input: &PlanInput<'_>) -> Option<String> {
+    let named = |name: &Option<String>| name.clone().unwrap_or_else(|| "unknown".to_owned());
+    let (source, target) = (&input.source.identity, &input.target.identity);
+    match &input.policies.hostname {
+        HostnamePolicy::Target if source.hostname == target.hostname => None,
+        HostnamePolicy::Target => Some(format!("its name stays {}", named(&target.hostname))),
+        HostnamePolicy::Source => None,
+        HostnamePolicy::Name(name) => Some(format!("its name becomes {name}")),
+    }
+}
+
+fn identity(input: &PlanInput<'_>) -> Option<String> {
+    match input.policies.identity {
+        IdentityPolicy::Move => None,
+        IdentityPolicy::Clone => {
+            let parts = [
+                ("machine-id", "/etc/machine-id"),
+                ("SSH host keys", "/etc/ssh/ssh_host_ed25519_key"),
+                ("DHCP leases", "/var/lib/dhcp/dhclient.leases"),
+            ];
+            let kept: Vec<&str> = parts
+                .iter()
+                .filter(|(_, path)| !input.arrives(path))
+                .map(|(name, _)| *name)
+                .collect();
+            (!kept.is_empty()).then(|| format!("{} are the target's own", list(&kept)))
+        }
+    }
+}
+
+fn kernel(input: &PlanInput<'_>) -> Option<String> {
+    let KernelPolicy::Target = input.policies.kernel;
+    let source = input.source.kernels.running.as_deref();
+    let target = input.target.kernels.running.as_deref()?;
+    (source != Some(target)).then(|| format!("it boots the target's Linux {target}"))
+}
+
+fn network(input: &PlanInput<'_>) -> Option<String> {
+    let stacks = &input.target.network.in_charge;
+    (!stacks.is_empty()).then(|| {
+        format!(
+            "addresses and routes are the target's, by {}",
+            stack_names(stacks)
+        )
+    })
+}
+
+fn parts<'a>(input: &'a PlanInput<'_>) -> impl Iterator<Item = String> + 'a {
+    KEPT_PARTS
+        .iter()
+        .filter(|(path, _)| !input.arrives(path))
+        .map(|(_, sentence)| (*sentence).to_owned())
+}
+
+/// Tells of what is mounted on the source and stays behind, by kind.
+fn mounts<'a>(input: &'a PlanInput<'_>) -> impl Iterator<Item = String> + 'a {
+    const KINDS: [(&[MountKind], &str); 3] = [
+        (
+            &[MountKind::Disk, MountKind::Unknown],
+            "file systems that stay behind",
+        ),
+        (
+            &[MountKind::Network, MountKind::Fuse, MountKind::Auto],
+            "mounts whose contents are not copied",
+        ),
+        (
+            &[MountKind::Overlay, MountKind::Image],
+            "merged views and images that are not copied as such",
+        ),
+    ];
+    KINDS.iter().filter_map(|(kinds, text)| {
+        let is_behind = |mount: &&Mount| {
+            let is_left = input.one_file_system
+                || input.verdict(&mount.path, true) != Verdict::Copy
+                || !kinds.contains(&MountKind::Disk);
+            kinds.contains(&mount.kind) && !input.enters(mount) && is_left
+        };
+        let paths: Vec<&str> = input
+            .inner_mounts()
+            .filter(is_behind)
+            .map(|mount| &*mount.path)
+            .collect();
+        (!paths.is_empty()).then(|| format!("{text}: {}", list(&paths)))
+    })
+}
