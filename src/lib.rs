@@ -8,6 +8,7 @@ pub mod agent;
 pub mod authorized_keys;
 pub mod cli;
 pub mod clone;
+pub mod distro;
 pub mod entry;
 pub mod exclude;
 pub mod exit;

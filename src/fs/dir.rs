@@ -40,6 +40,12 @@ impl AsFd for Dir {
     }
 }
 
+impl From<OwnedFd> for Dir {
+    fn from(fd: OwnedFd) -> Dir {
+        Dir::new(fd)
+    }
+}
+
 impl Dir {
     fn new(fd: OwnedFd) -> Dir {
         Dir {

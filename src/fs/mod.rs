@@ -7,11 +7,13 @@ pub mod dir;
 pub mod extents;
 pub mod metadata;
 pub mod owned;
+pub mod root;
 pub mod stage;
 pub mod status;
 pub mod xattrs;
 
 pub use dir::Dir;
+pub use root::{Root, Space};
 pub use status::{FileId, Status, status_of_fd};
 
 use rustix::io::Errno;

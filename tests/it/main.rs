@@ -10,6 +10,7 @@ mod cli;
 mod differential;
 mod exclude;
 mod exits;
+mod facts;
 mod flags;
 mod fuzz;
 mod hostile;

@@ -9,6 +9,7 @@ pub mod names;
 pub mod places;
 pub mod processes;
 pub mod rng;
+pub mod roots;
 pub mod rsync;
 pub mod sshd;
 pub mod tree;

@@ -14,6 +14,7 @@ const VOCABULARY: &[&str] = &[
     "prompter",
     "interrupt",
     "units",
+    "facts",
 ];
 /// The chapters, each with the layers it stands on besides the vocabulary.
 const CHAPTERS: &[(&str, &[&str])] = &[
