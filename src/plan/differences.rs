@@ -69,7 +69,7 @@ fn identity(input: &PlanInput<'_>) -> Option<String> {
                 .filter(|(_, path)| !input.arrives(path))
                 .map(|(name, _)| *name)
                 .collect();
-            (!kept.is_empty()).then(|| format!("{} are the target's own", list(&kept)))
+            (!kept.is_empty()).then(|| format!("the target's own stay: {}", list(&kept)))
         }
     }
 }
@@ -98,34 +98,29 @@ fn parts<'a>(input: &'a PlanInput<'_>) -> impl Iterator<Item = String> + 'a {
         .map(|(_, sentence)| (*sentence).to_owned())
 }
 
-/// Tells of what is mounted on the source and stays behind, by kind.
-fn mounts<'a>(input: &'a PlanInput<'_>) -> impl Iterator<Item = String> + 'a {
-    const KINDS: [(&[MountKind], &str); 3] = [
-        (
-            &[MountKind::Disk, MountKind::Unknown],
-            "file systems that stay behind",
-        ),
-        (
-            &[MountKind::Network, MountKind::Fuse, MountKind::Auto],
-            "mounts whose contents are not copied",
-        ),
-        (
-            &[MountKind::Overlay, MountKind::Image],
-            "merged views and images that are not copied as such",
-        ),
+/// Tells of what is mounted on the source and stays behind, by kind. What would stay behind
+/// unsaid is a finding.
+fn mounts(input: &PlanInput<'_>) -> Vec<String> {
+    let is_said =
+        |mount: &Mount| input.one_file_system || input.verdict(&mount.path, true) != Verdict::Copy;
+    let mut left: [(Vec<&str>, &str); 3] = [
+        (Vec::new(), "file systems that stay behind"),
+        (Vec::new(), "mounts whose contents are not copied"),
+        (Vec::new(), "merged views and images that are not copied"),
     ];
-    KINDS.iter().filter_map(|(kinds, text)| {
-        let is_behind = |mount: &&Mount| {
-            let is_left = input.one_file_system
-                || input.verdict(&mount.path, true) != Verdict::Copy
-                || !kinds.contains(&MountKind::Disk);
-            kinds.contains(&mount.kind) && !input.enters(mount) && is_left
+    for mount in input.inner_mounts().filter(|mount| !input.enters(mount)) {
+        let group = match mount.kind {
+            _ if input.has_own_data(mount) && is_said(mount) => 0,
+            MountKind::Network | MountKind::Fuse | MountKind::Auto => 1,
+            MountKind::Overlay | MountKind::Image => 2,
+            MountKind::Disk | MountKind::Bind | MountKind::Pseudo | MountKind::Unknown => continue,
         };
-        let paths: Vec<&str> = input
-            .inner_mounts()
-            .filter(is_behind)
-            .map(|mount| &*mount.path)
-            .collect();
-        (!paths.is_empty()).then(|| format!("{text}: {}", list(&paths)))
-    })
+        if let Some((paths, _)) = left.get_mut(group) {
+            paths.push(&mount.path);
+        }
+    }
+    left.iter()
+        .filter(|(paths, _)| !paths.is_empty())
+        .map(|(paths, text)| format!("{text}: {}", list(paths)))
+        .collect()
 }

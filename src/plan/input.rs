@@ -165,9 +165,10 @@ impl<'a> PlanInput<'a> {
     /// the directory that is copied.
     pub(super) fn verdict(&self, path: &str, is_directory: bool) -> Verdict {
         match below(self.source_dir, path) {
-            Some(rest) => match RelPath::new(rest.as_bytes()) {
+            // What no rule can name is protected by none.
+            Some(rest) => match RelPath::new(rest.trim_end_matches('/').as_bytes()) {
                 Ok(rest) => self.rules.decide_deep(&rest, is_directory).verdict,
-                Err(_) => Verdict::Skip,
+                Err(_) => Verdict::Copy,
             },
             None => Verdict::Skip,
         }
@@ -189,6 +190,30 @@ impl<'a> PlanInput<'a> {
     /// Tells whether a mount of the source is copied.
     pub(super) fn enters(&self, mount: &Mount) -> bool {
         self.included_mounts.iter().any(|path| *path == mount.path)
+    }
+
+    /// Tells whether a mount of the source shows data of this machine that no other mount shows.
+    pub(super) fn has_own_data(&self, mount: &Mount) -> bool {
+        match mount.kind {
+            MountKind::Disk | MountKind::Unknown => true,
+            MountKind::Bind => !self.is_shown_elsewhere(mount),
+            MountKind::Network
+            | MountKind::Pseudo
+            | MountKind::Image
+            | MountKind::Overlay
+            | MountKind::Fuse
+            | MountKind::Auto => false,
+        }
+    }
+
+    /// Tells whether what a bind mount shows is seen at another place too: its directory lies
+    /// below the one that another mount of the same device shows. Not so for a subvolume.
+    fn is_shown_elsewhere(&self, bind: &Mount) -> bool {
+        let others = self.source.storage.mounts.iter();
+        others
+            .filter(|other| other.path != bind.path && other.device == bind.device)
+            .filter(|other| other.subtree != bind.subtree || other.kind != MountKind::Bind)
+            .any(|other| below(&other.subtree, &bind.subtree).is_some())
     }
 
     /// Returns each pair of a source file system and a target file system that receives some of

@@ -43,10 +43,7 @@ pub struct Landing {
 pub(super) fn measure(input: &PlanInput<'_>) -> Option<Sent> {
     let portions = &input.extent?.portions;
     let sum = |count: fn(&crate::transfer::scan::Portion) -> u64| {
-        portions
-            .iter()
-            .map(count)
-            .fold(0u64, u64::saturating_add)
+        portions.iter().map(count).fold(0u64, u64::saturating_add)
     };
     let apparent_bytes = sum(|portion| portion.apparent_bytes);
     let allocated_bytes = sum(|portion| portion.allocated_bytes);

@@ -52,7 +52,10 @@ pub(super) fn listen_address(input: &PlanInput<'_>) -> Option<Found> {
         return None;
     }
     found(
-        format!("the source's SSH server listens on {} only", list(&addresses)),
+        format!(
+            "the source's SSH server listens on {} only",
+            list(&addresses)
+        ),
         "the target has no such address, so the clone would not listen at all",
         "take ListenAddress out of the source's sshd_config, or change it on the clone",
     )

@@ -156,7 +156,11 @@ pub(super) fn other_distribution(input: &PlanInput<'_>) -> Option<Found> {
         return None;
     }
     found(
-        format!("the source is {}, the target {}", named(source), named(target)),
+        format!(
+            "the source is {}, the target {}",
+            named(source),
+            named(target)
+        ),
         "the clone's packages know nothing of the kernel and boot loader that stay",
         SAME_IMAGE,
     )

@@ -124,8 +124,7 @@ fn is_started(input: &PlanInput<'_>, stack: NetworkStack) -> bool {
     }
     let source = state(&input.source.network, stack);
     units.any(|unit| {
-        let is_enabled =
-            |state: &StackState| starters(state).any(|own| plain(own) == plain(unit));
+        let is_enabled = |state: &StackState| starters(state).any(|own| plain(own) == plain(unit));
         source.is_some_and(is_enabled) || keeps_link(input, unit)
     })
 }
@@ -227,7 +226,10 @@ pub(super) fn firewall_names_source(input: &PlanInput<'_>) -> Option<Found> {
         .iter()
         .filter(|file| input.arrives(&file.path))
         .filter_map(|file| {
-            let address = file.addresses.iter().find(|address| own.contains(address))?;
+            let address = file
+                .addresses
+                .iter()
+                .find(|address| own.contains(address))?;
             Some(format!("{} ({address})", file.path))
         })
         .collect();
@@ -235,7 +237,10 @@ pub(super) fn firewall_names_source(input: &PlanInput<'_>) -> Option<Found> {
         return None;
     }
     found(
-        format!("the source's firewall names its own address in {}", list(&files)),
+        format!(
+            "the source's firewall names its own address in {}",
+            list(&files)
+        ),
         "on the clone such rules match nothing, or shut SSH out",
         "change the address on the clone before it boots",
     )

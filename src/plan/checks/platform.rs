@@ -4,9 +4,7 @@
 use super::super::finding::{Found, found};
 use super::super::input::PlanInput;
 use super::super::wording::list;
-use crate::facts::{
-    Agent, AgentState, BootLoader, BootMode, PlatformKind, Security, SelinuxMode,
-};
+use crate::facts::{Agent, AgentState, BootLoader, BootMode, PlatformKind, Security, SelinuxMode};
 
 /// LIMIT: milliseconds between the clocks that nobody minds. More than a slow answer makes, and
 /// less than what certificates and one-time passwords forgive.
@@ -73,7 +71,10 @@ pub(super) fn target_agents_lost(input: &PlanInput<'_>) -> Option<Found> {
         return None;
     }
     found(
-        format!("the source lacks agents of the target: {}", agent_names(&lost)),
+        format!(
+            "the source lacks agents of the target: {}",
+            agent_names(&lost)
+        ),
         "the clone has the source's programs, so its platform loses hold of it",
         "install them on the source first, or on the clone afterwards",
     )
@@ -99,8 +100,8 @@ pub(super) fn ec2_instance_connect(input: &PlanInput<'_>) -> Option<Found> {
 pub(super) fn selinux_policy_missing(input: &PlanInput<'_>) -> Option<Found> {
     let (source, target) = (&input.source.security, &input.target.security);
     let is_kept = !input.arrives(SELINUX_CONFIG);
-    let has_policy = source.selinux != SelinuxMode::Absent
-        || source.selinux_configured != SelinuxMode::Absent;
+    let has_policy =
+        source.selinux != SelinuxMode::Absent || source.selinux_configured != SelinuxMode::Absent;
     if has_policy || !is_kept || target.selinux_configured != SelinuxMode::Enforcing {
         return None;
     }

@@ -70,7 +70,7 @@ pub(super) fn same_machine(input: &PlanInput<'_>) -> Option<Found> {
         (Some(own), Some(other)) if own != other => return None,
         (Some(_), Some(_)) => {
             let are_containers = is_container(input.source) && is_container(input.target);
-            if are_containers && marks.is_empty() {
+            if are_containers && identity_shared(source, target).is_empty() {
                 return None;
             }
             vec!["boot id"]

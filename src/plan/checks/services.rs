@@ -9,8 +9,7 @@ use crate::facts::{Service, ServiceKind};
 
 /// Returns the source's programs of a kind whose files the clone gets.
 fn services<'a>(input: &PlanInput<'a>, kind: ServiceKind) -> Vec<&'a Service> {
-    let is_copied =
-        |service: &&Service| input.verdict(&service.path, true) == Verdict::Copy;
+    let is_copied = |service: &&Service| input.verdict(&service.path, true) == Verdict::Copy;
     let found = input.source.services.found.iter();
     found
         .filter(|service| service.kind == kind)
@@ -87,7 +86,10 @@ pub(super) fn senders(input: &PlanInput<'_>) -> Option<Found> {
         return None;
     }
     found(
-        format!("what waits to be sent will be sent twice: {}", names(&senders)),
+        format!(
+            "what waits to be sent will be sent twice: {}",
+            names(&senders)
+        ),
         "queues are copied and both machines work them off",
         "empty the queues first, or leave them out with --exclude",
     )
@@ -136,7 +138,10 @@ pub(super) fn unfinished_packages(input: &PlanInput<'_>) -> Option<Found> {
         return None;
     }
     found(
-        format!("packages of the source are not finished: {}", list(unfinished)),
+        format!(
+            "packages of the source are not finished: {}",
+            list(unfinished)
+        ),
         "the clone has the same half-done state and its updates will fail too",
         "finish the installation on the source first",
     )

@@ -2,7 +2,7 @@
 //! Knows nothing of sizes.
 
 use super::super::finding::{Found, found};
-use super::super::input::{PlanInput, below};
+use super::super::input::PlanInput;
 use super::super::wording::list;
 use crate::exclude::Verdict;
 use crate::facts::{FsFeatures, Mount, MountKind, Storage};
@@ -13,7 +13,7 @@ pub(super) fn mount_left_out(input: &PlanInput<'_>) -> Option<Found> {
     }
     let left_out: Vec<&Mount> = input
         .inner_mounts()
-        .filter(|mount| has_own_data(input, mount))
+        .filter(|mount| input.has_own_data(mount))
         .filter(|mount| !input.enters(mount))
         .filter(|mount| input.verdict(&mount.path, true) == Verdict::Copy)
         .collect();
@@ -36,30 +36,6 @@ pub(super) fn mount_left_out(input: &PlanInput<'_>) -> Option<Found> {
             flags.join(" ")
         ),
     )
-}
-
-/// Tells whether a mount shows data of this machine that no other mount of the copy shows.
-fn has_own_data(input: &PlanInput<'_>, mount: &Mount) -> bool {
-    match mount.kind {
-        MountKind::Disk | MountKind::Unknown => true,
-        MountKind::Bind => !is_shown_elsewhere(input, mount),
-        MountKind::Network
-        | MountKind::Pseudo
-        | MountKind::Image
-        | MountKind::Overlay
-        | MountKind::Fuse
-        | MountKind::Auto => false,
-    }
-}
-
-/// Tells whether what a bind mount shows is seen at another place too: its directory lies below
-/// the one that another mount of the same device shows.
-fn is_shown_elsewhere(input: &PlanInput<'_>, bind: &Mount) -> bool {
-    let others = input.source.storage.mounts.iter();
-    others
-        .filter(|other| other.path != bind.path && other.device == bind.device)
-        .filter(|other| other.subtree != bind.subtree || other.kind != MountKind::Bind)
-        .any(|other| below(&other.subtree, &bind.subtree).is_some())
 }
 
 pub(super) fn attributes_lost(input: &PlanInput<'_>) -> Option<Found> {
@@ -132,7 +108,10 @@ pub(super) fn volumes_unsupported(input: &PlanInput<'_>) -> Option<Found> {
         return None;
     }
     found(
-        format!("the target's disks use {}, the source's do not", list(&volumes)),
+        format!(
+            "the target's disks use {}, the source's do not",
+            list(&volumes)
+        ),
         "without its tools the clone's next initramfs may not find the root",
         "install the tools for it on the source first",
     )
@@ -144,7 +123,10 @@ pub(super) fn volumes_left_behind(input: &PlanInput<'_>) -> Option<Found> {
         return None;
     }
     found(
-        format!("the source's disks use {}, the target's do not", list(&volumes)),
+        format!(
+            "the source's disks use {}, the target's do not",
+            list(&volumes)
+        ),
         "files are copied, not volumes: the clone lies on the target's plain disks",
         "set up the target's disks the same way first if that matters",
     )
@@ -163,7 +145,10 @@ pub(super) fn swap_missing(input: &PlanInput<'_>) -> Option<Found> {
         .map(|swap| &*swap.path)
         .collect();
     found(
-        format!("the source swaps to {}, the target has no swap", list(&paths)),
+        format!(
+            "the source swaps to {}, the target has no swap",
+            list(&paths)
+        ),
         "swap is not copied, so the clone has less memory to use",
         "make swap on the target and name it in its /etc/fstab",
     )

@@ -1,0 +1,1 @@
+//! Plans of pairs of small roots, as the facts of both say.
