@@ -101,6 +101,7 @@ fn one_run_reports_everything() {
         "other-minor-version",
         "unknown-distribution",
         "other-boot-mode",
+        "kernel-without-modules",
         "selinux-differs",
         "size-unknown",
         "room-tight",
