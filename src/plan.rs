@@ -13,14 +13,12 @@ mod wording;
 
 use serde::Serialize;
 
-use crate::exclude::Verdict;
+use crate::exclude::profile::AppliedProfile;
+use crate::exclude::{Rule, Verdict};
 use crate::facts::{Distribution, Facts};
 pub use checks::{CHECKS, Check, Scope};
 pub use finding::{Finding, Level};
-pub use input::{
-    HostnamePolicy, IdentityPolicy, KernelPolicy, PlanInput, Policies, ProfileLine, RuleLine,
-    TargetRoom,
-};
+pub use input::{PlanInput, TargetRoom};
 pub use sent::{Landing, Sent};
 
 /// Version of the plan as data. Fields are added without a new one.
@@ -41,7 +39,7 @@ pub struct Plan {
     /// What was found, blockers first, then in the order of the table of checks.
     pub findings: Vec<Finding>,
     /// The profiles in force.
-    pub profiles: Vec<ProfileLine>,
+    pub profiles: Vec<AppliedProfile>,
     /// What is not copied as it is, grouped by reason.
     pub protected: Vec<Protection>,
     /// What is sent; `None` where the source was not measured.
@@ -74,7 +72,7 @@ pub struct Protection {
     pub verdict: Verdict,
     /// Why.
     pub reason: String,
-    /// The profiles that say so, each once.
+    /// The profiles that say so, each once; for rules of the person's, where these were written.
     pub profiles: Vec<String>,
     /// The patterns, in the order of the rules.
     pub patterns: Vec<String>,
@@ -93,7 +91,7 @@ impl Plan {
             target: Machine::of(input.target),
             findings,
             profiles: input.profiles.to_vec(),
-            protected: protections(input.rule_lines),
+            protected: protections(input),
             sent: sent::measure(input),
             differences: differences::describe(input),
         }
@@ -138,25 +136,41 @@ fn distribution_name(distribution: &Distribution) -> String {
 
 /// Groups rules by verdict and reason, in the order in which these first appear. What is copied
 /// needs no mention.
-fn protections(lines: &[RuleLine]) -> Vec<Protection> {
+fn protections(input: &PlanInput<'_>) -> Vec<Protection> {
     let mut groups: Vec<Protection> = Vec::new();
-    for line in lines.iter().filter(|line| line.verdict != Verdict::Copy) {
+    let rules = input.rules.list().iter();
+    for rule in rules.filter(|rule| rule.verdict != Verdict::Copy) {
+        let profile = profile_of(rule, input.profiles);
+        let reason = if rule.reason.is_empty() {
+            "the command line says so"
+        } else {
+            &rule.reason
+        };
         let known = groups
             .iter_mut()
-            .find(|group| group.verdict == line.verdict && group.reason == line.reason);
+            .find(|group| group.verdict == rule.verdict && group.reason == reason);
         let Some(group) = known else {
             groups.push(Protection {
-                verdict: line.verdict,
-                reason: line.reason.clone(),
-                profiles: vec![line.profile.clone()],
-                patterns: vec![line.pattern.clone()],
+                verdict: rule.verdict,
+                reason: reason.to_owned(),
+                profiles: vec![profile],
+                patterns: vec![rule.pattern.clone()],
             });
             continue;
         };
-        if !group.profiles.contains(&line.profile) {
-            group.profiles.push(line.profile.clone());
+        if !group.profiles.contains(&profile) {
+            group.profiles.push(profile);
         }
-        group.patterns.push(line.pattern.clone());
+        group.patterns.push(rule.pattern.clone());
     }
     groups
+}
+
+/// Returns the name of the profile that a rule is from, or where else it was written.
+fn profile_of(rule: &Rule, profiles: &[AppliedProfile]) -> String {
+    let file = rule.origin.rsplit_once(':').map(|(file, _line)| file);
+    let found = profiles
+        .iter()
+        .find(|profile| Some(profile.origin.as_str()) == file);
+    found.map_or(&rule.origin, |profile| &profile.name).clone()
 }

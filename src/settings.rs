@@ -6,6 +6,7 @@
 mod ask;
 mod login;
 mod places;
+pub mod profiles;
 mod rate;
 mod rules;
 

@@ -3,9 +3,10 @@
 //! Knows nothing of what blocks.
 
 use super::checks::stack_names;
-use super::input::{HostnamePolicy, IdentityPolicy, KernelPolicy, PlanInput};
+use super::input::PlanInput;
 use super::wording::list;
 use crate::exclude::Verdict;
+use crate::exclude::profile::{HostnamePolicy, IdentityPolicy, KernelPolicy};
 use crate::facts::{Mount, MountKind};
 
 /// Paths that stand for a part of the system, and what is different where rules keep them.
@@ -47,11 +48,11 @@ pub(super) fn describe(input: &PlanInput<'_>) -> Vec<String> {
 fn name(input: &PlanInput<'_>) -> Option<String> {
     let named = |name: &Option<String>| name.clone().unwrap_or_else(|| "unknown".to_owned());
     let (source, target) = (&input.source.identity, &input.target.identity);
-    match &input.policies.hostname {
+    match input.policies.hostname {
         HostnamePolicy::Target if source.hostname == target.hostname => None,
         HostnamePolicy::Target => Some(format!("its name stays {}", named(&target.hostname))),
         HostnamePolicy::Source => None,
-        HostnamePolicy::Name(name) => Some(format!("its name becomes {name}")),
+        HostnamePolicy::Name => Some(format!("its name becomes {}", input.given_name?)),
     }
 }
 
@@ -75,10 +76,10 @@ fn identity(input: &PlanInput<'_>) -> Option<String> {
 }
 
 fn kernel(input: &PlanInput<'_>) -> Option<String> {
-    let KernelPolicy::Target = input.policies.kernel;
     let source = input.source.kernels.running.as_deref();
     let target = input.target.kernels.running.as_deref()?;
-    (source != Some(target)).then(|| format!("it boots the target's Linux {target}"))
+    let stays = input.policies.kernel == KernelPolicy::Target && source != Some(target);
+    stays.then(|| format!("it boots the target's Linux {target}"))
 }
 
 fn network(input: &PlanInput<'_>) -> Option<String> {
@@ -94,15 +95,17 @@ fn network(input: &PlanInput<'_>) -> Option<String> {
 fn parts<'a>(input: &'a PlanInput<'_>) -> impl Iterator<Item = String> + 'a {
     KEPT_PARTS
         .iter()
-        .filter(|(path, _)| !input.arrives(path))
+        .filter(|(path, _)| {
+            let verdict = input.verdict(path, false);
+            verdict == Verdict::Keep || verdict == Verdict::Skip
+        })
         .map(|(_, sentence)| (*sentence).to_owned())
 }
 
 /// Tells of what is mounted on the source and stays behind, by kind. What would stay behind
 /// unsaid is a finding.
 fn mounts(input: &PlanInput<'_>) -> Vec<String> {
-    let is_said =
-        |mount: &Mount| input.one_file_system || input.verdict(&mount.path, true) != Verdict::Copy;
+    let is_said = |mount: &Mount| input.one_file_system || !input.contents_arrive(&mount.path);
     let mut left: [(Vec<&str>, &str); 3] = [
         (Vec::new(), "file systems that stay behind"),
         (Vec::new(), "mounts whose contents are not copied"),

@@ -1,8 +1,7 @@
 //! What a plan is made from, and the questions about paths that its checks ask of it. Knows
 //! nothing of the checks.
 
-use serde::Serialize;
-
+use crate::exclude::profile::{AppliedProfile, Policies};
 use crate::exclude::{Rules, Verdict};
 use crate::facts::{Facts, Mount, MountKind};
 use crate::relpath::RelPath;
@@ -25,11 +24,11 @@ pub struct PlanInput<'a> {
     pub is_staged: bool,
     /// What becomes of what makes a machine this one.
     pub policies: Policies,
+    /// The name that the clone gets under [`HostnamePolicy::Name`](crate::exclude::profile::HostnamePolicy).
+    pub given_name: Option<&'a str>,
     /// The profiles in force.
-    pub profiles: &'a [ProfileLine],
-    /// Their rules and those of the user, for people.
-    pub rule_lines: &'a [RuleLine],
-    /// The same rules, compiled.
+    pub profiles: &'a [AppliedProfile],
+    /// All rules: those of the command line, then those of the profiles.
     pub rules: &'a Rules,
     /// Mount points of the source that are copied as well, absolute.
     pub included_mounts: &'a [String],
@@ -44,77 +43,6 @@ pub struct PlanInput<'a> {
     /// The source's clock when the target was asked for its own, in milliseconds since 1970.
     /// Without it the clocks are taken from the facts.
     pub source_clock_ms: Option<i64>,
-}
-
-/// What becomes of what makes a machine this one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Policies {
-    /// Machine-id, host keys, DHCP state, subscription ids.
-    pub identity: IdentityPolicy,
-    /// The name.
-    pub hostname: HostnamePolicy,
-    /// The kernel.
-    pub kernel: KernelPolicy,
-}
-
-/// Whose identity the clone has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum IdentityPolicy {
-    /// The target's: two machines afterwards.
-    #[default]
-    Clone,
-    /// The source's: the target takes its place.
-    Move,
-}
-
-/// Whose name the clone has.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum HostnamePolicy {
-    /// The target's.
-    #[default]
-    Target,
-    /// The source's.
-    Source,
-    /// This one.
-    Name(String),
-}
-
-/// Whose kernel the clone boots.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KernelPolicy {
-    /// The target's.
-    #[default]
-    Target,
-}
-
-/// A profile in force.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct ProfileLine {
-    /// Its name.
-    pub name: String,
-    /// What it is about.
-    pub summary: String,
-    /// Why it is in force.
-    pub why: String,
-}
-
-/// A rule, for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct RuleLine {
-    /// What it decides.
-    pub verdict: Verdict,
-    /// Its pattern as written.
-    pub pattern: String,
-    /// Why it is there.
-    pub reason: String,
-    /// The profile, or the flag that it comes from.
-    pub profile: String,
 }
 
 /// What one file system of the target has already.
@@ -144,8 +72,8 @@ impl<'a> PlanInput<'a> {
             deletes: false,
             is_staged: false,
             policies: Policies::default(),
+            given_name: None,
             profiles: &[],
-            rule_lines: &[],
             rules,
             included_mounts: &[],
             one_file_system: false,
@@ -179,6 +107,12 @@ impl<'a> PlanInput<'a> {
         self.verdict(path, false) == Verdict::Copy
     }
 
+    /// Tells whether the rules let what lies in a directory arrive, or the file of that path.
+    /// `/mnt/**` says nothing of `/mnt` itself, so a name in it is asked for too.
+    pub(super) fn contents_arrive(&self, path: &str) -> bool {
+        self.verdict(path, true) == Verdict::Copy && self.arrives(&join(path, "any-name"))
+    }
+
     /// Returns the mounts of the source below the directory that is copied.
     pub(super) fn inner_mounts(&self) -> impl Iterator<Item = &'a Mount> {
         let (mounts, start) = (&self.source.storage.mounts, self.source_dir);
@@ -189,7 +123,7 @@ impl<'a> PlanInput<'a> {
 
     /// Tells whether a mount of the source is copied.
     pub(super) fn enters(&self, mount: &Mount) -> bool {
-        self.included_mounts.iter().any(|path| *path == mount.path)
+        self.included_mounts.contains(&mount.path)
     }
 
     /// Tells whether a mount of the source shows data of this machine that no other mount shows.
@@ -226,7 +160,7 @@ impl<'a> PlanInput<'a> {
             .into_iter()
             .map(|mount| (mount, self.source_dir))
             .chain(entered.map(|mount| (mount, &*mount.path)))
-            .filter(|(_, path)| self.verdict(path, true) == Verdict::Copy)
+            .filter(|(_, path)| self.contents_arrive(path))
             .filter_map(|(mount, path)| Some((mount, target.mount_of(&self.target_path(path)?)?)))
             .collect();
         for mount in &target.mounts {
@@ -239,7 +173,7 @@ impl<'a> PlanInput<'a> {
             let origin = source
                 .mount_of(&path)
                 .filter(|origin| self.is_copied(origin));
-            if let Some(origin) = origin.filter(|_| self.verdict(&path, true) == Verdict::Copy) {
+            if let Some(origin) = origin.filter(|_| self.contents_arrive(&path)) {
                 pairs.push((origin, mount));
             }
         }

@@ -118,7 +118,7 @@ fn describe(settings: &Settings) -> String {
     for rule in settings.rules.list().iter().take(SHOWN_RULES) {
         let word = match rule.verdict {
             Verdict::Copy => "Include ",
-            Verdict::Skip | Verdict::Keep => "Exclude ",
+            Verdict::Skip | Verdict::Keep | Verdict::Merge => "Exclude ",
         };
         lines.push(format!("{word}   {}", rule.pattern));
     }

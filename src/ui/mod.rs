@@ -10,6 +10,7 @@ mod lines;
 mod logfile;
 mod plain;
 mod plan;
+pub mod profiles;
 mod progress;
 mod prompt;
 mod screen;

@@ -61,15 +61,14 @@ fn profiles(page: &mut Page, plan: &Plan) {
 }
 
 fn protections(page: &mut Page, plan: &Plan) {
-    let of = |wanted: fn(Verdict) -> bool| -> Vec<&Protection> {
+    let of = |verdict| -> Vec<&Protection> {
         let groups = plan.protected.iter();
-        groups.filter(|group| wanted(group.verdict)).collect()
+        groups.filter(|group| group.verdict == verdict).collect()
     };
-    let is_merged = |verdict| verdict != Verdict::Keep && verdict != Verdict::Skip;
     for (heading, groups) in [
-        ("Kept as the target has it:", of(|v| v == Verdict::Keep)),
-        ("Merged from both:", of(is_merged)),
-        ("Neither copied nor deleted:", of(|v| v == Verdict::Skip)),
+        ("Kept as the target has it:", of(Verdict::Keep)),
+        ("Merged from both:", of(Verdict::Merge)),
+        ("Neither copied nor deleted:", of(Verdict::Skip)),
     ] {
         if !groups.is_empty() {
             page.heading(heading);

@@ -10,8 +10,9 @@ mod roots;
 use std::collections::BTreeSet;
 
 use instancesync::exclude::Verdict;
+use instancesync::exclude::profile::{AppliedProfile, Group};
 use instancesync::facts::{MountKind, NetworkStack};
-use instancesync::plan::{CHECKS, Level, Plan, ProfileLine, Scope};
+use instancesync::plan::{CHECKS, Level, Plan, Scope};
 use instancesync::ui::plan_text;
 
 use pair::{GIB, Pair, disk, portion};
@@ -274,12 +275,15 @@ fn typical() -> Pair {
     for pattern in ["/boot/**", "/etc/fstab", "/etc/machine-id", "/etc/hostname"] {
         pair.keep(pattern);
     }
+    pair.rules.push((Verdict::Merge, "/etc/hosts"));
     pair.rules.push((Verdict::Skip, "/proc/*"));
     pair.rules.push((Verdict::Skip, "/sys/*"));
-    pair.profiles = vec![ProfileLine {
+    pair.profiles = vec![AppliedProfile {
         name: "core".to_owned(),
         summary: "what no clone takes over".to_owned(),
         why: "always".to_owned(),
+        group: Group::Core,
+        origin: "profile core".to_owned(),
     }];
     pair
 }

@@ -3,6 +3,7 @@
 
 use super::super::finding::{Found, found};
 use super::super::input::PlanInput;
+use crate::exclude::profile::KernelPolicy;
 use crate::facts::{BootMode, Libc, PlatformKind};
 
 /// glibc from this version on, built for its own minimum, refuses kernels before
@@ -17,11 +18,17 @@ fn series(version: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
+/// Returns the kernel that the target runs, if the clone is to boot it.
+fn kept_kernel<'a>(input: &PlanInput<'a>) -> Option<&'a str> {
+    let running = input.target.kernels.running.as_deref();
+    running.filter(|_| input.policies.kernel == KernelPolicy::Target)
+}
+
 pub(super) fn too_old(input: &PlanInput<'_>) -> Option<Found> {
     let Libc::Glibc(Some(libc)) = &input.source.libc else {
         return None;
     };
-    let kernel = input.target.kernels.running.as_deref()?;
+    let kernel = kept_kernel(input)?;
     if series(libc)? < GLIBC_WITH_MINIMUM || series(kernel)? >= OLDEST_KERNEL {
         return None;
     }
@@ -35,7 +42,7 @@ pub(super) fn too_old(input: &PlanInput<'_>) -> Option<Found> {
 
 pub(super) fn other(input: &PlanInput<'_>) -> Option<Found> {
     let source = input.source.kernels.running.as_deref()?;
-    let target = input.target.kernels.running.as_deref()?;
+    let target = kept_kernel(input)?;
     if series(source) == series(target) {
         return None;
     }
@@ -49,7 +56,7 @@ pub(super) fn other(input: &PlanInput<'_>) -> Option<Found> {
 pub(super) fn without_modules(input: &PlanInput<'_>) -> Option<Found> {
     let is_foreign = input.target.boot.mode == BootMode::Container
         || input.target.platform.kind == PlatformKind::Container;
-    let kernel = input.target.kernels.running.as_deref()?;
+    let kernel = kept_kernel(input)?;
     let installed = &input.target.kernels.installed;
     let has_modules = installed
         .iter()

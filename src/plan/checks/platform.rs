@@ -49,7 +49,8 @@ pub(super) fn source_agents(input: &PlanInput<'_>) -> Option<Found> {
     let (source, target) = (&input.source.platform, &input.target.platform);
     let mut strangers = only_in(&source.agents, &target.agents);
     // What does not start does no harm.
-    strangers.retain(|state| !state.enabled_units.is_empty() && input.arrives(&state.evidence));
+    strangers
+        .retain(|state| !state.enabled_units.is_empty() && input.contents_arrive(&state.evidence));
     if strangers.is_empty() {
         return None;
     }
@@ -66,7 +67,7 @@ pub(super) fn source_agents(input: &PlanInput<'_>) -> Option<Found> {
 pub(super) fn target_agents_lost(input: &PlanInput<'_>) -> Option<Found> {
     let (source, target) = (&input.source.platform, &input.target.platform);
     let mut lost = only_in(&target.agents, &source.agents);
-    lost.retain(|state| input.arrives(&state.evidence));
+    lost.retain(|state| input.contents_arrive(&state.evidence));
     if lost.is_empty() {
         return None;
     }

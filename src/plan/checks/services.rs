@@ -2,14 +2,14 @@
 //! how they are found.
 
 use super::super::finding::{Found, found};
-use super::super::input::{HostnamePolicy, IdentityPolicy, PlanInput};
+use super::super::input::PlanInput;
 use super::super::wording::list;
-use crate::exclude::Verdict;
+use crate::exclude::profile::{HostnamePolicy, IdentityPolicy};
 use crate::facts::{Service, ServiceKind};
 
 /// Returns the source's programs of a kind whose files the clone gets.
 fn services<'a>(input: &PlanInput<'a>, kind: ServiceKind) -> Vec<&'a Service> {
-    let is_copied = |service: &&Service| input.verdict(&service.path, true) == Verdict::Copy;
+    let is_copied = |service: &&Service| input.contents_arrive(&service.path);
     let found = input.source.services.found.iter();
     found
         .filter(|service| service.kind == kind)

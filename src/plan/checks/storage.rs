@@ -14,8 +14,7 @@ pub(super) fn mount_left_out(input: &PlanInput<'_>) -> Option<Found> {
     let left_out: Vec<&Mount> = input
         .inner_mounts()
         .filter(|mount| input.has_own_data(mount))
-        .filter(|mount| !input.enters(mount))
-        .filter(|mount| input.verdict(&mount.path, true) == Verdict::Copy)
+        .filter(|mount| !input.enters(mount) && input.contents_arrive(&mount.path))
         .collect();
     if left_out.is_empty() {
         return None;
@@ -86,8 +85,10 @@ fn missing(source: FsFeatures, target: FsFeatures) -> Vec<&'static str> {
     missing
 }
 
+type HasVolumes = fn(&Storage) -> bool;
+
 /// What lies below file systems: how it is called, and whether a machine has it.
-const VOLUMES: [(&str, fn(&Storage) -> bool); 3] = [
+const VOLUMES: [(&str, HasVolumes); 3] = [
     ("LVM", |storage| storage.lvm),
     ("software RAID", |storage| storage.raid),
     ("LUKS", |storage| storage.luks),

@@ -2,11 +2,12 @@
 //!
 //! Knows nothing of texts; the snapshots do.
 
+use instancesync::exclude::profile::{HostnamePolicy, IdentityPolicy};
 use instancesync::facts::{
     Agent, BootLoader, BootMode, DnsKind, Family, Firewall, FsFeatures, Init, Libc, MountKind,
     NetworkStack, PlatformKind, SelinuxMode, ServiceKind, UsrLayout,
 };
-use instancesync::plan::{HostnamePolicy, IdentityPolicy, TargetRoom};
+use instancesync::plan::TargetRoom;
 
 use super::pair::{GIB, Pair, address_of, agent, disk, mount, portion, service};
 
@@ -240,6 +241,7 @@ const DISKS: &[Case] = &[
             p.source.storage.mounts.push(bind);
             p.included_mounts = vec!["/data".to_owned()];
             p.keep("/backup");
+            p.keep("/mnt/**");
         },
     ),
     case(
@@ -558,6 +560,6 @@ const PROGRAMS: &[Case] = &[
     case(
         "same-name",
         |p| p.policies.hostname = HostnamePolicy::Source,
-        |p| p.policies.hostname = HostnamePolicy::Name("web2".to_owned()),
+        |p| p.policies.hostname = HostnamePolicy::Name,
     ),
 ];

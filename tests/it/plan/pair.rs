@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of the checks.
 
+use instancesync::exclude::profile::{AppliedProfile, Policies};
 use instancesync::exclude::{Rule, Rules, Verdict};
 use instancesync::facts::{
     Agent, AgentState, Boot, BootLoader, BootMode, Dns, DnsKind, Family, FsFeatures, Init,
@@ -9,7 +10,7 @@ use instancesync::facts::{
     ServiceKind, SshServer, StackState, Swap, UsrLayout,
 };
 use instancesync::facts::{Distribution, Facts};
-use instancesync::plan::{Plan, PlanInput, Policies, ProfileLine, RuleLine, TargetRoom};
+use instancesync::plan::{Plan, PlanInput, TargetRoom};
 use instancesync::relpath::RelPath;
 use instancesync::transfer::scan::{Extent, Portion};
 
@@ -27,7 +28,7 @@ pub struct Pair {
     pub policies: Policies,
     pub extent: Option<Extent>,
     pub target_room: Vec<TargetRoom>,
-    pub profiles: Vec<ProfileLine>,
+    pub profiles: Vec<AppliedProfile>,
 }
 
 impl Pair {
@@ -55,26 +56,18 @@ impl Pair {
 
     /// Makes the plan of it.
     pub fn plan(&self) -> Plan {
-        let rules = |(verdict, pattern): &(Verdict, &str)| Rule::new(*verdict, *pattern, "test");
-        let rules = Rules::new(self.rules.iter().map(rules).collect()).unwrap();
-        let rule_lines: Vec<RuleLine> = self
-            .rules
-            .iter()
-            .map(|(verdict, pattern)| RuleLine {
-                verdict: *verdict,
-                pattern: (*pattern).to_owned(),
-                reason: reason(pattern).to_owned(),
-                profile: "core".to_owned(),
-            })
-            .collect();
+        let rule = |(verdict, pattern): &(Verdict, &str)| {
+            Rule::new(*verdict, *pattern, "profile core:7").because(reason(pattern))
+        };
+        let rules = Rules::new(self.rules.iter().map(rule).collect()).unwrap();
         Plan::make(&PlanInput {
             source_dir: self.source_dir,
             target_dir: self.source_dir,
             deletes: true,
             is_staged: self.is_staged,
-            policies: self.policies.clone(),
+            policies: self.policies,
+            given_name: Some("web2"),
             profiles: &self.profiles,
-            rule_lines: &rule_lines,
             included_mounts: &self.included_mounts,
             one_file_system: self.one_file_system,
             extent: self.extent.as_ref(),
