@@ -9,8 +9,11 @@ use crate::plan::{Finding, Level, Machine, Plan, Protection, Sent};
 
 /// LIMIT: columns of the narrowest terminal that is still in use.
 const WIDTH: usize = 80;
-/// LIMIT: patterns that are shown for one reason; the data has all of them.
-const MAX_PATTERNS: usize = 6;
+/// LIMIT: patterns that are shown for one reason: some fifty reasons have to stay readable, and
+/// the data has all patterns.
+const MAX_PATTERNS: usize = 2;
+/// LIMIT: letters of a pattern that are shown.
+const MAX_PATTERN_WIDTH: usize = 48;
 
 /// Returns the plan as text, no line wider than 80 columns.
 pub fn plan_text(plan: &Plan) -> String {
@@ -33,7 +36,17 @@ pub fn plan_text(plan: &Plan) -> String {
             page.line("  - ", sentence);
         }
     }
-    page.heading(&verdict(plan));
+    let blockers: Vec<&str> = plan
+        .of_level(Level::Blocker)
+        .map(|found| found.id)
+        .collect();
+    if !blockers.is_empty() {
+        // The findings may have scrolled away.
+        page.heading(&format!("Blocked by {}.", blockers.join(", ")));
+    } else {
+        page.text.push('\n');
+    }
+    page.line("", &verdict(plan));
     page.text
 }
 
@@ -49,48 +62,62 @@ fn machine(machine: &Machine) -> String {
     format!("{name}: {}", words.join(", "))
 }
 
+/// Lists the profiles by why they are in force: many are so for one reason.
 fn profiles(page: &mut Page, plan: &Plan) {
-    if plan.profiles.is_empty() {
-        return;
-    }
-    page.heading("Profiles in force:");
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for profile in &plan.profiles {
-        let text = format!("{}: {} ({})", profile.name, profile.summary, profile.why);
-        page.line("  ", &text);
+        match reasons.iter_mut().find(|(why, _)| *why == profile.why) {
+            Some((_, names)) => names.push(&profile.name),
+            None => reasons.push((&profile.why, vec![&profile.name])),
+        }
+    }
+    if !reasons.is_empty() {
+        page.heading("Profiles in force ('instancesync profiles show NAME' tells of one):");
+    }
+    for (why, names) in reasons {
+        page.line("  - ", &format!("{why}: {}", names.join(", ")));
     }
 }
 
 fn protections(page: &mut Page, plan: &Plan) {
-    let of = |verdict| -> Vec<&Protection> {
-        let groups = plan.protected.iter();
-        groups.filter(|group| group.verdict == verdict).collect()
-    };
-    for (heading, groups) in [
-        ("Kept as the target has it:", of(Verdict::Keep)),
-        ("Merged from both:", of(Verdict::Merge)),
-        ("Neither copied nor deleted:", of(Verdict::Skip)),
+    for (heading, verdict) in [
+        ("Kept as the target has it:", Verdict::Keep),
+        ("Merged from both:", Verdict::Merge),
+        ("Neither copied nor deleted:", Verdict::Skip),
     ] {
-        if !groups.is_empty() {
+        let mut groups = plan.protected.iter();
+        if groups.any(|group| group.verdict == verdict) {
             page.heading(heading);
         }
-        for group in groups {
-            page.line("  ", &protection(group));
+        let groups = plan.protected.iter();
+        for group in groups.filter(|group| group.verdict == verdict) {
+            page.line("  - ", &protection(group));
         }
     }
 }
 
 fn protection(group: &Protection) -> String {
     let patterns = &group.patterns;
-    let shown: Vec<&str> = patterns
+    let shown: Vec<String> = patterns
         .iter()
         .take(MAX_PATTERNS)
-        .map(String::as_str)
+        .map(|pattern| start_of(pattern))
         .collect();
     let mut text = format!("{}: {}", group.reason, shown.join(" "));
     if patterns.len() > shown.len() {
         text.push_str(&format!(" and {} more", patterns.len() - shown.len()));
     }
-    format!("{text} ({})", group.profiles.join(", "))
+    text
+}
+
+/// Returns the start of a pattern that is too long for a list.
+fn start_of(pattern: &str) -> String {
+    let start: String = pattern.chars().take(MAX_PATTERN_WIDTH).collect();
+    if start.len() < pattern.len() {
+        start + "…"
+    } else {
+        start
+    }
 }
 
 fn sent(page: &mut Page, sent: &Sent) {
@@ -170,7 +197,9 @@ impl Page {
         let mut line = label.to_owned();
         let mut is_empty = true;
         let indent = " ".repeat(label.len());
-        for word in escape::text(text).split(' ').flat_map(pieces) {
+        let widest = WIDTH - indent.len();
+        let text = escape::text(text);
+        for word in text.split(' ').flat_map(|word| pieces(word, widest)) {
             let width = line.chars().count() + usize::from(!is_empty) + word.chars().count();
             if width > WIDTH && !is_empty {
                 self.push(&line);
@@ -193,14 +222,13 @@ impl Page {
 }
 
 /// Cuts a word that no line holds into pieces that one does.
-fn pieces(word: &str) -> Vec<String> {
-    const PIECE: usize = WIDTH - 12;
+fn pieces(word: &str, widest: usize) -> Vec<String> {
     let letters: Vec<char> = word.chars().collect();
-    if letters.len() <= PIECE {
+    if letters.len() <= widest {
         return vec![word.to_owned()];
     }
     letters
-        .chunks(PIECE)
+        .chunks(widest)
         .map(|piece| piece.iter().collect())
         .collect()
 }

@@ -20,16 +20,17 @@ const WANTS: [&str; 7] = [
     "basic.target.wants",
     "default.target.wants",
 ];
-/// Where System V init and OpenRC keep the links of enabled scripts.
-const RUNLEVELS: [&str; 8] = [
+/// Where System V init keeps the links of enabled scripts.
+const RUN_LEVELS: [&str; 9] = [
     "/etc/rcS.d",
     "/etc/rc2.d",
     "/etc/rc3.d",
     "/etc/rc5.d",
+    "/etc/rc.d/rc2.d",
     "/etc/rc.d/rc3.d",
-    "/etc/runlevels/sysinit",
-    "/etc/runlevels/boot",
-    "/etc/runlevels/default",
+    "/etc/rc.d/rc5.d",
+    "/etc/init.d/rc3.d",
+    "/etc/init.d/rc5.d",
 ];
 
 fn name(stack: NetworkStack) -> &'static str {
@@ -129,26 +130,37 @@ fn is_started(input: &PlanInput<'_>, stack: NetworkStack) -> bool {
     })
 }
 
-/// Returns the name of a unit or script without its kind or its place in the order.
+/// Returns the name of a unit, script or job without its kind, run level or place in the order:
+/// `networking` of `networking.service`, `S01networking`, `boot/networking`, `networking.conf`.
 fn plain(unit: &str) -> &str {
-    let unit = unit.strip_suffix(".service").unwrap_or(unit);
-    match unit.as_bytes() {
+    let name = unit.rsplit('/').next().unwrap_or(unit);
+    let name = [".service", ".conf"]
+        .iter()
+        .find_map(|ending| name.strip_suffix(ending))
+        .unwrap_or(name);
+    match name.as_bytes() {
         [b'S', tens, ones, _, ..] if tens.is_ascii_digit() && ones.is_ascii_digit() => {
-            unit.get(3..).unwrap_or(unit)
+            name.get(3..).unwrap_or(name)
         }
-        _ => unit,
+        _ => name,
     }
 }
 
 /// Tells whether the target's own link that starts a unit stays, by any of its usual places.
 fn keeps_link(input: &PlanInput<'_>, unit: &str) -> bool {
+    let stays = |path: String| input.verdict(&path, false) != Verdict::Copy;
+    if unit.contains('/') {
+        // OpenRC's units are told with their run level.
+        return stays(format!("/etc/runlevels/{unit}"));
+    }
+    if unit.ends_with(".conf") {
+        return stays(format!("/etc/init/{unit}"));
+    }
     let wants = WANTS
         .iter()
         .map(|wants| format!("/etc/systemd/system/{wants}/{unit}"));
-    let levels = RUNLEVELS.iter().map(|level| format!("{level}/{unit}"));
-    wants
-        .chain(levels)
-        .any(|path| input.verdict(&path, false) != Verdict::Copy)
+    let levels = RUN_LEVELS.iter().map(|level| format!("{level}/{unit}"));
+    wants.chain(levels).any(stays)
 }
 
 pub(super) fn unknown_stack(input: &PlanInput<'_>) -> Option<Found> {
@@ -265,4 +277,24 @@ pub(super) fn other_interfaces(input: &PlanInput<'_>) -> Option<Found> {
         "firewalls and services that name an interface do not find it",
         "look for the source's names in /etc of the clone",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn a_unit_has_one_name_under_every_init() {
+        for unit in [
+            "networking",
+            "networking.service",
+            "S01networking",
+            "boot/networking",
+            "networking.conf",
+        ] {
+            assert_eq!(plain(unit), "networking");
+        }
+        assert_eq!(plain("Sam.service"), "Sam");
+        assert_eq!(plain("default/net.eth0"), "net.eth0");
+    }
 }
