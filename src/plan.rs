@@ -15,10 +15,12 @@ use serde::Serialize;
 
 use crate::exclude::profile::AppliedProfile;
 use crate::exclude::{Rule, Verdict};
+use crate::exit::ExitCode;
 use crate::facts::{Distribution, Facts};
+use crate::failure::Failure;
 pub use checks::{CHECKS, Check, Scope};
 pub use finding::{Finding, Level};
-pub use input::{PlanInput, TargetRoom};
+pub use input::{PlanInput, TargetRoom, mount_points};
 pub use sent::{Landing, Sent};
 
 /// Version of the plan as data. Fields are added without a new one.
@@ -100,6 +102,23 @@ impl Plan {
     /// Tells whether anything blocks, so that a run must not begin.
     pub fn is_blocked(&self) -> bool {
         self.blocked
+    }
+
+    /// Returns why a run must not begin, with what to do about each blocker; `None` where
+    /// nothing blocks.
+    pub fn refusal(&self) -> Option<Failure> {
+        let ids: Vec<&str> = self
+            .of_level(Level::Blocker)
+            .map(|found| found.id)
+            .collect();
+        if ids.is_empty() {
+            return None;
+        }
+        let what = format!("refusing to start: {}", wording::list(&ids));
+        let hints = self
+            .of_level(Level::Blocker)
+            .map(|found| found.hint.clone());
+        Some(hints.fold(Failure::new(ExitCode::Refused, what), Failure::hint))
     }
 
     /// Returns the findings of one level, in their order.

@@ -3,7 +3,7 @@
 //! Knows nothing of what blocks.
 
 use super::checks::stack_names;
-use super::input::PlanInput;
+use super::input::{PlanInput, has_own_data};
 use super::wording::list;
 use crate::exclude::Verdict;
 use crate::exclude::profile::{HostnamePolicy, IdentityPolicy, KernelPolicy};
@@ -113,7 +113,7 @@ fn mounts(input: &PlanInput<'_>) -> Vec<String> {
     ];
     for mount in input.inner_mounts().filter(|mount| !input.enters(mount)) {
         let group = match mount.kind {
-            _ if input.has_own_data(mount) && is_said(mount) => 0,
+            _ if has_own_data(mount) && is_said(mount) => 0,
             MountKind::Network | MountKind::Fuse | MountKind::Auto => 1,
             MountKind::Overlay | MountKind::Image => 2,
             MountKind::Disk | MountKind::Bind | MountKind::Pseudo | MountKind::Unknown => continue,

@@ -126,30 +126,6 @@ impl<'a> PlanInput<'a> {
         self.included_mounts.contains(&mount.path)
     }
 
-    /// Tells whether a mount of the source shows data of this machine that no other mount shows.
-    pub(super) fn has_own_data(&self, mount: &Mount) -> bool {
-        match mount.kind {
-            MountKind::Disk | MountKind::Unknown => true,
-            MountKind::Bind => !self.is_shown_elsewhere(mount),
-            MountKind::Network
-            | MountKind::Pseudo
-            | MountKind::Image
-            | MountKind::Overlay
-            | MountKind::Fuse
-            | MountKind::Auto => false,
-        }
-    }
-
-    /// Tells whether what a bind mount shows is seen at another place too: its directory lies
-    /// below the one that another mount of the same device shows. Not so for a subvolume.
-    fn is_shown_elsewhere(&self, bind: &Mount) -> bool {
-        let others = self.source.storage.mounts.iter();
-        others
-            .filter(|other| other.path != bind.path && other.device == bind.device)
-            .filter(|other| other.subtree != bind.subtree || other.kind != MountKind::Bind)
-            .any(|other| below(&other.subtree, &bind.subtree).is_some())
-    }
-
     /// Returns each pair of a source file system and a target file system that receives some of
     /// it, as far as rules let it.
     pub(super) fn landings(&self) -> Vec<(&'a Mount, &'a Mount)> {
@@ -163,12 +139,10 @@ impl<'a> PlanInput<'a> {
             .filter(|(_, path)| self.contents_arrive(path))
             .filter_map(|(mount, path)| Some((mount, target.mount_of(&self.target_path(path)?)?)))
             .collect();
-        for mount in &target.mounts {
-            let is_real = !matches!(mount.kind, MountKind::Pseudo | MountKind::Auto);
-            let path = below(self.target_dir, &mount.path).filter(|rest| !rest.is_empty());
-            let Some(path) = path.filter(|_| is_real) else {
+        for (mount, path) in inner_targets(self.target, self.target_dir) {
+            if self.is_known_empty(path) {
                 continue;
-            };
+            }
             let path = join(self.source_dir, path);
             let origin = source
                 .mount_of(&path)
@@ -178,6 +152,15 @@ impl<'a> PlanInput<'a> {
             }
         }
         pairs
+    }
+
+    /// Tells whether the scan found nothing, or an empty directory, to land at a mount point.
+    fn is_known_empty(&self, mount_point: &str) -> bool {
+        let portions = self.extent.map_or(&[][..], |extent| &extent.portions);
+        portions
+            .iter()
+            .filter(|portion| portion.mount_point.as_bytes() == mount_point.as_bytes())
+            .any(|portion| portion.entries <= 1)
     }
 
     fn is_copied(&self, mount: &Mount) -> bool {
@@ -195,6 +178,41 @@ impl<'a> PlanInput<'a> {
         let source = self.source_clock_ms.or(self.source.clock_ms)?;
         Some(self.target.clock_ms?.saturating_sub(source))
     }
+}
+
+/// Tells whether a mount shows data of its machine that no other mount shows. A type that nobody
+/// knows may be a disk's.
+pub(super) fn has_own_data(mount: &Mount) -> bool {
+    matches!(mount.kind, MountKind::Disk | MountKind::Unknown)
+}
+
+/// Returns where further file systems of the target begin below `target_dir`, for
+/// [`Scan::mount_points`](crate::transfer::scan::Scan).
+pub fn mount_points(target: &Facts, target_dir: &str) -> Vec<RelPath> {
+    let mut points: Vec<RelPath> = inner_targets(target, target_dir)
+        .filter_map(|(_, path)| RelPath::new(path.as_bytes()).ok())
+        .collect();
+    points.sort();
+    points.dedup();
+    points
+}
+
+/// Returns the mounts of the target below `target_dir` that can hold copied files, with their
+/// paths there. What the kernel makes, images and FUSE hold none.
+fn inner_targets<'a>(
+    target: &'a Facts,
+    target_dir: &str,
+) -> impl Iterator<Item = (&'a Mount, &'a str)> {
+    let mounts = target.storage.mounts.iter();
+    mounts
+        .filter(|mount| {
+            matches!(
+                mount.kind,
+                MountKind::Disk | MountKind::Bind | MountKind::Network | MountKind::Unknown
+            )
+        })
+        .filter_map(move |mount| Some((mount, below(target_dir, &mount.path)?)))
+        .filter(|(_, path)| !path.is_empty())
 }
 
 /// Returns the part of `path` below `directory`, without a slash in front; empty for the same.

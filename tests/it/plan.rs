@@ -11,8 +11,10 @@ use std::collections::BTreeSet;
 
 use instancesync::exclude::Verdict;
 use instancesync::exclude::profile::{AppliedProfile, Group};
+use instancesync::exit::ExitCode;
 use instancesync::facts::{MountKind, NetworkStack};
-use instancesync::plan::{CHECKS, Level, Plan, Scope};
+use instancesync::plan::{CHECKS, Level, Plan, Scope, mount_points};
+use instancesync::relpath::RelPath;
 use instancesync::ui::plan_text;
 
 use pair::{GIB, Pair, disk, portion};
@@ -237,18 +239,48 @@ fn room_is_counted_for_each_device_of_the_target() {
 }
 
 #[test]
-fn a_subvolume_that_nothing_else_shows_is_not_left_out_silently() {
+fn what_is_left_out_on_purpose_is_told_among_the_differences() {
     let mut pair = Pair::fresh();
-    pair.source.storage.mounts[0].subtree = "/@".to_owned();
-    let mut home = disk("/home", "btrfs", "254:1");
-    home.kind = MountKind::Bind;
-    home.subtree = "/@home".to_owned();
-    pair.source.storage.mounts.push(home);
+    pair.source
+        .storage
+        .mounts
+        .push(disk("/home", "ext4", "254:2"));
     assert_eq!(pair.ids(), ["mount-left-out"]);
     pair.one_file_system = true;
     assert_eq!(pair.ids(), [""; 0]);
     let differences = pair.plan().differences.join("\n");
     assert!(differences.contains("/home"), "{differences}");
+}
+
+#[test]
+fn what_holds_nothing_of_the_copy_is_not_asked_to() {
+    let mut pair = Pair::fresh();
+    let mounts = &mut pair.target.storage.mounts;
+    mounts.push(pair::mount("/snap/core", "squashfs", MountKind::Image));
+    mounts.push(pair::mount("/proc", "proc", MountKind::Pseudo));
+    let mut stick = disk("/usb", "vfat", "8:1");
+    stick.features.unix_attributes = false;
+    stick.read_only = true;
+    mounts.push(stick);
+    let points = mount_points(&pair.target, "/");
+    assert_eq!(points, [RelPath::new(b"usb").unwrap()]);
+    let portions = &mut pair.extent.as_mut().unwrap().portions;
+    portions.push(portion("usb", 0, 0));
+    assert_eq!(pair.ids(), [""; 0]);
+    pair.extent.as_mut().unwrap().portions[1].entries = 2;
+    assert_eq!(pair.ids(), ["target-read-only", "attributes-lost"]);
+}
+
+#[test]
+fn a_refusal_has_exit_code_3_and_a_hint_for_each_blocker() {
+    assert!(Pair::fresh().plan().refusal().is_none());
+    let refusal = typical().plan().refusal().unwrap();
+    assert_eq!(refusal.exit, ExitCode::Refused);
+    assert_eq!(refusal.hints.len(), 4);
+    assert_eq!(
+        refusal.to_string(),
+        "refusing to start: other-architecture, network-stack-missing, mount-left-out and no-room"
+    );
 }
 
 /// A pair with a bit of everything, and names that are not nice.

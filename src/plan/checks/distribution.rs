@@ -10,6 +10,8 @@ use super::super::input::PlanInput;
 use super::super::wording::version;
 use crate::facts::{Distribution, Family, Init, Libc, UsrLayout};
 
+/// RHEL and what is rebuilt from it: one major version is one system under several names.
+const REBUILDS: [&str; 6] = ["rhel", "centos", "rocky", "almalinux", "ol", "scientific"];
 const SAME_IMAGE: &str = "install the source's distribution on the target";
 
 pub(super) fn other_architecture(input: &PlanInput<'_>) -> Option<Found> {
@@ -106,6 +108,12 @@ fn relatives<'a>(input: &PlanInput<'a>) -> Option<(&'a Distribution, &'a Distrib
     both(input).filter(|(source, target)| source.family == target.family)
 }
 
+/// Tells whether the versions of both count the same thing.
+fn count_alike(source: &Distribution, target: &Distribution) -> bool {
+    let is_rebuild = |distribution: &Distribution| REBUILDS.contains(&&*distribution.id);
+    source.id == target.id || (is_rebuild(source) && is_rebuild(target))
+}
+
 fn named(distribution: &Distribution) -> String {
     let name = if distribution.name.is_empty() {
         &distribution.id
@@ -168,7 +176,7 @@ pub(super) fn other_distribution(input: &PlanInput<'_>) -> Option<Found> {
 
 pub(super) fn other_major_version(input: &PlanInput<'_>) -> Option<Found> {
     let (source, target) = relatives(input)?;
-    if source.id != target.id || source.major() == target.major() {
+    if !count_alike(source, target) || source.major() == target.major() {
         return None;
     }
     found(

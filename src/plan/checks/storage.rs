@@ -2,7 +2,7 @@
 //! Knows nothing of sizes.
 
 use super::super::finding::{Found, found};
-use super::super::input::PlanInput;
+use super::super::input::{PlanInput, has_own_data};
 use super::super::wording::list;
 use crate::exclude::Verdict;
 use crate::facts::{FsFeatures, Mount, MountKind, Storage};
@@ -13,7 +13,7 @@ pub(super) fn mount_left_out(input: &PlanInput<'_>) -> Option<Found> {
     }
     let left_out: Vec<&Mount> = input
         .inner_mounts()
-        .filter(|mount| input.has_own_data(mount))
+        .filter(|mount| has_own_data(mount))
         .filter(|mount| !input.enters(mount) && input.contents_arrive(&mount.path))
         .collect();
     if left_out.is_empty() {

@@ -202,7 +202,7 @@ const SYSTEM: &[Case] = &[
         |p| {
             p.target
                 .unknown
-                .push("/etc/shadow is not readable".to_owned())
+                .push("/etc/shadow is not readable".to_owned());
         },
         |_| {},
     ),
@@ -227,7 +227,7 @@ const DISKS: &[Case] = &[
             p.source
                 .storage
                 .mounts
-                .push(disk("/backup", "xfs", "254:8"))
+                .push(disk("/backup", "xfs", "254:8"));
         },
         |p| {
             p.source.storage.mounts.push(disk("/data", "xfs", "254:9"));
@@ -403,7 +403,7 @@ const NETWORK: &[Case] = &[
             p.source
                 .network
                 .firewall
-                .push(firewall(&address_of("web1")))
+                .push(firewall(&address_of("web1")));
         },
         |p| p.source.network.firewall.push(firewall("198.51.100.9")),
     ),
@@ -543,13 +543,13 @@ const PROGRAMS: &[Case] = &[
             p.source
                 .services
                 .scheduled_jobs
-                .push("/etc/cron.d/bills".to_owned())
+                .push("/etc/cron.d/bills".to_owned());
         },
         |p| {
             p.target
                 .services
                 .scheduled_jobs
-                .push("/etc/cron.d/bills".to_owned())
+                .push("/etc/cron.d/bills".to_owned());
         },
     ),
     case(

@@ -12,7 +12,7 @@ use instancesync::plan::{Level, Plan, PlanInput};
 use instancesync::transfer::scan::{Extent, Scan};
 
 use crate::support::manifest::{Manifest, diff};
-use crate::support::roots::SmallRoot;
+use crate::support::roots::{ELF_X86_64, SmallRoot};
 
 /// The key of a second machine.
 const OTHER_HOST_KEY: &str =
@@ -127,8 +127,14 @@ fn strangers() -> Vec<Row> {
         "nothing in common",
         SmallRoot::alpine(),
         another(SmallRoot::suse()),
-        &[],
-        &[],
+        &[
+            "network-stack-missing",
+            "other-family",
+            "other-init",
+            "other-libc",
+            "other-usr-layout",
+        ],
+        &["other-boot-loader"],
     )]
 }
 
@@ -138,22 +144,33 @@ fn relatives() -> Vec<Row> {
             "another stack",
             SmallRoot::debian(),
             another(SmallRoot::ubuntu()),
-            &[],
-            &[],
+            &["network-stack-missing"],
+            &["dns-broken", "other-distribution", "target-agents-lost"],
         ),
         (
             "old and new",
             SmallRoot::centos_6(),
             another(SmallRoot::rocky()),
-            &[],
-            &[],
+            &["network-stack-missing", "other-init", "other-usr-layout"],
+            &[
+                "other-boot-loader",
+                "other-distribution",
+                "other-kernel",
+                "other-major-version",
+                "selinux-differs",
+            ],
         ),
         (
             "off Amazon",
             SmallRoot::amazon_2(),
             another(SmallRoot::rocky()),
-            &[],
-            &[],
+            &["network-stack-missing", "selinux-policy-missing"],
+            &[
+                "ec2-instance-connect",
+                "other-distribution",
+                "other-kernel",
+                "source-agents",
+            ],
         ),
     ]
 }
@@ -167,9 +184,34 @@ fn disks() -> Vec<Row> {
             "/var/lib/dpkg/status",
             "\nPackage: nginx\nStatus: install ok half-configured\nVersion: 1\n",
         );
-    let arm = another(SmallRoot::debian()).file(
-        "/proc/self/mountinfo",
-        "20 1 254:1 / / ro,relatime - vfat /dev/vda1 ro\n",
-    );
-    vec![("disks and doors", busy, arm, &[], &[])]
+    let arm = another(SmallRoot::debian())
+        .file("/usr/bin/dash", program_for_arm())
+        .file(
+            "/proc/self/mountinfo",
+            "20 1 254:1 / / ro,relatime - vfat /dev/vda1 ro\n",
+        );
+    vec![(
+        "disks and doors",
+        busy,
+        arm,
+        &[
+            "attributes-lost",
+            "mount-left-out",
+            "other-architecture",
+            "target-read-only",
+        ],
+        &[
+            "network-mounts",
+            "ssh-port",
+            "ssh-root-login",
+            "unfinished-packages",
+        ],
+    )]
+}
+
+/// Returns the start of a program for aarch64.
+fn program_for_arm() -> Vec<u8> {
+    let mut program = ELF_X86_64.to_vec();
+    program[18] = 183;
+    program
 }
