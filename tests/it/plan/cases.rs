@@ -235,6 +235,7 @@ const DISKS: &[Case] = &[
                 .storage
                 .mounts
                 .push(disk("/backup", "xfs", "254:8"));
+            p.source.storage.mounts.push(disk("/mnt", "xfs", "254:7"));
             let mut bind = disk("/srv/www", "ext4", "254:1");
             bind.kind = MountKind::Bind;
             bind.subtree = "/var/www".to_owned();
@@ -248,10 +249,13 @@ const DISKS: &[Case] = &[
         "attributes-lost",
         |p| p.target.storage.mounts[0].features.xattrs = false,
         |p| {
-            let mut efi = disk("/boot/efi", "vfat", "254:15");
-            efi.features = FsFeatures::default();
-            p.target.storage.mounts.push(efi);
-            p.keep("/boot");
+            for path in ["/boot", "/efi"] {
+                let mut mount = disk(path, "vfat", "254:15");
+                mount.features = FsFeatures::default();
+                p.target.storage.mounts.push(mount);
+            }
+            p.keep("/boot/**");
+            p.keep("/efi");
         },
     ),
     case(
