@@ -106,8 +106,8 @@ impl<'r> Look<'r> {
                 return self.exists(path).then(|| path.to_owned());
             };
             let (directory, start) = start.rsplit_once('/')?;
-            let names = self.names(directory).into_iter();
-            let name = names.filter(|name| name.starts_with(start)).next()?;
+            let mut names = self.names(directory).into_iter();
+            let name = names.find(|name| name.starts_with(start))?;
             Some(format!("{directory}/{name}"))
         })
     }

@@ -42,8 +42,9 @@ pub fn gather(root: &Root) -> Facts {
     let distribution = distribution(&look);
     let units = Units::gather(&look);
     let processes = Processes::gather(&look);
-    let platform = platform::gather(&look, agents::gather(&look, &units));
     let storage = storage::gather(&look);
+    let agents = agents::gather(&look, &units);
+    let platform = platform::gather(&look, &storage.mounts, agents);
     let root_mount = storage.mounts.iter().find(|mount| mount.path == "/");
     Facts {
         is_live: look.is_live(),

@@ -2,9 +2,13 @@
 //! image carries. Knows nothing of the clouds' own services: the network is never asked.
 
 use super::look::Look;
-use crate::facts::{Agent, AgentState, Platform, PlatformKind};
+use crate::facts::{Agent, AgentState, Mount, Platform, PlatformKind};
 
-/// What the firmware says, or the first 8 KiB of the processor's description.
+/// LIMIT: bytes of the environment of process 1.
+const ENVIRONMENT_LIMIT: usize = 64 << 10;
+/// LIMIT: bytes of `/proc/cpuinfo`; the first processor is in them, the hundredth tells no more.
+const CPUINFO_LIMIT: usize = 8 << 10;
+/// Where the firmware's table is.
 const DMI: &str = "/sys/class/dmi/id";
 
 /// One sign in the DMI table: the field, how its text begins, what that means.
@@ -77,9 +81,9 @@ const AGENT_SIGNS: [(Agent, PlatformKind); 9] = [
 ];
 
 /// Gathers platform and evidence; `agents` is what was found installed.
-pub(super) fn gather(look: &Look, agents: Vec<AgentState>) -> Platform {
+pub(super) fn gather(look: &Look, mounts: &[Mount], agents: Vec<AgentState>) -> Platform {
     let mut evidence = Vec::new();
-    let kind = container(look, &mut evidence)
+    let kind = container(look, mounts, &mut evidence)
         .or_else(|| by_firmware(look, &mut evidence))
         .or_else(|| by_hypervisor(look, &mut evidence))
         .unwrap_or_default();
@@ -119,24 +123,32 @@ fn by_agents(agents: &[AgentState]) -> Option<(PlatformKind, String)> {
     })
 }
 
-fn container(look: &Look, evidence: &mut Vec<String>) -> Option<PlatformKind> {
-    const FILES: [&str; 4] = [
-        "/.dockerenv",
-        "/run/.containerenv",
-        "/run/systemd/container",
-        "/dev/lxd/sock",
-    ];
-    let file = look.first(FILES).or_else(|| {
-        // OpenVZ shows the first inside as well as outside, the second outside only.
-        let is_openvz = look.exists("/proc/vz") && !look.exists("/proc/bc");
-        is_openvz.then(|| "/proc/vz".to_owned())
-    });
-    let file = file.or_else(|| {
-        let environment = look.root().read_head("/proc/1/environ", 64 * 1024).ok()??;
+/// The marks of containers. Some of them lie in the images of virtual machines as well, made
+/// from those of containers: only a machine of its own has the kernel's own `/dev`.
+fn container(look: &Look, mounts: &[Mount], evidence: &mut Vec<String>) -> Option<PlatformKind> {
+    const FILES: [&str; 3] = ["/.dockerenv", "/run/.containerenv", "/dev/lxd/sock"];
+    let is_machine = mounts
+        .iter()
+        .any(|mount| mount.path == "/dev" && mount.fs_type == "devtmpfs");
+    // A root without a /proc has no process that could be in a container.
+    let is_running = look.exists("/proc/self/mountinfo");
+    if is_machine || !is_running {
+        return None;
+    }
+    let environment = || {
+        let environment = look.root().read_head("/proc/1/environ", ENVIRONMENT_LIMIT);
+        let environment = environment.ok()??;
         let mut values = environment.split(|byte| *byte == 0);
         let has = values.any(|value| value.starts_with(b"container="));
         has.then(|| "/proc/1/environ".to_owned())
-    })?;
+    };
+    // OpenVZ shows the first inside as well as outside, the second outside only.
+    let is_openvz = look.exists("/proc/vz") && !look.exists("/proc/bc");
+    let file = look
+        .first(["/run/systemd/container"])
+        .or_else(environment)
+        .or_else(|| look.first(FILES))
+        .or_else(|| is_openvz.then(|| "/proc/vz".to_owned()))?;
     evidence.push(file);
     Some(PlatformKind::Container)
 }
@@ -174,7 +186,11 @@ fn by_hypervisor(look: &Look, evidence: &mut Vec<String>) -> Option<PlatformKind
 
 /// Without any other word: a processor that knows of a hypervisor is virtual.
 fn by_processor(look: &Look, evidence: &mut Vec<String>) -> PlatformKind {
-    let head = look.root().read_head("/proc/cpuinfo", 8192).ok().flatten();
+    let head = look
+        .root()
+        .read_head("/proc/cpuinfo", CPUINFO_LIMIT)
+        .ok()
+        .flatten();
     let head = head.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let flags = head
         .as_deref()

@@ -48,7 +48,7 @@ const SIGNS: [Signs; 9] = [
     Signs {
         stack: NetworkStack::NetworkManager,
         home: "/",
-        programs: &["/usr/sbin/NetworkManager", "/usr/bin/NetworkManager"],
+        programs: &MANAGERS,
         units: &["NetworkManager", "network-manager"],
         is_configured: has_network_manager,
     },
@@ -223,6 +223,8 @@ fn has_networkd(look: &Look) -> bool {
     has_file(look, "/usr/lib/systemd/network", is_image_file)
 }
 
+const MANAGERS: [&str; 2] = ["/usr/sbin/NetworkManager", "/usr/bin/NetworkManager"];
+
 fn has_network_manager(look: &Look) -> bool {
     let directories = [
         "/etc/NetworkManager/system-connections",
@@ -232,7 +234,8 @@ fn has_network_manager(look: &Look) -> bool {
     directories
         .iter()
         .any(|directory| has_file(look, directory, |name| name != "lo.nmconnection"))
-        || has_ifcfg(look, "/etc/sysconfig/network-scripts")
+        // The files of the scripts are also its own, where it is.
+        || (look.any(&MANAGERS) && has_ifcfg(look, "/etc/sysconfig/network-scripts"))
 }
 
 /// Tells whether there is a file for an interface that is to come up at boot.

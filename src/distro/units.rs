@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::look::{Look, active_lines};
+use super::machine;
+use crate::facts::Init;
 
 /// Where systemd looks for units and for the links that want them.
 const UNIT_DIRECTORIES: [&str; 7] = [
@@ -96,7 +98,7 @@ impl Units {
     }
 
     fn gather_run_levels(&mut self, look: &Look) {
-        let is_systemd = look.is_directory("/run/systemd/system");
+        let is_systemd = machine::init(look) == Init::Systemd;
         let scripts: BTreeSet<String> = RUN_LEVELS
             .iter()
             .flat_map(|directory| look.names(directory))

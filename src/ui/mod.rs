@@ -4,10 +4,12 @@
 //! thread shows them the progress. Knows nothing of how a clone is done.
 
 pub mod escape;
+mod facts;
 mod items;
 mod json;
 mod lines;
 mod logfile;
+mod page;
 mod plain;
 mod plan;
 pub mod profiles;
@@ -30,6 +32,7 @@ use crate::report::Report;
 use crate::settings::{Detail, OutputFormat, OutputSettings};
 use crate::units;
 pub use plan::plan_text;
+pub use facts::facts_text;
 use progress::Progress;
 use prompt::TerminalPrompter;
 pub use screen::{Screen, Stream};
