@@ -151,27 +151,7 @@ fn wrapped(head: &str, text: &str) -> String {
     } else {
         head.chars().count()
     };
-    let room = WIDTH - indent;
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let mut letters: Vec<char> = word.chars().collect();
-        loop {
-            let Some(current) = lines.last_mut() else {
-                break;
-            };
-            let used = current.chars().count();
-            let gap = usize::from(used > 0);
-            if used + gap + letters.len() <= room {
-                current.extend(std::iter::repeat_n(' ', gap));
-                current.extend(letters);
-                break;
-            }
-            if used == 0 {
-                current.extend(letters.drain(..room));
-            }
-            lines.push(String::new());
-        }
-    }
+    let lines = break_lines(text, WIDTH - indent);
     let mut out = head.to_owned();
     if indent != head.chars().count() {
         out = format!("{}\n{}", head.trim_end(), " ".repeat(indent));
@@ -180,6 +160,30 @@ fn wrapped(head: &str, text: &str) -> String {
     out.push_str(&lines.join(&gap));
     out.push('\n');
     out
+}
+
+/// Breaks `text` into lines of at most `room` letters.
+fn break_lines(text: &str, room: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let (mut current, mut used) = (String::new(), 0);
+    for word in text.split(' ') {
+        let mut letters: Vec<char> = word.chars().collect();
+        if used > 0 && used + 1 + letters.len() > room {
+            lines.push(std::mem::take(&mut current));
+            used = 0;
+        }
+        if used > 0 {
+            current.push(' ');
+            used += 1;
+        }
+        while letters.len() > room {
+            lines.push(letters.drain(..room).collect());
+        }
+        used += letters.len();
+        current.extend(letters);
+    }
+    lines.push(current);
+    lines
 }
 
 #[cfg(test)]

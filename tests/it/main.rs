@@ -18,6 +18,7 @@ mod kill;
 mod live;
 mod pair;
 mod plan;
+mod profiles;
 mod proof;
 mod ssh;
 mod support;

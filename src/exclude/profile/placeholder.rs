@@ -152,7 +152,7 @@ fn foreign_mounts(facts: &Facts) -> impl Iterator<Item = String> {
         })
         .map(|mount| mount.path.clone())
         // The root of a container is an overlay, and still what is copied.
-        .filter(|path| path.trim_end_matches('/') != "")
+        .filter(|path| !path.trim_end_matches('/').is_empty())
         .filter(|path| !COVERED.iter().any(|top| lies_in(path, top)))
 }
 

@@ -494,6 +494,23 @@ fn the_shipped_profiles_are_those_of_the_directory() {
     assert_eq!(names, files);
 }
 
+#[test]
+fn nesting_and_length_have_limits() {
+    for text in [
+        format!("{HEAD}[cleanup]\na = {}", "[".repeat(100_000)),
+        format!("{HEAD}[cleanup.{}a]", "a.".repeat(100_000)),
+        format!("{HEAD}[cleanup]\na = {}", "{a=".repeat(100_000)),
+    ] {
+        assert!(Catalog::empty().add(&text, "x").is_err());
+    }
+    let long = format!("{HEAD}#{}", "x".repeat(super::MAX_TEXT_LEN));
+    let said = refusal(&long);
+    assert!(
+        said.starts_with("x.toml:1:1: the profile has more"),
+        "{said}"
+    );
+}
+
 proptest! {
     #[test]
     fn no_text_panics(text in any::<String>()) {
