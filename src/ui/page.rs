@@ -26,6 +26,21 @@ impl Page {
         self.text.push('\n');
     }
 
+    /// Adds a sentence behind a label; further lines stand below its beginning.
+    pub(super) fn sentence(&mut self, label: &str, text: &str) {
+        let indent = label.chars().count();
+        let text = escape::text(text);
+        for (index, line) in wrap(&text, WIDTH - indent).iter().enumerate() {
+            let label = if index == 0 { label } else { "" };
+            self.text.push_str(&format!("{label:indent$}{line}\n"));
+        }
+    }
+
+    /// Adds an empty line.
+    pub(super) fn gap(&mut self) {
+        self.text.push('\n');
+    }
+
     /// Returns the whole page.
     pub(super) fn into_text(self) -> String {
         self.text

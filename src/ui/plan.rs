@@ -3,12 +3,11 @@
 
 use std::time::Duration;
 
-use super::{escape, units};
+use super::page::Page;
+use super::units;
 use crate::exclude::Verdict;
 use crate::plan::{Finding, Level, Machine, Plan, Protection, Sent};
 
-/// LIMIT: columns of the narrowest terminal that is still in use.
-const WIDTH: usize = 80;
 /// LIMIT: patterns that are shown for one reason: some fifty reasons have to stay readable, and
 /// the data has all patterns.
 const MAX_PATTERNS: usize = 2;
@@ -18,11 +17,11 @@ const MAX_PATTERN_WIDTH: usize = 48;
 /// Returns the plan as text, no line wider than 80 columns.
 pub fn plan_text(plan: &Plan) -> String {
     let mut page = Page::default();
-    page.line("source  ", &machine(&plan.source));
-    page.line("target  ", &machine(&plan.target));
+    page.sentence("source  ", &machine(&plan.source));
+    page.sentence("target  ", &machine(&plan.target));
     for level in [Level::Blocker, Level::Warning, Level::Note] {
         for finding in plan.of_level(level) {
-            page.finding(finding);
+            add_finding(&mut page, finding);
         }
     }
     profiles(&mut page, plan);
@@ -33,21 +32,32 @@ pub fn plan_text(plan: &Plan) -> String {
     if !plan.differences.is_empty() {
         page.heading("Not the same on the clone:");
         for sentence in &plan.differences {
-            page.line("  - ", sentence);
+            page.sentence("  - ", sentence);
         }
     }
     let blockers: Vec<&str> = plan
         .of_level(Level::Blocker)
         .map(|found| found.id)
         .collect();
+    page.gap();
     if !blockers.is_empty() {
         // The findings may have scrolled away.
-        page.heading(&format!("Blocked by {}.", blockers.join(", ")));
-    } else {
-        page.text.push('\n');
+        page.sentence("Blocked by ", &format!("{}.", blockers.join(", ")));
     }
-    page.line("", &verdict(plan));
-    page.text
+    page.sentence("", &verdict(plan));
+    page.into_text()
+}
+
+fn add_finding(page: &mut Page, finding: &Finding) {
+    let level = match finding.level {
+        Level::Blocker => "blocker: ",
+        Level::Warning => "warning: ",
+        Level::Note => "note: ",
+    };
+    page.gap();
+    page.sentence(level, &format!("{} [{}]", finding.what, finding.id));
+    page.sentence("  why: ", &finding.why);
+    page.sentence("  hint: ", &finding.hint);
 }
 
 fn machine(machine: &Machine) -> String {
@@ -75,7 +85,7 @@ fn profiles(page: &mut Page, plan: &Plan) {
         page.heading("Profiles in force ('instancesync profiles show NAME' tells of one):");
     }
     for (why, names) in reasons {
-        page.line("  - ", &format!("{why}: {}", names.join(", ")));
+        page.sentence("  - ", &format!("{why}: {}", names.join(", ")));
     }
 }
 
@@ -91,7 +101,7 @@ fn protections(page: &mut Page, plan: &Plan) {
         }
         let groups = plan.protected.iter();
         for group in groups.filter(|group| group.verdict == verdict) {
-            page.line("  - ", &protection(group));
+            page.sentence("  - ", &protection(group));
         }
     }
 }
@@ -135,7 +145,7 @@ fn sent(page: &mut Page, sent: &Sent) {
             units::rate(rate as f64)
         ));
     }
-    page.line("  ", &text);
+    page.sentence("  ", &text);
     for landing in &sent.landings {
         let text = format!(
             "onto {} ({}): {}, {}; {} free",
@@ -145,7 +155,7 @@ fn sent(page: &mut Page, sent: &Sent) {
             units::bytes(landing.allocated_bytes),
             units::bytes(landing.free_bytes)
         );
-        page.line("  ", &text);
+        page.sentence("  ", &text);
     }
 }
 
@@ -166,69 +176,4 @@ fn verdict(plan: &Plan) -> String {
     } else {
         format!("It can go ahead: nothing blocks, {warnings}.")
     }
-}
-
-/// Text that is made safe and wrapped line by line.
-#[derive(Default)]
-struct Page {
-    text: String,
-}
-
-impl Page {
-    fn heading(&mut self, text: &str) {
-        self.text.push('\n');
-        self.line("", text);
-    }
-
-    fn finding(&mut self, finding: &Finding) {
-        let level = match finding.level {
-            Level::Blocker => "blocker: ",
-            Level::Warning => "warning: ",
-            Level::Note => "note: ",
-        };
-        self.text.push('\n');
-        self.line(level, &format!("{} [{}]", finding.what, finding.id));
-        self.line("  why: ", &finding.why);
-        self.line("  hint: ", &finding.hint);
-    }
-
-    /// Adds a text behind `label`, wrapped; further lines stand below its beginning.
-    fn line(&mut self, label: &str, text: &str) {
-        let mut line = label.to_owned();
-        let mut is_empty = true;
-        let indent = " ".repeat(label.len());
-        let widest = WIDTH - indent.len();
-        let text = escape::text(text);
-        for word in text.split(' ').flat_map(|word| pieces(word, widest)) {
-            let width = line.chars().count() + usize::from(!is_empty) + word.chars().count();
-            if width > WIDTH && !is_empty {
-                self.push(&line);
-                line.clone_from(&indent);
-                is_empty = true;
-            }
-            if !is_empty {
-                line.push(' ');
-            }
-            line.push_str(&word);
-            is_empty = false;
-        }
-        self.push(&line);
-    }
-
-    fn push(&mut self, line: &str) {
-        self.text.push_str(line.trim_end());
-        self.text.push('\n');
-    }
-}
-
-/// Cuts a word that no line holds into pieces that one does.
-fn pieces(word: &str, widest: usize) -> Vec<String> {
-    let letters: Vec<char> = word.chars().collect();
-    if letters.len() <= widest {
-        return vec![word.to_owned()];
-    }
-    letters
-        .chunks(widest)
-        .map(|piece| piece.iter().collect())
-        .collect()
 }

@@ -131,6 +131,11 @@ fn one_run_reports_everything() {
     assert!(found.is_superset(&expected), "{:?}", &expected - &found);
     let levels: Vec<Level> = pair.plan().findings.iter().map(|f| f.level).collect();
     assert!(levels.is_sorted(), "blockers come first");
+    let text = plan_text(&pair.plan());
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
 }
 
 #[test]
