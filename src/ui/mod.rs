@@ -3,6 +3,7 @@
 //! One `Watch` takes the engine's events and counters and fans them out to sinks; a ticker
 //! thread shows them the progress. Knows nothing of how a clone is done.
 
+pub mod cleanup;
 pub mod escape;
 mod items;
 mod json;

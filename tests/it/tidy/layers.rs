@@ -25,7 +25,9 @@ const CHAPTERS: &[(&str, &[&str])] = &[
     ("settings", &["cli", "exclude", "failure", "ssh"]),
 ];
 /// The story of one run: anything below the edge.
-const STORY: &[&str] = &["clone", "agent", "session", "plan", "report", "failure"];
+const STORY: &[&str] = &[
+    "clone", "agent", "session", "plan", "cleanup", "report", "failure",
+];
 /// The edge: anything.
 const EDGE: &[&str] = &["cli", "ui", "main", "lib"];
 
