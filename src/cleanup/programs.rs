@@ -101,14 +101,11 @@ impl Programs for ThisMachine {
             .map_err(failed)?;
         let stdout = child.stdout.take().map(read_all);
         let stderr = child.stderr.take().map(read_all);
-        let is_success = match wait(&mut child, limit).map_err(failed)? {
-            Some(is_success) => is_success,
-            None => {
-                return Err(ProgramError::Slow {
-                    program: name,
-                    seconds: limit.as_secs(),
-                });
-            }
+        let Some(is_success) = wait(&mut child, limit).map_err(failed)? else {
+            return Err(ProgramError::Slow {
+                program: name,
+                seconds: limit.as_secs(),
+            });
         };
         let stdout = collect(stdout).map_err(failed)?;
         let stderr = collect(stderr).map_err(failed)?;
