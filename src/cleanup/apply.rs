@@ -101,6 +101,9 @@ fn put_back_states(work: &Work<'_>) -> Result<Vec<(String, State)>> {
         let Some(spot) = work.tree.locate(path, Last::Itself)? else {
             continue;
         };
+        if !spot.is_replaceable()? {
+            continue;
+        }
         let mut changes = work.changes.iter();
         let state = match changes.find(|change| change.shown.path == spot.path) {
             Some(change) => change.after.clone(),
@@ -220,4 +223,92 @@ fn take_back_sshd(work: &Work<'_>, done: &mut Done) {
         });
     }
     done.sshd = sshd::check(work.tree, work.programs);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::ffi::OsString;
+    use std::time::Duration;
+
+    use super::{Work, apply};
+    use crate::cleanup::draft::Draft;
+    use crate::cleanup::profile::CleanupProfile;
+    use crate::cleanup::programs::{Output, ProgramError, Programs};
+    use crate::cleanup::sshd::SshdCheck;
+    use crate::cleanup::tree::Tree;
+
+    /// An sshd that would start until its configuration was touched.
+    struct Touchy(Cell<u32>);
+
+    impl Programs for Touchy {
+        fn run(&self, command: &[OsString], _limit: Duration) -> Result<Output, ProgramError> {
+            assert_eq!(command.last().unwrap(), "-t");
+            self.0.set(self.0.get() + 1);
+            Ok(Output {
+                is_success: self.0.get() != 2,
+                stderr: "sshd_config line 2: bad".into(),
+                ..Output::default()
+            })
+        }
+    }
+
+    #[test]
+    fn an_sshd_that_would_not_start_gets_its_files_back() {
+        let place = tempfile::tempdir().unwrap();
+        for (path, text) in [
+            ("usr/sbin/sshd", ""),
+            ("etc/ssh/sshd_config", "Port 22\n"),
+            ("etc/yum.conf", "releasever=latest\n"),
+        ] {
+            let path = place.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let tree = Tree::open(place.path()).unwrap();
+        let mut draft = Draft::new(&tree, &[], &[]);
+        draft.set_text("/etc/ssh/sshd_config", "Port\n", "test");
+        draft.set_text("/etc/yum.conf", "", "test");
+        let (changes, problems) = draft.finish();
+        assert!(problems.is_empty(), "{problems:?}");
+        let work = Work {
+            tree: &tree,
+            programs: &Touchy(Cell::new(0)),
+            rpm: None,
+            profile: &CleanupProfile::shipped().unwrap(),
+            generation: None,
+            changes: &changes,
+            packages: Vec::new(),
+        };
+        let done = apply(&work, &|_| {}).unwrap();
+        assert_eq!(done.problems.len(), 2, "{:?}", done.problems);
+        assert!(done.problems[0].contains("sshd_config line 2: bad"));
+        assert_eq!(done.sshd, SshdCheck::Passed, "asked once more at the end");
+        assert_eq!(tree.text("/etc/ssh/sshd_config").unwrap(), "Port 22\n");
+        assert_eq!(tree.text("/etc/yum.conf").unwrap(), "");
+    }
+
+    #[test]
+    fn what_changed_since_the_plan_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("motd");
+        std::fs::write(&file, "old\n").unwrap();
+        let tree = Tree::open(place.path()).unwrap();
+        let mut draft = Draft::new(&tree, &[], &[]);
+        draft.remove("/motd", "test");
+        let (changes, _) = draft.finish();
+        std::fs::write(&file, "somebody's\n").unwrap();
+        let work = Work {
+            tree: &tree,
+            programs: &Touchy(Cell::new(0)),
+            rpm: None,
+            profile: &CleanupProfile::shipped().unwrap(),
+            generation: None,
+            changes: &changes,
+            packages: Vec::new(),
+        };
+        let done = apply(&work, &|_| {}).unwrap();
+        assert_eq!(done.problems.len(), 1, "{:?}", done.problems);
+        assert_eq!(tree.text("/motd").unwrap(), "somebody's\n");
+    }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::edits::changed_lines;
 use super::packages::Package;
-use super::tree::{Last, Spot, State, Tree};
+use super::tree::{Last, State, Tree};
 use crate::entry::{Metadata, Timestamp};
 use crate::fs::Result;
 
@@ -23,6 +23,8 @@ pub enum Action {
     Remove,
     /// It is made.
     Create,
+    /// A file takes the place of a link.
+    Replace,
     /// A link to `/dev/null` takes its name, so that systemd never starts it.
     Mask,
 }
@@ -36,7 +38,7 @@ pub struct FileChange {
     pub action: Action,
     /// Why, each reason once.
     pub reasons: Vec<String>,
-    /// For an edit: `- old` and `+ new`.
+    /// For an edit or a new file: `- old` and `+ new`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lines: Vec<String>,
 }
@@ -101,10 +103,9 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns what is planned to be at the end of a path, or is there, and the path without
-    /// links.
+    /// links; `None` where a directory is, or a device.
     pub fn look(&mut self, path: &str, last: Last) -> Option<(String, State)> {
-        let found = self.locate(path, last);
-        match found.map(|spot| self.read(spot)) {
+        match self.locate(path, last) {
             Ok(found) => found,
             Err(error) => {
                 self.problems
@@ -114,19 +115,18 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn locate(&self, path: &str, last: Last) -> Result<Option<(Spot, State)>> {
+    fn locate(&self, path: &str, last: Last) -> Result<Option<(String, State)>> {
         let Some(spot) = self.tree.locate(path, last)? else {
             return Ok(None);
         };
+        if !spot.is_replaceable()? {
+            return Ok(None);
+        }
         let state = match self.changes.get(&spot.path) {
             Some(change) => change.after.clone(),
             None => spot.state()?,
         };
-        Ok(Some((spot, state)))
-    }
-
-    fn read(&self, found: Option<(Spot, State)>) -> Option<(String, State)> {
-        found.map(|(spot, state)| (spot.path, state))
+        Ok(Some((spot.path, state)))
     }
 
     /// Returns the text at the end of a path as planned; `None` where no file is.
@@ -236,7 +236,8 @@ fn action(before: &State, after: &State) -> Action {
         (_, State::Absent) => Action::Remove,
         (_, State::Link { .. }) => Action::Mask,
         (State::File { .. }, State::File { .. }) => Action::Edit,
-        (State::Absent | State::Link { .. }, State::File { .. }) => Action::Create,
+        (State::Absent, State::File { .. }) => Action::Create,
+        (State::Link { .. }, State::File { .. }) => Action::Replace,
     }
 }
 
@@ -245,9 +246,9 @@ fn lines(before: &State, after: &State) -> Vec<String> {
         State::File { contents, .. } => Some(String::from_utf8_lossy(contents).into_owned()),
         State::Absent | State::Link { .. } => None,
     };
-    match (text(before), text(after)) {
-        (Some(before), Some(after)) => changed_lines(&before, &after),
-        _ => Vec::new(),
+    match text(after) {
+        Some(after) => changed_lines(&text(before).unwrap_or_default(), &after),
+        None => Vec::new(),
     }
 }
 

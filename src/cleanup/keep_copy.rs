@@ -137,8 +137,12 @@ impl Copies {
             let Ok(text) = std::str::from_utf8(&bytes) else {
                 continue;
             };
+            let dir = match all.open_dir(&name(&bytes)?) {
+                Err(error) if error.is_not_directory() => continue,
+                result => result?,
+            };
             let copies = Copies {
-                dir: all.open_dir(&name(&bytes)?)?,
+                dir,
                 path: format!("{COPIES}/{text}"),
             };
             match copies.record()? {
@@ -222,4 +226,51 @@ fn split(path: &str) -> Result<(RelPath, Name)> {
         .ok()
         .and_then(|path| path.split())
         .ok_or_else(crate::fs::dir::unusable_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::{Copies, KeptFile, Print, Record};
+    use crate::cleanup::tree::{Last, Tree};
+
+    #[test]
+    fn what_was_kept_comes_back_with_its_attributes() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("etc/x y.conf");
+        std::fs::create_dir(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, b"a\xff\n").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o4640)).unwrap();
+        let tree = Tree::open(place.path()).unwrap();
+        assert!(Copies::newest(&tree).unwrap().is_none());
+        let path = "/etc/x y.conf";
+        let spot = tree.locate(path, Last::Itself).unwrap().unwrap();
+        let state = spot.state().unwrap();
+        let (copies, lock, time) = Copies::create(&tree).unwrap();
+        copies.keep(path, &state).unwrap();
+        assert!(Copies::create(&tree).is_err(), "locked");
+        assert!(Copies::newest(&tree).unwrap().is_none(), "no record yet");
+        let mut record = Record::new(time, None);
+        record.files.push(KeptFile {
+            path: path.to_owned(),
+            before: Print::of(&state),
+            after: Print::Absent,
+        });
+        copies.write(&record).unwrap();
+        drop(lock);
+        let (second, _lock, time) = Copies::create(&tree).unwrap();
+        assert!(time > record.time, "{time}");
+        let (found, read) = Copies::newest(&tree).unwrap().unwrap();
+        assert_eq!(read, record);
+        std::fs::remove_file(&file).unwrap();
+        spot.place(&found.kept(path).unwrap()).unwrap();
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o4640);
+        assert_eq!(std::fs::read(&file).unwrap(), b"a\xff\n");
+        record.is_undone = true;
+        copies.write(&record).unwrap();
+        assert!(Copies::newest(&tree).unwrap().is_none());
+        drop(second);
+    }
 }

@@ -169,3 +169,72 @@ fn no_answer(tree: &Tree, error: &RpmError) -> Failure {
         .because(error)
         .maybe_hint(matches!(error, RpmError::Program(_)).then(|| hint.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::time::Duration;
+
+    use super::Survey;
+    use crate::cleanup::CleanupSettings;
+    use crate::cleanup::profile::CleanupProfile;
+    use crate::cleanup::programs::{Output, ProgramError, Programs};
+    use crate::cleanup::tree::Tree;
+    use crate::exit::ExitCode;
+    use crate::failure::Failure;
+
+    struct NoPrograms;
+
+    impl Programs for NoPrograms {
+        fn run(&self, command: &[OsString], _limit: Duration) -> Result<Output, ProgramError> {
+            Err(ProgramError::Start {
+                program: command[0].to_string_lossy().into_owned(),
+                cause: std::io::Error::from_raw_os_error(2),
+            })
+        }
+    }
+
+    /// Returns what the survey of a root with these files fails with.
+    fn failure(files: &[(&str, &str)]) -> Failure {
+        let place = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = place.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let settings = CleanupSettings {
+            root: place.path().to_owned(),
+            become_release: None,
+            dry_run: true,
+            yes: false,
+            force: false,
+        };
+        let tree = Tree::open(place.path()).unwrap();
+        let profile = CleanupProfile::shipped().unwrap();
+        match Survey::make(&tree, &profile, &NoPrograms, &settings) {
+            Ok(_) => panic!("it did not fail"),
+            Err(failure) => failure,
+        }
+    }
+
+    #[test]
+    fn a_missing_rpm_is_named_with_what_to_do() {
+        let failure = failure(&[("var/lib/rpm/Packages", "x")]);
+        assert_eq!(failure.exit, ExitCode::Failed);
+        let text = failure.to_string();
+        assert!(
+            text.contains("rpm cannot be started: No such file"),
+            "{text}"
+        );
+        assert!(failure.hints[0].contains("install the program rpm"));
+    }
+
+    #[test]
+    fn another_distribution_is_named() {
+        let failure = failure(&[("etc/os-release", "ID=debian\nVERSION_ID=12\n")]);
+        assert_eq!(failure.exit, ExitCode::Refused);
+        let text = failure.to_string();
+        assert!(text.contains("it says it is debian 12"), "{text}");
+        assert!(text.contains("there is no RPM database"), "{text}");
+    }
+}

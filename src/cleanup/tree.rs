@@ -248,6 +248,15 @@ fn wildcard(part: &str) -> Option<GlobMatcher> {
 }
 
 impl Spot {
+    /// Tells whether a file, a link or nothing is there: what can be kept and replaced.
+    pub fn is_replaceable(&self) -> Result<bool> {
+        match self.dir.status_of(&self.name) {
+            Ok(status) => Ok(status.is_file() || status.kind().is_none()),
+            Err(error) if error.is_missing() => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Reads what is there. Anything but a file or a link is an error.
     pub fn state(&self) -> Result<State> {
         read_state(&self.dir, &self.name)

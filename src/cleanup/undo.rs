@@ -71,7 +71,11 @@ impl UndoPlan {
             });
         };
         let present = match tree.locate(&file.path, Last::Itself)? {
-            Some(spot) => Print::of(&spot.state()?),
+            Some(spot) if spot.is_replaceable()? => Print::of(&spot.state()?),
+            Some(_) => {
+                leave("a directory has its name now".to_owned());
+                return Ok(());
+            }
             None => {
                 leave("its directory is gone".to_owned());
                 return Ok(());

@@ -127,6 +127,7 @@ fn files(text: &mut Text, files: &[FileChange]) {
             Action::Edit => "edit",
             Action::Remove => "remove",
             Action::Create => "create",
+            Action::Replace => "replace",
             Action::Mask => "mask",
         };
         text.line(2, &format!("{word} {}", file.path));

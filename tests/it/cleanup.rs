@@ -150,7 +150,10 @@ fn cleans_repeats_and_undoes(machine: &Machine) {
         assert_eq!(text_of(&place.root, path).as_deref(), Some(*text), "{path}");
     }
     let config = place.root.join("etc/ssh/sshd_config");
-    assert_eq!(config.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        config.metadata().unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     assert_eq!(xattr::get(&config, "user.note").unwrap().unwrap(), b"mine");
 
     let cleaned = lines(&place.root);
@@ -170,7 +173,9 @@ fn cleans_repeats_and_undoes(machine: &Machine) {
     assert_eq!(undone.packages.len(), machine.removed.len());
     let expected = without(&before, machine.lost);
     let empty_directories = |lines: &BTreeSet<String>| -> BTreeSet<String> {
-        let lines = lines.iter().filter(|line| !line.contains(" type=directory"));
+        let lines = lines
+            .iter()
+            .filter(|line| !line.contains(" type=directory"));
         lines.cloned().collect()
     };
     assert_same(
@@ -277,7 +282,10 @@ fn protected_packages_go_by_force_only() {
 
 #[test]
 fn undo_leaves_what_would_stop_sshd_and_what_changed_since() {
-    if !can_run("undo_leaves_what_would_stop_sshd_and_what_changed_since", NEEDS) {
+    if !can_run(
+        "undo_leaves_what_would_stop_sshd_and_what_changed_since",
+        NEEDS,
+    ) {
         return;
     }
     let place = Place::of(&AL2);
@@ -312,7 +320,10 @@ fn undo_leaves_what_would_stop_sshd_and_what_changed_since() {
 
 #[test]
 fn a_machine_that_stays_amazon_linux_loses_its_agents_only() {
-    if !can_run("a_machine_that_stays_amazon_linux_loses_its_agents_only", NEEDS) {
+    if !can_run(
+        "a_machine_that_stays_amazon_linux_loses_its_agents_only",
+        NEEDS,
+    ) {
         return;
     }
     let place = Place::of(&AL2);

@@ -91,7 +91,10 @@ pub const AL1: Machine = Machine {
             ("/etc/ssh/sshd_config", "Port 22\n"),
             ("/etc/cloud/cloud.cfg", "datasource_list: [ Ec2, None ]\n"),
             ("/etc/cloud/cloud.cfg.d/own.cfg", "a: b\n"),
-            ("/etc/udev/rules.d/75-persistent-net-generator.rules", "# ec2\n"),
+            (
+                "/etc/udev/rules.d/75-persistent-net-generator.rules",
+                "# ec2\n",
+            ),
             ("/etc/dhcp/dhclient.d/ec2dhcp.sh", "x\n"),
         ],
     },
@@ -197,7 +200,10 @@ pub const AL2: Machine = Machine {
             ("/etc/image-id", "image_name=\"amzn2-ami-hvm\"\n"),
             ("/lib", "-> usr/lib"),
             ("/etc/yum.conf", "[main]\ndistroverpkg=system-release\n"),
-            ("/etc/yum.repos.d/amzn2-core.repo", "[amzn2-core]\nenabled=1\n"),
+            (
+                "/etc/yum.repos.d/amzn2-core.repo",
+                "[amzn2-core]\nenabled=1\n",
+            ),
             ("/etc/yum.repos.d/amzn2-extras.repo", "[amzn2extra]\n"),
             ("/etc/yum.repos.d/own.repo", "[own]\n"),
             ("/etc/yum/vars/awsregion", "eu-west-1\n"),
@@ -255,7 +261,11 @@ pub const AL2: Machine = Machine {
         "system-release",
         "update-motd",
     ],
-    kept: &["glibc-all-langpacks", "glibc-minimal-langpack", "libsanitizer"],
+    kept: &[
+        "glibc-all-langpacks",
+        "glibc-minimal-langpack",
+        "libsanitizer",
+    ],
     gone: &[
         "/etc/yum.repos.d/amzn2-core.repo",
         "/etc/yum.repos.d/amzn2-extras.repo",
@@ -352,9 +362,15 @@ pub const AL2023: Machine = Machine {
             ("/etc/yum.repos.d/rocky.repo", "[baseos]\n"),
             ("/etc/cloud/cloud.cfg", "datasource_list: [ Ec2, None ]\n"),
             ("/etc/cloud/cloud.cfg.d/05_logging.cfg", "a: b\n"),
-            ("/etc/chrony.d/link-local.sources", "server 169.254.169.123 iburst\n"),
+            (
+                "/etc/chrony.d/link-local.sources",
+                "server 169.254.169.123 iburst\n",
+            ),
             ("/etc/chrony.d/own.sources", "pool pool.ntp.org\n"),
-            ("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\n"),
+            (
+                "/etc/ssh/sshd_config",
+                "Include /etc/ssh/sshd_config.d/*.conf\n",
+            ),
             ("/etc/ssh/sshd_config.d/60-eic.conf", SSHD_CONFIG),
             ("/usr/lib/udev/rules.d/99-vpc-policy-routes.rules", "x\n"),
             (
@@ -406,7 +422,10 @@ pub const AL2023: Machine = Machine {
             "Port 22\n#AuthorizedKeysCommand /opt/aws/bin/eic_run %u %f\n\
              #AuthorizedKeysCommandUser ec2-instance-connect\n",
         ),
-        ("/etc/systemd/system/set-hostname-imds.service", "-> /dev/null"),
+        (
+            "/etc/systemd/system/set-hostname-imds.service",
+            "-> /dev/null",
+        ),
         ("/etc/systemd/system/own.service", "x\n"),
         (
             "/etc/cloud/cloud.cfg.d/99-instancesync.cfg",

@@ -24,7 +24,10 @@ pub struct RootRecipe<'a> {
 /// Makes a fresh root of the recipe in `place`.
 pub fn make_root(recipe: &RootRecipe<'_>, place: &Path) -> PathBuf {
     let root = place.join("root");
-    run(Command::new("cp").arg("-a").arg(template(recipe)).arg(&root));
+    run(Command::new("cp")
+        .arg("-a")
+        .arg(template(recipe))
+        .arg(&root));
     root
 }
 
@@ -91,7 +94,9 @@ fn build(recipe: &RootRecipe<'_>, spec: &str, scratch: &Path) {
     let packages = fs::read_dir(scratch.join("build/RPMS/noarch")).unwrap();
     let packages = packages.map(|entry| entry.unwrap().path());
     let mut install = rpm(&root);
-    install.args(["-i", "--noscripts", "--force-debian"]).args(packages);
+    install
+        .args(["-i", "--noscripts", "--force-debian"])
+        .args(packages);
     run(&mut install);
     for (path, text) in recipe.files {
         put(&root, path, text);
