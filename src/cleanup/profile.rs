@@ -177,6 +177,22 @@ pub struct CloudInit {
     pub reason: String,
 }
 
+/// What keeps a machine on the network whose only configuration goes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Network {
+    /// The file that goes.
+    pub instead_of: String,
+    /// Globs of paths; one that is there is enough.
+    pub enough: Vec<String>,
+    /// The file to make.
+    pub file: String,
+    /// What is in it.
+    pub contents: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// What must not break.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -222,6 +238,8 @@ pub struct CleanupProfile {
     pub unit: Vec<UnitGroup>,
     /// Where cloud-init looks.
     pub cloud_init: CloudInit,
+    /// What keeps the machine on the network.
+    pub network: Network,
     /// Which packages make the machine something else.
     pub release: Vec<ReleasePackages>,
 }
@@ -262,6 +280,7 @@ impl CleanupProfile {
             .chain(removed)
             .chain(edited)
             .chain(&self.put_back)
+            .chain(&self.network.enough)
             .chain(&self.amazon_releasevers)
             .chain(&protect.packages)
             .chain(&protect.release_capabilities)

@@ -214,7 +214,33 @@ fn parse_open_needs(complaints: &str) -> Vec<OpenNeed> {
 
 #[cfg(test)]
 mod tests {
-    use super::{OpenNeed, parse_open_needs, parse_packages};
+    use super::{OpenNeed, Rpm, parse_open_needs, parse_packages};
+    use crate::cleanup::programs::ThisMachine;
+    use crate::cleanup::tree::Tree;
+
+    #[test]
+    fn takes_the_rpm_that_knows_the_database() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().display().to_string();
+        let start = || {
+            let tree = Tree::open(place.path()).unwrap();
+            let rpm = Rpm::find(&tree, &ThisMachine)?;
+            let words = rpm.start.iter().map(|word| word.to_string_lossy());
+            Some(words.collect::<Vec<_>>().join(" "))
+        };
+        let put = |path: &str| {
+            let path = place.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        };
+        put("var/lib/rpm/.rpm.lock");
+        assert_eq!(start(), None);
+        put("usr/lib/sysimage/rpm/rpmdb.sqlite");
+        let expected = format!("rpm --root {root} --dbpath /usr/lib/sysimage/rpm");
+        assert_eq!(start(), Some(expected));
+        put("usr/bin/rpm");
+        assert_eq!(start(), Some(format!("chroot {root} rpm")));
+    }
 
     #[test]
     fn reads_what_the_question_asks_for() {

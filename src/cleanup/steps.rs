@@ -68,6 +68,7 @@ pub fn plan_files(situation: &Situation<'_>, draft: &mut Draft<'_>) -> Vec<Strin
         disable_scripts(group, draft);
     }
     restrict_cloud_init(profile, draft);
+    stay_on_network(profile, draft);
     advice(&edited, profile, draft)
 }
 
@@ -202,6 +203,20 @@ fn restrict_cloud_init(profile: &CleanupProfile, draft: &mut Draft<'_>) {
     }
 }
 
+/// A machine whose only configuration of the network is Amazon's gets a plain one.
+fn stay_on_network(profile: &CleanupProfile, draft: &mut Draft<'_>) {
+    let (network, tree) = (&profile.network, draft.tree());
+    let goes = tree.has_file(&network.instead_of)
+        && matches!(
+            draft.look(&network.instead_of, Last::Itself),
+            Some((_, State::Absent))
+        );
+    let mut others = network.enough.iter().flat_map(|path| tree.matching(path));
+    if goes && others.next().is_none() {
+        draft.set_text(&network.file, &network.contents, &network.reason);
+    }
+}
+
 fn advice(edited: &[EditKind], profile: &CleanupProfile, draft: &mut Draft<'_>) -> Vec<String> {
     let mut advice = Vec::new();
     if edited.contains(&EditKind::GrubConsole) {
@@ -218,6 +233,10 @@ fn advice(edited: &[EditKind], profile: &CleanupProfile, draft: &mut Draft<'_>) 
                 .to_owned(),
         );
     }
+    advice.push(
+        "Restart the machine when that is done: what was removed or masked may still run."
+            .to_owned(),
+    );
     advice
 }
 

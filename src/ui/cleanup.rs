@@ -17,24 +17,29 @@ const WIDTH: usize = 80;
 /// Shows a clean-up on the screen as it goes on.
 pub struct CleanupLines {
     screen: Screen,
+    plans_to: Stream,
 }
 
 impl CleanupLines {
-    /// Shows on `screen`.
-    pub fn new(screen: &Screen) -> CleanupLines {
+    /// Shows on `screen`. Plans go to stdout, or to stderr where that is to be JSON only.
+    pub fn new(screen: &Screen, is_json: bool) -> CleanupLines {
         CleanupLines {
             screen: screen.clone(),
+            plans_to: match is_json {
+                true => Stream::Stderr,
+                false => Stream::Stdout,
+            },
         }
     }
 }
 
 impl CleanupWatcher for CleanupLines {
     fn planned(&self, report: &CleanupReport) {
-        self.screen.write(Stream::Stdout, &plan(report));
+        self.screen.write(self.plans_to, &plan(report));
     }
 
     fn undo_planned(&self, report: &UndoReport) {
-        self.screen.write(Stream::Stdout, &undo_plan(report));
+        self.screen.write(self.plans_to, &undo_plan(report));
     }
 
     fn began(&self, step: &str) {
@@ -151,11 +156,11 @@ fn afterwards(text: &mut Text, plan: &CleanupPlan, becomes: &Release) {
             &format!("Install the packages of {}: {names}", release(becomes)),
         );
     } else if needs_release.any(|capability| capability.starts_with("system-release")) {
-        text.line(
-            2,
-            "Install the release package of what the machine becomes; --become ID:VERSION \
-             says which they are, such as --become rocky:9.",
-        );
+        let of = match becomes.id.is_empty() {
+            true => "what the machine becomes; --become rocky:9 or the like names them".to_owned(),
+            false => release(becomes),
+        };
+        text.line(2, &format!("Install the release packages of {of}."));
     }
     for advice in &plan.advice {
         text.line(2, advice);

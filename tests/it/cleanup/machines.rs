@@ -379,6 +379,7 @@ pub const AL2023: Machine = Machine {
             ),
             ("/usr/lib/systemd/system/set-hostname-imds.service", "x\n"),
             ("/etc/systemd/system/own.service", "x\n"),
+            ("/etc/systemd/network/README", "x\n"),
         ],
     },
     removed: &[
@@ -412,6 +413,11 @@ pub const AL2023: Machine = Machine {
     texts: &[
         ("/usr/lib/os-release", "ID=\"rocky\"\nVERSION_ID=\"9.4\"\n"),
         ("/etc/system-release", "Rocky Linux release 9.4\n"),
+        (
+            "/etc/systemd/network/80-instancesync.network",
+            "# Written by instancesync cleanup in place of 80-ec2.network.\n[Match]\nType=ether\n\n\
+             [Network]\nDHCP=yes\n",
+        ),
         ("/etc/yum.conf", "-> dnf/dnf.conf"),
         ("/etc/dnf/dnf.conf", "[main]\ngpgcheck=1\n"),
         ("/etc/dnf/vars/releasever", "9\n"),
