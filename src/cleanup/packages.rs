@@ -224,10 +224,10 @@ impl<'a> Graph<'a> {
                     ahead.extend(providers.iter().filter(stays));
                 } else if !is_forced && !self.release_capabilities.is_match(capability) {
                     for provider in providers {
-                        candidates.remove(provider);
-                        kept.entry(*provider)
+                        candidates.remove(&provider);
+                        kept.entry(provider)
                             .or_insert_with(|| format!("{} needs {capability}", package.name));
-                        ahead.push_back(*provider);
+                        ahead.push_back(provider);
                     }
                 }
             }
@@ -235,8 +235,17 @@ impl<'a> Graph<'a> {
         reached
     }
 
-    fn providers_of(&self, capability: &str) -> &[usize] {
-        self.providers.get(capability).map_or(&[], Vec::as_slice)
+    /// Returns who provides a capability or owns a path, whichever side of the link `/bin` to
+    /// `/usr/bin` each of them names.
+    fn providers_of(&self, capability: &str) -> Vec<usize> {
+        let other = match capability.strip_prefix("/usr") {
+            Some(short) => short.to_owned(),
+            None if capability.starts_with('/') => format!("/usr{capability}"),
+            None => String::new(),
+        };
+        let names = [capability, &other];
+        let found = names.iter().filter_map(|name| self.providers.get(name));
+        found.flatten().copied().collect()
     }
 
     /// Returns what must not break itself, and why.
@@ -246,8 +255,8 @@ impl<'a> Graph<'a> {
             .filter(|(_, package)| self.protected.is_match(&package.name))
             .map(|(index, _)| (index, "the machine cannot do without it".to_owned()));
         let owners = self.protected_files.iter().flat_map(|path| {
-            let owners = self.providers_of(path).iter();
-            owners.map(move |index| (*index, format!("it owns {path}")))
+            let owners = self.providers_of(path).into_iter();
+            owners.map(move |index| (index, format!("it owns {path}")))
         });
         named.chain(owners).collect()
     }
@@ -266,8 +275,8 @@ impl<'a> Graph<'a> {
         }
         for capability in words(&need.capability) {
             for provider in self.providers_of(capability) {
-                if candidates.remove(provider).is_some() {
-                    kept.insert(*provider, format!("{} needs {capability}", need.package));
+                if candidates.remove(&provider).is_some() {
+                    kept.insert(provider, format!("{} needs {capability}", need.package));
                 }
             }
         }

@@ -293,3 +293,67 @@ impl Text {
         self.0.push('\n');
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Text, ending, undo_ending, undo_plan};
+    use crate::cleanup::{CleanupReport, Ending, Left, SshdCheck, UndoReport};
+
+    #[test]
+    fn tells_how_it_ended() {
+        let mut report = CleanupReport {
+            ending: Ending::Done,
+            copies: Some("/var/lib/x".into()),
+            removed_packages: vec!["a-1-1".into()],
+            sshd: SshdCheck::Failed("line 2: bad".into()),
+            problems: vec!["b-1-1: rpm kept it: \x1b[31mno".into()],
+            ..CleanupReport::default()
+        };
+        assert_eq!(
+            ending(&report),
+            "Done: 1 package removed, 0 files changed.\n\
+             The files as they were are in /var/lib/x.\n\
+             WARNING: sshd would not start: line 2: bad\n\
+             problem: b-1-1: rpm kept it: \\x1b[31mno\n"
+        );
+        report.ending = Ending::Planned;
+        assert!(ending(&report).starts_with("This was a dry run"));
+    }
+
+    #[test]
+    fn tells_what_an_undo_does_and_leaves() {
+        let report = UndoReport {
+            root: "/".into(),
+            time: Some("20261121T091519Z".into()),
+            restored: vec!["/etc/motd".into()],
+            left: vec![Left {
+                path: "/etc/x".into(),
+                because: "it was changed since".into(),
+            }],
+            packages: vec!["a-1-1".into()],
+            ending: Ending::Done,
+            ..UndoReport::default()
+        };
+        assert_eq!(
+            undo_plan(&report),
+            "Clean-up of 20261121T091519Z in /\n\n\
+             Files to restore (1):\n  /etc/motd\n\n\
+             Files that stay as they are (--force restores them) (1):\n  \
+             /etc/x: it was changed since\n\n\
+             Packages that do not come back (1):\n  a-1-1\n"
+        );
+        let text = undo_ending(&report);
+        assert!(text.starts_with("1 file restored.\n"), "{text}");
+        assert!(text.contains("sshd could not be asked"), "{text}");
+    }
+
+    #[test]
+    fn folds_lines_between_words() {
+        let mut text = Text::default();
+        text.line(2, &"word ".repeat(40));
+        let lines: Vec<&str> = text.0.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines.iter().all(|line| line.len() <= 80), "{lines:?}");
+        assert!(lines[1].starts_with("    word"));
+    }
+}

@@ -293,6 +293,8 @@ fn undo_leaves_what_would_stop_sshd_and_what_changed_since() {
     clean(&settings).unwrap();
     let grub = place.root.join("etc/default/grub");
     fs::write(&grub, "GRUB_TIMEOUT=9\n").unwrap();
+    // As if the clean-up had been killed between the packages and what is put back.
+    fs::remove_file(place.root.join("usr/lib/os-release")).unwrap();
     let report = undo(&settings);
     assert_eq!(report.exit(), ExitCode::SomeFailed);
     let left: Vec<_> = report.left.iter().map(|left| &left.path[..]).collect();
@@ -310,6 +312,7 @@ fn undo_leaves_what_would_stop_sshd_and_what_changed_since() {
         text_of(&place.root, "/etc/yum.repos.d/amzn2-core.repo").is_some(),
         "the rest is restored"
     );
+    assert!(text_of(&place.root, "/usr/lib/os-release").is_some());
     let forced = CleanupSettings {
         force: true,
         ..settings

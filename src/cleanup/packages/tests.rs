@@ -123,6 +123,13 @@ fn the_owner_of_init_stays() {
 }
 
 #[test]
+fn a_path_is_the_same_on_both_sides_of_the_link() {
+    let lines = ["openssh-server: /sbin/odd", "docker: ; /usr/sbin/odd"];
+    let plan = choose(&lines, CHOICE, &[]);
+    assert_eq!(plan.kept[0].because, "openssh-server needs /sbin/odd");
+}
+
+#[test]
 fn rpm_has_the_last_word() {
     // The graph sees a provider; rpm knows that its version is too old.
     let lines = [
