@@ -13,6 +13,7 @@ pub mod exclude;
 pub mod exit;
 pub mod facts;
 pub mod failure;
+pub mod fixup;
 pub mod fs;
 pub mod interrupt;
 pub mod monitor;

@@ -13,12 +13,14 @@ const VOCABULARY: &[&str] = &[
     "exit",
     "prompter",
     "interrupt",
+    "facts",
 ];
 /// The chapters, each with the layers it stands on besides the vocabulary.
 const CHAPTERS: &[(&str, &[&str])] = &[
     ("fs", &[]),
     ("exclude", &[]),
     ("distro", &["fs"]),
+    ("fixup", &["fs"]),
     ("ssh", &[]),
     ("transfer", &["exclude", "fs"]),
     ("authorized_keys", &["fs"]),
