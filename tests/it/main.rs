@@ -10,6 +10,7 @@ mod cli;
 mod differential;
 mod exclude;
 mod exits;
+mod fixup;
 mod flags;
 mod fuzz;
 mod hostile;

@@ -1,0 +1,1 @@
+//! Edits applied to real trees.
