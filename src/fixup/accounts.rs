@@ -3,9 +3,11 @@
 //! lines and what is malformed stay as they are. Knows nothing of who logs in.
 
 mod carry;
+mod rows;
 mod table;
 
 use carry::{Carried, ID, Numbers, PRIMARY, choose, highest_system_id};
+use rows::{Arrival, group_rows, gshadow_rows, joined, passwd_rows, shadow_rows};
 use table::{Shape, Table, number};
 
 use super::{Case, Change, Level, Object, OwnerMap, path, quoted};
@@ -48,8 +50,6 @@ const RANGES: Shape = Shape {
 };
 /// Field of the password in passwd, group and their shadows.
 const PASSWORD: usize = 1;
-/// Field of the members in group and gshadow.
-const MEMBERS: usize = 3;
 const REASON: &str = "the source's accounts, and system accounts that files of the target need";
 
 /// The files of one machine.
@@ -66,6 +66,9 @@ pub(super) fn merge(case: &mut Case<'_>) {
     if let Some(what) = unfit(case, &source) {
         let what = format!("{what}: all accounts of the target stay");
         case.note(&path("etc/passwd"), Level::Warning, what);
+        for name in WANTED {
+            case.propose_target(&path(name), Level::Warning, "the target's accounts stay");
+        }
         return;
     }
     let highest = highest_system_id(&case.situation.source.distribution);
@@ -119,7 +122,7 @@ impl<'a> Accounts<'a> {
 
 /// Tells why the source's accounts cannot be taken: nobody could log in with them.
 fn unfit(case: &Case<'_>, source: &Accounts<'_>) -> Option<&'static str> {
-    let is_link = |name: &&str| {
+    let is_link = |name: &str| {
         let path = path(name);
         let sides = [case.source(&path), case.target(&path)];
         sides
@@ -127,7 +130,7 @@ fn unfit(case: &Case<'_>, source: &Accounts<'_>) -> Option<&'static str> {
             .flatten()
             .any(|object| object.link().is_some())
     };
-    if WANTED.iter().any(|name| is_link(&name)) {
+    if WANTED.iter().any(|name| is_link(name)) {
         return Some("a link stands in the place of a file of accounts");
     }
     let Some(root) = source.passwd.find(b"root") else {
@@ -144,16 +147,6 @@ fn unfit(case: &Case<'_>, source: &Accounts<'_>) -> Option<&'static str> {
         return Some("the source's shadow has no root");
     }
     None
-}
-
-/// One account of the target on its way into the clone.
-#[derive(Clone, Copy, Debug)]
-struct Arrival<'a> {
-    name: &'a [u8],
-    old: u32,
-    new: u32,
-    /// In the clone; of users only.
-    primary: u32,
 }
 
 fn carry_groups<'a>(
@@ -232,7 +225,7 @@ fn moved(
     for old in kept.iter().copied().filter(|id| *id != 0) {
         let name = target.find_number(ID, old).map(|row| row.name());
         let known = name.and_then(|name| numbers.names.find(name));
-        let arrived = arrivals.iter().find(|arrival| arrival.old == old);
+        let arrived = arrivals.iter().find(|arrival| Some(arrival.name) == name);
         let new = known
             .map(|row| row.number(ID))
             .or(arrived.map(|arrival| arrival.new));
@@ -314,97 +307,6 @@ fn put(case: &mut Case<'_>, name: &str, table: &Table<'_>, added: &[Vec<u8>]) {
         None => Change::Remove,
     };
     case.propose(&path, change, Level::Info, REASON);
-}
-
-fn joined(fields: &[&[u8]]) -> Vec<u8> {
-    fields.join(&b":"[..])
-}
-
-fn passwd_rows(target: &Accounts<'_>, users: &[Arrival<'_>], has_shadow: bool) -> Vec<Vec<u8>> {
-    let row = |user: &Arrival<'_>| {
-        let row = target.passwd.find(user.name)?;
-        let (uid, gid) = (user.new.to_string(), user.primary.to_string());
-        let password: &[u8] = if has_shadow { b"x" } else { b"*" };
-        let mut fields = vec![row.name(), password, uid.as_bytes(), gid.as_bytes()];
-        fields.extend(row.fields().iter().skip(fields.len()));
-        Some(joined(&fields))
-    };
-    users.iter().filter_map(row).collect()
-}
-
-fn shadow_rows(
-    source: &Accounts<'_>,
-    target: &Accounts<'_>,
-    users: &[Arrival<'_>],
-) -> Vec<Vec<u8>> {
-    let row = |user: &Arrival<'_>| {
-        let in_passwd = target.passwd.find(user.name).map(|row| row.text(PASSWORD));
-        match target.shadow.find(user.name) {
-            Some(row) => joined(row.fields()),
-            // Before shadow files the password stood in passwd; locked where it stood nowhere.
-            None => {
-                let password = in_passwd.filter(|text| !matches!(*text, b"x" | b""));
-                let locked: &[u8] = b"!";
-                joined(&[
-                    user.name,
-                    password.unwrap_or(locked),
-                    b"",
-                    b"",
-                    b"",
-                    b"",
-                    b"",
-                    b"",
-                    b"",
-                ])
-            }
-        }
-    };
-    let is_new = |user: &&Arrival<'_>| !source.shadow.mentions(user.name);
-    users.iter().filter(is_new).map(row).collect()
-}
-
-/// Returns those of a list of members that are accounts of the clone.
-fn members(list: &[u8], is_user: impl Fn(&[u8]) -> bool) -> Vec<u8> {
-    let names = list.split(|byte| *byte == b',');
-    let names: Vec<&[u8]> = names.filter(|name| is_user(name)).collect();
-    names.join(&b","[..])
-}
-
-fn group_rows(
-    target: &Accounts<'_>,
-    groups: &[Arrival<'_>],
-    is_user: impl Fn(&[u8]) -> bool,
-) -> Vec<Vec<u8>> {
-    let row = |group: &Arrival<'_>| {
-        let row = target.group.find(group.name)?;
-        let members = members(row.text(MEMBERS), &is_user);
-        let id = group.new.to_string();
-        Some(joined(&[
-            row.name(),
-            row.text(PASSWORD),
-            id.as_bytes(),
-            &members,
-        ]))
-    };
-    groups.iter().filter_map(row).collect()
-}
-
-fn gshadow_rows(
-    source: &Accounts<'_>,
-    target: &Accounts<'_>,
-    groups: &[Arrival<'_>],
-    is_user: impl Fn(&[u8]) -> bool,
-) -> Vec<Vec<u8>> {
-    let row = |group: &Arrival<'_>| match target.gshadow.find(group.name) {
-        Some(row) => {
-            let administrators = members(row.text(MEMBERS - 1), &is_user);
-            let members = members(row.text(MEMBERS), &is_user);
-            joined(&[row.name(), row.text(PASSWORD), &administrators, &members])
-        }
-        None => joined(&[group.name, b"!", b"", b""]),
-    };
-    let is_new = |group: &&Arrival<'_>| !source.gshadow.mentions(group.name);
-    groups.iter().filter(is_new).map(row).collect()
 }
 
 /// Proposes subordinate ranges: the source's, and those of arrivals that overlap none of them.

@@ -188,9 +188,9 @@ pub(super) fn merge(case: &mut Case<'_>) {
 fn mask(case: &mut Case<'_>, stem: &str) {
     let unit = format!("{stem}.service");
     let path = path(&format!("etc/systemd/system/{unit}"));
-    let is_there = |directory: &&str| case.present(format!("{directory}/{unit}").as_bytes());
+    let is_there = |directory: &str| case.present(format!("{directory}/{unit}").as_bytes());
     let is_own = case.source(&path).is_some() || case.target(&path).is_some();
-    if !is_own && VENDOR_UNITS.iter().any(|directory| is_there(&directory)) {
+    if !is_own && VENDOR_UNITS.iter().any(|directory| is_there(directory)) {
         let change = Change::Link(MASK.to_vec());
         case.propose(
             &path,

@@ -29,6 +29,7 @@ pub(super) fn merge(case: &mut Case<'_>) {
         {
             let what = "a link on one of the machines: the target's stays as it is";
             case.note(path, Level::Warning, what.to_owned());
+            case.propose_target(path, Level::Info, "the target's stays as it is");
             continue;
         }
         merge_one(case, path);
@@ -76,11 +77,11 @@ fn merge_one(case: &mut Case<'_>, path: &RelPath) {
         }
     }
     if added > 0 {
-        let what = format!("{added} keys of the target added to those of the source");
+        let what = format!("added to the source's keys: {added} of the target");
         case.note(path, Level::Info, what);
     }
     if restricted > 0 {
-        let what = format!("{restricted} keys are on both machines: the source's options hold");
+        let what = format!("the source's options hold for {restricted} of the target's keys");
         case.note(path, Level::Warning, what);
     }
     let Some(like) = source.or(target) else {

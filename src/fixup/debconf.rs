@@ -1,6 +1,8 @@
 //! Debconf's answers: the source's, but those that name disks or the kernel's arguments are the
 //! target's, so that the next update of the boot loader fits it. Knows nothing of packages.
 
+use std::collections::BTreeSet;
+
 use super::glob::fits_any;
 use super::{Case, Change, Level, path};
 
@@ -24,6 +26,7 @@ pub(super) fn merge(case: &mut Case<'_>) {
         .target_file(&path)
         .map_or(&[][..], |file| &file.contents);
     let answers = stanzas(target);
+    let mut asked = BTreeSet::new();
     let mut contents = Vec::with_capacity(source.contents.len());
     for stanza in stanzas(&source.contents) {
         let question = name(stanza).filter(|name| fits_any(&QUESTIONS, name));
@@ -31,24 +34,25 @@ pub(super) fn merge(case: &mut Case<'_>) {
             contents.extend_from_slice(stanza);
             continue;
         };
-        match answers.iter().find(|answer| name(answer) == Some(question)) {
-            Some(answer) => {
-                contents.extend_from_slice(answer);
-                if !contents.ends_with(b"\n\n") {
-                    contents.extend_from_slice(if answer.ends_with(b"\n") {
-                        b"\n"
-                    } else {
-                        b"\n\n"
-                    });
-                }
-            }
+        // A question is there once; what a broken database repeats goes.
+        if !asked.insert(question) {
+            continue;
+        }
+        let answer = answers.iter().find(|answer| name(answer) == Some(question));
+        let answer = match answer {
+            Some(answer) => answer.to_vec(),
             // No answer of the target: none at all, rather than a disk of the source.
             None => {
                 let rest = stanza.split_inclusive(|byte| *byte == b'\n');
                 let rest = rest.filter(|line| !line.starts_with(b"Value:"));
-                rest.for_each(|line| contents.extend_from_slice(line));
+                rest.collect::<Vec<_>>().concat()
             }
-        }
+        };
+        // The end is the source's: whether a blank line follows is a matter of the place.
+        let (body, _) = answer.split_at(end_of(&answer));
+        let (_, end) = stanza.split_at(end_of(stanza));
+        contents.extend_from_slice(body);
+        contents.extend_from_slice(end);
     }
     let change = Change::Write(source.with(contents));
     let reason = "the source's answers, with the target's about disks";
@@ -66,6 +70,12 @@ fn stanzas(contents: &[u8]) -> Vec<&[u8]> {
         rest = after;
     }
     stanzas
+}
+
+/// Returns where the line ends behind a stanza begin.
+fn end_of(stanza: &[u8]) -> usize {
+    let text = stanza.iter().rposition(|byte| *byte != b'\n');
+    text.map_or(0, |at| at + 1)
 }
 
 fn name(stanza: &[u8]) -> Option<&[u8]> {

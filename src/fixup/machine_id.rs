@@ -37,8 +37,8 @@ pub(super) fn merge(case: &mut Case<'_>) {
             (Some(like), Some(id)) if !id.contents.is_empty() => {
                 Change::Write(like.with(id.contents.clone()))
             }
-            // Without an id of the system's, D-Bus has one alone.
-            _ if case.target(&id).is_none() && target.is_some() => Object::as_change(target),
+            // Without an id of the system's, D-Bus's is the target's id; systemd takes it over.
+            _ if target.is_some() => Object::as_change(target),
             _ => Change::Remove,
         };
         case.propose(&dbus, change, Level::Info, REASON);

@@ -42,7 +42,10 @@ fn merge_one(case: &mut Case<'_>, at: &RelPath) {
     let (source, target) = (case.source(at), case.target(at));
     let name = at.split().map(|(_, name)| name);
     let is_of_platform = name.is_some_and(|name| fits_any(&PLATFORM_FILES, name.as_bytes()));
-    if is_of_platform || source.is_none() {
+    if is_of_platform {
+        return case.propose_target(at, Level::Info, "of a platform: as on the target");
+    }
+    if source.is_none() {
         return case.propose_target(at, Level::Info, "what only the target has stays");
     }
     let both = source

@@ -27,21 +27,22 @@ const LOOPBACK_NAMES: [&[u8]; 15] = [
 ];
 
 /// What a machine calls itself.
-struct Self_ {
+struct Identity {
     names: BTreeSet<Vec<u8>>,
     addresses: BTreeSet<Vec<u8>>,
 }
 
-type Known<'a> = BTreeMap<Vec<u8>, &'a [u8]>;
+/// Which addresses the target's own lines give a name.
+type Known<'a> = BTreeMap<Vec<u8>, BTreeSet<&'a [u8]>>;
 
-impl Self_ {
-    fn of(facts: &Facts) -> Self_ {
+impl Identity {
+    fn of(facts: &Facts) -> Identity {
         let full = facts.identity.hostname.as_deref().unwrap_or("");
         let full = full.trim_end_matches('.').to_ascii_lowercase();
         let short = full.split('.').next().unwrap_or("");
         let names = [full.as_str(), short].into_iter();
         let interfaces = facts.network.interfaces.iter();
-        Self_ {
+        Identity {
             names: names
                 .filter(|name| !name.is_empty() && *name != "localhost")
                 .map(|name| name.as_bytes().to_vec())
@@ -65,17 +66,7 @@ pub(super) fn merge(case: &mut Case<'_>) {
     };
     let target = case.target_file(&path);
     let own = without_block(target.map_or(&[][..], |file| &file.contents));
-    let known: Known<'_> = lines(&own)
-        .filter_map(parse)
-        .flat_map(|(address, names)| {
-            let names = names.into_iter();
-            names.map(move |name| (name.to_ascii_lowercase(), address))
-        })
-        .collect();
-    let (source_self, target_self) = (
-        Self_::of(case.situation.source),
-        Self_::of(case.situation.target),
-    );
+    let sieve = Sieve::of(case, &own);
     let mut block = Block::default();
     let mut comments: Vec<&[u8]> = Vec::new();
     for line in lines(&source.contents) {
@@ -91,43 +82,26 @@ pub(super) fn merge(case: &mut Case<'_>) {
         let Some((address, names)) = parse(line) else {
             continue;
         };
-        let own_name = names.iter().find(|name| source_self.is_name(name));
-        let is_own_line = source_self.addresses.contains(address) || own_name.is_some();
-        if is_own_line && !is_loopback(address) {
+        if sieve.is_about_source(address, &names) {
             let what = "the source's own line; a name in it that the clone needs is to be added";
             case.note(&path, Level::Warning, format!("{}: {what}", quoted(line)));
             continue;
         }
-        let is_further = |name: &&&[u8]| {
-            !source_self.is_name(name)
-                && !target_self.is_name(name)
-                && !known.contains_key(&name.to_ascii_lowercase())
-                && !(is_loopback(address) && LOOPBACK_NAMES.contains(name))
-        };
-        let further: Vec<&[u8]> = names.iter().filter(is_further).copied().collect();
-        for name in names.iter().filter(|name| !further.contains(name)) {
-            if known
-                .get(&name.to_ascii_lowercase())
-                .is_some_and(|other| *other != address)
-            {
-                let what = "the target's own line for that name stays";
-                case.note(
-                    &path,
-                    Level::Info,
-                    format!("{} {}: {what}", quoted(address), quoted(name)),
-                );
-            }
+        let (further, other): (Vec<&[u8]>, Vec<&[u8]>) = names
+            .iter()
+            .partition(|name| sieve.is_further(address, name));
+        for name in other.iter().filter(|name| sieve.differs(address, name)) {
+            let what = format!("{} {}", quoted(address), quoted(name));
+            let what = format!("{what}: the target's own line for that name stays");
+            case.note(&path, Level::Info, what);
         }
-        if further.is_empty() || is_multicast(address) {
+        if further.is_empty() {
             continue;
         }
         above.iter().for_each(|comment| block.push(comment));
-        match further.len() == names.len() {
+        match other.is_empty() {
             true => block.push(line),
-            false => {
-                let parts: Vec<&[u8]> = std::iter::once(address).chain(further).collect();
-                block.push(&parts.join(&b" "[..]));
-            }
+            false => block.push(&[&[address], &further[..]].concat().join(&b" "[..])),
         }
     }
     let file = match target {
@@ -137,6 +111,50 @@ pub(super) fn merge(case: &mut Case<'_>) {
     };
     let reason = "the target's own names and the further lines of the source";
     case.propose(&path, Change::Write(file), Level::Info, reason);
+}
+
+/// Decides which names of the source's table are further ones.
+struct Sieve<'a> {
+    source: Identity,
+    target: Identity,
+    known: Known<'a>,
+}
+
+impl<'a> Sieve<'a> {
+    fn of(case: &Case<'_>, own: &'a [u8]) -> Sieve<'a> {
+        let mut known = Known::new();
+        for (address, names) in lines(own).filter_map(parse) {
+            for name in names {
+                let addresses = known.entry(name.to_ascii_lowercase()).or_default();
+                addresses.insert(address);
+            }
+        }
+        Sieve {
+            source: Identity::of(case.situation.source),
+            target: Identity::of(case.situation.target),
+            known,
+        }
+    }
+
+    /// Tells whether a line says where the source itself is. On the loopback it also gives other
+    /// names, which are as right on the clone.
+    fn is_about_source(&self, address: &[u8], names: &[&[u8]]) -> bool {
+        let is_named = names.iter().any(|name| self.source.is_name(name));
+        !is_loopback(address) && (self.source.addresses.contains(address) || is_named)
+    }
+
+    fn is_further(&self, address: &[u8], name: &[u8]) -> bool {
+        let is_own = self.source.is_name(name) || self.target.is_name(name);
+        let is_known = self.known.contains_key(&name.to_ascii_lowercase());
+        let is_of_loopback = is_loopback(address) && LOOPBACK_NAMES.contains(&name);
+        !(is_own || is_known || is_of_loopback || is_multicast(address))
+    }
+
+    /// Tells whether the target's own lines lead a name elsewhere.
+    fn differs(&self, address: &[u8], name: &[u8]) -> bool {
+        let own = self.known.get(&name.to_ascii_lowercase());
+        own.is_some_and(|own| !own.contains(address) && !is_loopback(address))
+    }
 }
 
 /// Returns address and names of a line that has both.

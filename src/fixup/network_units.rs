@@ -1,8 +1,8 @@
 //! Which network services and SSH servers start: as on the target, whose configuration stays.
 //! Knows nothing of that configuration.
 
-use super::units::{follow_target, starts_on_target};
-use super::{Case, Level, path};
+use super::units::{follow_target, links, starts_on_target};
+use super::{Case, Level, Object, path};
 
 /// Services of the network stacks, and of names.
 const STACKS: &[&str] = &[
@@ -52,15 +52,20 @@ const SSH: &[&str] = &[
 ];
 
 pub(super) fn merge(case: &mut Case<'_>) {
-    let network = "the network comes up as on the target";
-    let ssh = "the SSH server starts as on the target";
-    for (patterns, reason) in [(STACKS, network), (SSH, ssh)] {
+    let stacks = (STACKS, "the network comes up");
+    let ssh = (SSH, "the SSH server starts");
+    for (patterns, what) in [stacks, ssh] {
         if starts_on_target(case, patterns) {
-            follow_target(case, patterns, reason);
+            follow_target(case, patterns, &format!("{what} as on the target"));
             continue;
         }
         // Nothing of it is known: taking the source's away would leave no way in.
-        let what = format!("not seen how on the target: {reason} is up to the source's links");
-        case.note(&path("etc"), Level::Warning, what);
+        let note = format!("no link of the target tells how {what}: those of the source stay");
+        case.note(&path("etc"), Level::Warning, note);
+        for path in links(case, patterns) {
+            let change = Object::as_change(case.source(path));
+            let reason = format!("{what} as on the source");
+            case.propose(path, change, Level::Warning, &reason);
+        }
     }
 }

@@ -50,8 +50,8 @@ pub(super) fn merge(case: &mut Case<'_>) {
 /// Returns the last value of a key, as libselinux reads it.
 fn value<'a>(contents: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
     let lines = contents.split(|byte| *byte == b'\n');
-    let values = lines.filter_map(|line| line.trim_ascii_start().strip_prefix(key));
-    values.last().map(<[u8]>::trim_ascii)
+    let mut values = lines.filter_map(|line| line.trim_ascii_start().strip_prefix(key));
+    values.next_back().map(<[u8]>::trim_ascii)
 }
 
 fn with_mode(contents: &[u8], mode: &[u8]) -> Vec<u8> {

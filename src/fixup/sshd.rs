@@ -141,7 +141,13 @@ impl Judge {
             }
             b"listenaddress" => {
                 let is_gone = self.gone.contains(&listen_address(value));
-                (is_gone || self.drops_listen).then_some("an address of the source")
+                let alone = "alone it would keep everybody out";
+                let why = if is_gone {
+                    "an address of the source"
+                } else {
+                    alone
+                };
+                (is_gone || self.drops_listen).then_some(why)
             }
             _ => None,
         }

@@ -111,20 +111,25 @@ pub(super) fn choose<'a>(
     let is_system = |id: u32| id > 0 && id <= highest;
     let mut carried = Carried::default();
     let mut primary = BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for user in passwd.accounts() {
         let id = user.number(ID);
-        let needed = kept.uids.contains(&id) || STACK.contains(&user.name());
-        let is_new = !source_passwd.mentions(user.name()) && !carried.users.contains(&user.name());
+        let owns = kept.uids.contains(&id) && passwd.knows_as(ID, id, user.name());
+        let needed = owns || STACK.contains(&user.name());
+        // The system finds the first row of a name; later ones say nothing.
+        let is_new = seen.insert(user.name()) && !source_passwd.mentions(user.name());
         if needed && is_new && is_system(id) {
             carried.users.push(user.name());
             primary.insert(user.number(PRIMARY));
         }
     }
+    seen.clear();
     for row in group.accounts() {
         let id = row.number(ID);
-        let needed = kept.gids.contains(&id) || STACK.contains(&row.name());
-        let is_new = !source_group.mentions(row.name()) && !carried.groups.contains(&row.name());
-        let is_primary = id > 0 && primary.contains(&id);
+        let is_owner = group.knows_as(ID, id, row.name());
+        let needed = (is_owner && kept.gids.contains(&id)) || STACK.contains(&row.name());
+        let is_new = seen.insert(row.name()) && !source_group.mentions(row.name());
+        let is_primary = is_owner && id > 0 && primary.contains(&id);
         if is_new && (is_primary || (needed && is_system(id))) {
             carried.groups.push(row.name());
         }

@@ -79,9 +79,20 @@ impl<'a> Table<'a> {
         self.accounts().find(|account| account.name() == name)
     }
 
-    /// Returns the first account with that number in field `at`.
+    /// Returns the first account with that number in field `at` that is found by its name too.
     pub(super) fn find_number(&self, at: usize, id: u32) -> Option<Account<'_>> {
-        self.accounts().find(|account| account.number(at) == id)
+        let is_found = |account: &Account<'_>| {
+            let first = self.find(account.name());
+            first.is_some_and(|first| first.number(at) == id)
+        };
+        let mut same = self.accounts().filter(|account| account.number(at) == id);
+        same.find(is_found)
+    }
+
+    /// Tells whether the number belongs to that name: to the first account that has it.
+    pub(super) fn knows_as(&self, at: usize, id: u32, name: &[u8]) -> bool {
+        self.find_number(at, id)
+            .is_some_and(|account| account.name() == name)
     }
 
     /// Tells whether a line begins with that name, well formed or not.

@@ -11,7 +11,7 @@ use instancesync::fixup::{
 use instancesync::relpath::RelPath;
 
 /// What goes in.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Case {
     pub mergers: Vec<Merger>,
     pub versions: Versions,
