@@ -218,8 +218,10 @@ fn case() -> impl Strategy<Value = Case> {
     let kept = vec(select(&[0u32, 42, 100, 101, 102, 103, 999, 1000][..]), 0..6);
     let parts = (objects(), objects(), kept.clone(), kept, any::<bool>());
     parts.prop_map(|(source, target, uids, gids, is_systemd)| {
-        let mut case = Case::default();
-        case.mergers = Merger::ALL.to_vec();
+        let mut case = Case {
+            mergers: Merger::ALL.to_vec(),
+            ..Case::default()
+        };
         (case.versions.source, case.versions.target) = (source, target);
         case.kept = Owners {
             uids: uids.into_iter().collect(),
@@ -242,7 +244,7 @@ fn case() -> impl Strategy<Value = Case> {
 
 fn hold(check: impl Fn(&Case)) {
     let config = Config {
-        cases: 30000,
+        cases: 1000,
         failure_persistence: None,
         ..Config::default()
     };
