@@ -1,25 +1,34 @@
 //! The target's side of the story: greet, serve transfers, look after the run's key, leave
 //! nothing behind. Also runs inside the source's own process for a target directory there.
 
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::authorized_keys::{self, Account, Owner, Which};
+use crate::cleanup;
+use crate::distro::gather;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
+use crate::fixup::{Report, Task};
+use crate::fs::Root;
+use crate::prompter::NobodyThere;
 use crate::transfer::TransferError;
 use crate::transfer::receiver::receive;
 use crate::transfer::wire::frame::{Frame, FrameError};
 use crate::transfer::wire::handshake::{BUILD, MAGIC};
 use crate::transfer::wire::link::{LONGEST_SILENCE, Link, LinkSettings};
-use crate::transfer::wire::message::{Digest, Down, KeyRequest, Up};
+use crate::transfer::wire::message::{Digest, Down, KeyRequest, Refusal, Up};
 
 /// The name that the private directory of an uploaded agent begins with.
 pub const PLACE_PREFIX: &str = ".instancesync-agent-";
+/// LIMIT: bytes of a task (docs/protocol.md): the files of one machine and their description.
+const MAX_TASK_LEN: usize = 64 << 20;
 /// Frames that are read ahead of the workers.
 const READ_AHEAD: usize = 8;
 /// How long the run's key outlives a lost link: long enough for the source to come back.
@@ -100,6 +109,7 @@ pub fn serve(
     let mut session = AgentSession {
         link: &link,
         key: None,
+        task: Vec::new(),
         has_failed: false,
     };
     let served = session.serve(binary);
@@ -111,6 +121,8 @@ pub fn serve(
 struct AgentSession<'a> {
     link: &'a Link,
     key: Option<KeyRequest>,
+    /// The parts of a task so far.
+    task: Vec<u8>,
     /// After a failure what was on its way already is let go by.
     has_failed: bool,
 }
@@ -137,6 +149,9 @@ impl AgentSession<'_> {
         match frame.message()? {
             Down::Heartbeat => Ok(()),
             Down::Key(request) => self.take_key(request),
+            Down::Facts { root } => self.take_facts(&root),
+            Down::CleanUp => self.take_order(frame.body()),
+            Down::FixUp { root, last } => self.take_task(frame.body(), last.then_some(&root)),
             Down::Begin {
                 target,
                 rules,
@@ -154,13 +169,62 @@ impl AgentSession<'_> {
     /// A lost link ends the session; after anything else the source may still want its key out.
     fn conclude(&mut self, received: Result<(), TransferError>) -> Result<(), TransferError> {
         let Err(error) = received else { return Ok(()) };
+        let error = error.explained(&self.link.out);
         if let TransferError::Link(_) = error {
             return Err(error);
         }
         self.has_failed = true;
-        let no_space = matches!(error, TransferError::Peer { no_space: true, .. });
-        let text = Failure::of(ExitCode::Failed, &error).to_string();
-        Ok(self.link.out.send(&Up::Failed { text, no_space })?)
+        let (class, text) = (
+            error.class(),
+            Failure::of(ExitCode::Failed, &error).to_string(),
+        );
+        Ok(self.link.out.send(&Up::Failed { text, class })?)
+    }
+
+    fn take_facts(&self, root: &[u8]) -> Result<(), TransferError> {
+        let facts = Root::open(Path::new(OsStr::from_bytes(root)))
+            .map(|root| Box::new(gather(&root)))
+            .map_err(|error| format!("{error}: {}", error.cause()));
+        Ok(self.link.out.send(&Up::Facts(facts))?)
+    }
+
+    /// Collects a part of a task; with the last one it is performed below `root`.
+    fn take_task(&mut self, part: &[u8], root: Option<&Vec<u8>>) -> Result<(), TransferError> {
+        if self.task.len() + part.len() > MAX_TASK_LEN {
+            return Err(TransferError::Protocol("a task over the limit"));
+        }
+        self.task.extend_from_slice(part);
+        let Some(root) = root else { return Ok(()) };
+        let bytes = std::mem::take(&mut self.task);
+        let task: Task = postcard::from_bytes(&bytes)
+            .map_err(|_| TransferError::Protocol("a task that makes no sense"))?;
+        let performed = task
+            .perform(Path::new(OsStr::from_bytes(root)))
+            .map_err(|error| format!("{error}: {}", error.cause()));
+        let (done, report) = match performed {
+            Ok(report) => (Ok(()), report),
+            Err(why) => (Err(why), Report::default()),
+        };
+        let report = postcard::to_stdvec(&report)
+            .map_err(|_| TransferError::Protocol("a report that cannot be encoded"))?;
+        self.answer(&Up::FixedUp(done), &report)
+    }
+
+    /// Carries out an order to clean up; who gave it has asked before.
+    fn take_order(&self, order: &[u8]) -> Result<(), TransferError> {
+        let order: cleanup::Order = serde_json::from_slice(order)
+            .map_err(|_| TransferError::Protocol("an order that makes no sense"))?;
+        let (done, report) = match cleanup::perform(&order, &NobodyThere, &cleanup::Unwatched) {
+            Ok(report) => (Ok(()), serde_json::to_vec(&report).unwrap_or_default()),
+            Err(failure) => (Err(refusal(&failure)), Vec::new()),
+        };
+        self.answer(&Up::CleanedUp(done), &report)
+    }
+
+    fn answer(&self, message: &Up, body: &[u8]) -> Result<(), TransferError> {
+        let mut frame = self.link.out.builder(message, body.len())?;
+        frame.body().extend_from_slice(body);
+        Ok(self.link.out.send_built(frame)?)
     }
 
     fn take_key(&mut self, request: KeyRequest) -> Result<(), TransferError> {
@@ -168,6 +232,14 @@ impl AgentSession<'_> {
         let done = edit_keys(&request, |owner| Which::Pair(owner.pair));
         self.key = (is_install && done.is_ok()).then_some(request);
         Ok(self.link.out.send(&Up::KeyDone(done))?)
+    }
+}
+
+fn refusal(failure: &Failure) -> Refusal {
+    Refusal {
+        is_refused: failure.exit == ExitCode::Refused,
+        text: failure.to_string(),
+        hints: failure.hints.clone(),
     }
 }
 
@@ -197,15 +269,11 @@ fn is_installed(request: &KeyRequest) -> bool {
 }
 
 fn whose(request: &KeyRequest) -> (PathBuf, Owner<'_>) {
-    use std::os::unix::ffi::OsStrExt;
     let owner = Owner {
         pair: &request.pair,
         nonce: &request.nonce,
     };
-    (
-        PathBuf::from(std::ffi::OsStr::from_bytes(&request.home)),
-        owner,
-    )
+    (PathBuf::from(OsStr::from_bytes(&request.home)), owner)
 }
 
 /// Standard input that takes a long silence for a lost link: sshd notices a dead peer late.

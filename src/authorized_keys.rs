@@ -59,7 +59,7 @@ impl Which<'_> {
 }
 
 fn name(bytes: &[u8]) -> Result<Name> {
-    Name::new(bytes).map_err(|_| crate::fs::dir::unusable_name())
+    crate::fs::usable_name(bytes)
 }
 
 /// Puts `key` (type and key, no comment) in, replacing older lines of the same pair.

@@ -1,26 +1,34 @@
 //! The story of one run, told top to bottom: look, reach the agent, pass after pass, and leave
 //! nothing behind whatever happens. Knows nothing of screens and of how bytes travel.
 
+mod ending;
+mod estimate;
+mod fixups;
+mod quiesce;
+
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use self::ending::{failure_of, is_lost};
+use self::estimate::Estimate;
+use self::fixups::Agreed;
+use self::quiesce::Quiesced;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
-use crate::fs::{Dir, FsError};
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor, Pass, Stage};
+use crate::plan::{Plan, Reader};
+use crate::preflight::Preflight;
 use crate::prompter::Prompter;
 use crate::report::{Recorder, Report};
 use crate::session::{Access, Session};
 use crate::settings::{
-    Compression, DeleteLimit, Detail, HostKeyPolicy, LoginSettings, Settings, Target,
+    Compression, DeleteLimit, Detail, LoginSettings, Settings, Target, agreement,
 };
-use crate::ssh::Address;
+use crate::source::Source;
 use crate::transfer::TransferError;
-use crate::transfer::scan::Scan;
 use crate::transfer::sender::{Deletes, PassPlan, Sender, Tree, Turn};
 use crate::transfer::wire::link::LinkSettings;
 use crate::transfer::wire::message::Policy;
@@ -30,127 +38,57 @@ use crate::transfer::wire::packing;
 const REOPENINGS: u32 = 5;
 /// A link that held so long starts the count of reopenings anew.
 const STEADY: Duration = Duration::from_secs(120);
-/// How long a run waits for its estimate before it begins without.
-const ESTIMATE_WAIT: Duration = Duration::from_secs(1);
+
+/// Who is shown the plan, and who agrees to it.
+#[derive(Clone, Copy)]
+pub struct Audience<'a> {
+    /// Who is shown the plan.
+    pub reader: &'a dyn Reader,
+    /// Who answers questions.
+    pub prompter: &'a dyn Prompter,
+}
 
 /// Clones what the settings say. The report of a run that went through has all problems.
 pub fn run(
     settings: &Settings,
     recorder: &Arc<Recorder>,
-    prompter: &Arc<dyn Prompter>,
+    audience: Audience<'_>,
     interrupt: &Interrupt,
 ) -> Result<Report, Failure> {
-    let root = Dir::open_root(&settings.source).map_err(|error| {
-        Failure::new(ExitCode::Failed, at_source(&settings.source)).because(&error)
-    })?;
-    let mounts = devices_of(&root, &settings.mounts)?;
-    check_proc()?;
-    let tree = Tree {
-        root: &root,
-        rules: &settings.rules,
-        mounts: &mounts,
-    };
+    let source = Source::open(settings)?;
     let stop = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&stop);
     let _subscription = interrupt.subscribe(move || raised.store(true, Ordering::Relaxed));
 
     let estimate = Estimate::default();
+    let monitor: &dyn Monitor = recorder.as_ref();
     std::thread::scope(|scope| {
-        if settings.output.detail > Detail::Quiet {
-            scope.spawn(|| estimate.make(tree, recorder.as_ref()));
+        // The rules of a whole system are known later; its plan counts then.
+        if settings.system.is_none() && settings.output.detail > Detail::Quiet {
+            scope.spawn(|| estimate.make(&source, &settings.rules, monitor));
         }
         let run = Run {
             settings,
-            tree,
-            monitor: recorder.as_ref(),
+            source: &source,
+            audience,
+            monitor,
             stop: &stop,
             estimate: &estimate,
         };
         let result = match &settings.target {
             Target::Directory(_) => run.onto_this_machine(),
-            Target::Machine { address, login } => {
-                run.onto_machine(address, login, prompter.as_ref())
-            }
+            Target::Machine { address, login } => run.onto_machine(address, login),
         };
-        estimate.stop.store(true, Ordering::Relaxed);
+        estimate.stop();
         result
     })?;
     Ok(recorder.report())
 }
 
-fn at_source(path: &Path) -> String {
-    format!("source: {}", path.display())
-}
-
-/// Returns the devices of further file systems. One that is not mounted now must not be taken
-/// for an empty directory: with `--delete` that would empty the target's.
-fn devices_of(root: &Dir, mounts: &[PathBuf]) -> Result<Vec<u64>, Failure> {
-    let failed = |path: &Path, error: &FsError| {
-        Failure::new(ExitCode::Usage, at_source(path)).because(error)
-    };
-    let own = root
-        .id()
-        .map_err(|error| failed(Path::new("the root of the copy"), &error))?;
-    let device_of = |path: &PathBuf| {
-        let id = Dir::open_root(path).and_then(|dir| dir.id());
-        match id.map_err(|error| failed(path, &error))?.device {
-            device if device == own.device => {
-                let what = format!("{} is no mount point now", at_source(path));
-                Err(Failure::usage(what).hint("mount it, or leave --include-mount away"))
-            }
-            device => Ok(device),
-        }
-    };
-    mounts.iter().map(device_of).collect()
-}
-
-/// Attributes of links and devices are reached through `/proc`.
-fn check_proc() -> Result<(), Failure> {
-    if Path::new("/proc/self/fd").exists() {
-        return Ok(());
-    }
-    Err(
-        Failure::new(ExitCode::Refused, "source: /proc is not mounted")
-            .hint("mount it: mount -t proc proc /proc"),
-    )
-}
-
-/// The scan that runs beside the connecting.
-#[derive(Default)]
-struct Estimate {
-    stop: AtomicBool,
-    is_made: AtomicBool,
-}
-
-impl Estimate {
-    fn make(&self, tree: Tree<'_>, monitor: &dyn Monitor) {
-        let own = tree.root.status().map(|status| status.id().device);
-        let devices = tree.mounts.iter().copied().chain(own).collect();
-        let counters = monitor.counters();
-        Scan {
-            root: tree.root,
-            rules: tree.rules,
-            devices,
-            counters,
-            stop: &self.stop,
-        }
-        .run();
-        self.is_made.store(true, Ordering::Release);
-    }
-
-    /// Waits a moment for the scan: a small tree is known before the first byte leaves.
-    fn wait(&self) -> bool {
-        let until = Instant::now() + ESTIMATE_WAIT;
-        while !self.is_made.load(Ordering::Acquire) && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        self.is_made.load(Ordering::Acquire)
-    }
-}
-
 struct Run<'a> {
     settings: &'a Settings,
-    tree: Tree<'a>,
+    source: &'a Source,
+    audience: Audience<'a>,
     monitor: &'a dyn Monitor,
     stop: &'a AtomicBool,
     estimate: &'a Estimate,
@@ -171,43 +109,41 @@ impl Run<'_> {
     }
 
     fn onto_this_machine(&self) -> Result<(), Failure> {
-        self.tell_estimate(None);
         // Between two threads there is nothing to gain by compressing.
         let link = LinkSettings {
             compression: packing::Compression::Off,
             ..self.link_settings()
         };
-        let session = Session::in_process(link)?;
-        self.monitor.event(Event::StageStarted(Stage::Transfer));
-        let mut passes = self.plan();
-        let sent = self.send(&session, &mut passes);
+        let mut session = Session::in_process(link)?;
+        let sent = self.prepare(&session, None).and_then(|agreed| {
+            self.monitor.event(Event::StageStarted(Stage::Transfer));
+            let sent = self.send(&mut session, &agreed, &mut self.passes());
+            sent.map_err(|error| failure_of(&error))
+        });
         session.close();
-        sent.map_err(|error| failure_of(&error))
+        sent
     }
 
-    fn onto_machine(
-        &self,
-        address: &str,
-        login: &LoginSettings,
-        prompter: &dyn Prompter,
-    ) -> Result<(), Failure> {
-        let address = resolve_address(address, login)?;
+    fn onto_machine(&self, address: &str, login: &LoginSettings) -> Result<(), Failure> {
         let (dir, link) = (&self.settings.target_dir, self.link_settings());
-        let mut access = Access::new(
-            address,
-            ssh_login(login),
-            dir,
-            link,
-            (prompter, self.monitor),
-        )?;
+        let told = (self.audience.prompter, self.monitor);
+        let mut access = Access::new(address, login, dir, link, told)?;
         let mut session = access.open()?;
-        self.tell_estimate(access.upload_bytes_per_second);
+        let mut agreed = match self.prepare(&session, access.upload_bytes_per_second) {
+            Ok(agreed) => agreed,
+            Err(failure) => {
+                session.close();
+                return Err(failure);
+            }
+        };
+        agreed.pair = Some(access.pair().to_owned());
+        access.install_key(&session);
         self.monitor.event(Event::StageStarted(Stage::Transfer));
-        let mut passes = self.plan();
+        let mut passes = self.passes();
         let mut reopenings = 0;
         let mut opened = Instant::now();
         let sent = loop {
-            match self.send(&session, &mut passes) {
+            match self.send(&mut session, &agreed, &mut passes) {
                 Err(error)
                     if is_lost(&error, reopenings)
                         && access.can_reopen()
@@ -227,6 +163,49 @@ impl Run<'_> {
         access.remove_key(&session);
         session.close();
         sent.map_err(|error| failure_of(&error))
+    }
+
+    /// Makes the plan of a whole system, shows it and has it agreed to. Nothing has changed before it, and nothing has when it fails.
+    fn prepare(
+        &self,
+        session: &Session,
+        link_bytes_per_second: Option<u64>,
+    ) -> Result<Agreed, Failure> {
+        let settings = self.settings;
+        let mut agreed = Agreed {
+            rules: settings.rules.clone(),
+            system: None,
+            pair: None,
+        };
+        if settings.system.is_some() {
+            let preflight = Preflight {
+                settings,
+                source: self.source,
+                monitor: self.monitor,
+                stop: self.stop,
+            };
+            let prepared = preflight.prepare(session, link_bytes_per_second)?;
+            self.agree(&prepared.plan)?;
+            agreed.rules = prepared.rules;
+            agreed.system = Some((prepared.selected, prepared.source));
+        }
+        if settings.output.detail > Detail::Quiet {
+            self.estimate.tell(self.monitor, link_bytes_per_second);
+        }
+        Ok(agreed)
+    }
+
+    /// A dry run may go on whatever stands against it: it changes nothing.
+    fn agree(&self, plan: &Plan) -> Result<(), Failure> {
+        let settings = self.settings;
+        self.audience.reader.read(plan, settings.asks_first);
+        if let Some(refusal) = plan.refusal().filter(|_| !settings.dry_run) {
+            return Err(refusal);
+        }
+        if settings.asks_first {
+            agreement(settings, self.audience.prompter)?;
+        }
+        Ok(())
     }
 
     /// Opens a lost link again, waiting longer each time.
@@ -253,7 +232,10 @@ impl Run<'_> {
                 std::thread::sleep(Duration::from_millis(50));
             }
             match access.open() {
-                Ok(session) => return Ok(session),
+                Ok(session) => {
+                    access.install_key(&session);
+                    return Ok(session);
+                }
                 Err(failure) => cause = failure,
             }
         }
@@ -261,20 +243,9 @@ impl Run<'_> {
         Err(cause.hint("run the same command again: it continues"))
     }
 
-    fn tell_estimate(&self, link_bytes_per_second: Option<u64>) {
-        if self.settings.output.detail > Detail::Quiet && self.estimate.wait() {
-            let counters = self.monitor.counters();
-            self.monitor.event(Event::Estimate {
-                entries: counters.scanned_entries.load(Ordering::Relaxed),
-                bytes: counters.scanned_bytes.load(Ordering::Relaxed),
-                link_bytes_per_second,
-            });
-        }
-    }
-
     /// Returns the passes, the last one deleting. A dry run looks once, as closely as the run
     /// itself would.
-    fn plan(&self) -> Vec<PassPlan> {
+    fn passes(&self) -> Vec<PassPlan> {
         let wanted = &self.settings.passes;
         let passes: &[Pass] = match wanted.last() {
             Some(last) if self.settings.dry_run => std::slice::from_ref(last),
@@ -298,7 +269,12 @@ impl Run<'_> {
     }
 
     /// Runs the passes that are left over one link; what is done is taken off the list.
-    fn send(&self, session: &Session, passes: &mut Vec<PassPlan>) -> Result<(), TransferError> {
+    fn send(
+        &self,
+        session: &mut Session,
+        agreed: &Agreed,
+        passes: &mut Vec<PassPlan>,
+    ) -> Result<(), TransferError> {
         let policy = Policy {
             dry_run: self.settings.dry_run,
             items: self.settings.output.wants_items(),
@@ -312,12 +288,15 @@ impl Run<'_> {
             Target::Machine { .. } => &self.settings.target_dir,
         };
         let target = target.as_os_str().as_bytes().to_vec();
-        let sent = self.send_passes(session, (target, policy), passes);
-        if let Err(TransferError::Stopped) = sent {
-            // The agent tidies up and then takes the request for the key; a lost link ends both.
-            let stopped =
-                crate::transfer::wire::message::Down::Failed("stopped by the source".to_owned());
-            session.link.out.send(&stopped).unwrap_or(());
+        let tree = self.source.tree(&agreed.rules);
+        let sent = self
+            .send_passes(session, tree, (target, policy), passes)
+            .and_then(|()| self.fix_up(session, agreed));
+        // The agent tidies up and then takes the request for the key; a lost link ends both.
+        match &sent {
+            Ok(()) | Err(TransferError::Link(_)) => {}
+            Err(TransferError::Stopped) => session.part("stopped by the source"),
+            Err(_) => session.part("given up by the source"),
         }
         sent
     }
@@ -325,74 +304,22 @@ impl Run<'_> {
     fn send_passes(
         &self,
         session: &Session,
+        tree: Tree<'_>,
         target: (Vec<u8>, Policy),
         passes: &mut Vec<PassPlan>,
     ) -> Result<(), TransferError> {
-        let sender = Sender::begin(&session.link, self.tree, target, self.monitor, self.stop)?;
+        let sender = Sender::begin(&session.link, tree, target, self.monitor, self.stop)?;
         while let Some(plan) = passes.first() {
+            let is_last = plan.turn == Turn::Last && !self.settings.dry_run;
+            let units = if is_last {
+                &*self.settings.quiesce
+            } else {
+                &[]
+            };
+            let _quiesced = Quiesced::stop(units, self.monitor);
             sender.pass(*plan)?;
             passes.remove(0);
         }
         sender.finish()
-    }
-}
-
-/// A link that broke can be opened again. Right after that the agent of the broken link may
-/// still hold the target for a moment.
-fn is_lost(error: &TransferError, reopenings: u32) -> bool {
-    match error {
-        TransferError::Link(_) => true,
-        TransferError::Peer { text, .. } => reopenings > 0 && text.contains("second run"),
-        TransferError::Protocol(_) | TransferError::Stopped | TransferError::Root(..) => false,
-    }
-}
-
-fn failure_of(error: &TransferError) -> Failure {
-    let exit = match error {
-        TransferError::Link(_) => ExitCode::Interrupted,
-        TransferError::Protocol(_) => ExitCode::Link,
-        TransferError::Peer { no_space: true, .. } => ExitCode::NoSpace,
-        TransferError::Stopped => ExitCode::Interrupted,
-        TransferError::Peer { .. } | TransferError::Root(..) => ExitCode::Failed,
-    };
-    let failure = Failure::of(exit, error);
-    match error {
-        TransferError::Link(_) => failure.hint("run the same command again: it continues"),
-        TransferError::Peer { no_space: true, .. } => {
-            failure.hint("make room on the target, then run the same command again: it continues")
-        }
-        TransferError::Protocol(_) => {
-            failure.hint("this is a fault of instancesync: please report it")
-        }
-        TransferError::Stopped | TransferError::Peer { .. } | TransferError::Root(..) => failure,
-    }
-}
-
-fn resolve_address(text: &str, login: &LoginSettings) -> Result<Address, Failure> {
-    let mut address: Address = text
-        .parse()
-        .map_err(|error: crate::ssh::AddressError| Failure::of(ExitCode::Usage, &error))?;
-    address
-        .user
-        .get_or_insert_with(|| login.default_user.clone());
-    Ok(address)
-}
-
-fn ssh_login(login: &LoginSettings) -> crate::ssh::LoginSettings {
-    let (accept_new_host_key, host_key_fingerprint) = match &login.unknown_host_key {
-        HostKeyPolicy::Ask => (false, None),
-        HostKeyPolicy::AcceptNew => (true, None),
-        HostKeyPolicy::Fingerprint(fingerprint) => (false, Some(fingerprint.clone())),
-    };
-    crate::ssh::LoginSettings {
-        identity_files: login.identities.clone(),
-        password: login
-            .password
-            .as_ref()
-            .map(|password| password.reveal().clone()),
-        known_hosts: login.known_hosts.clone(),
-        accept_new_host_key,
-        host_key_fingerprint,
-        run_key: None,
     }
 }

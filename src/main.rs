@@ -5,14 +5,15 @@ use std::process::ExitCode as ProcessExit;
 use std::sync::Arc;
 
 use clap::CommandFactory;
-use instancesync::cli::{self, Cli, CloneArguments, Command};
+use instancesync::cli::{self, CleanupCommand, Cli, CloneArguments, Command};
+use instancesync::commands::{Answer, Surroundings};
 use instancesync::exit::ExitCode;
 use instancesync::failure::Failure;
 use instancesync::interrupt::{Interrupt, InterruptCause};
 use instancesync::report::Recorder;
 use instancesync::settings::{Environment, OutputSettings, Settings};
 use instancesync::ui::{self, Outcome, Questions, Screen, Stream, Ui};
-use instancesync::{agent, clone};
+use instancesync::{agent, clone, commands};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -27,6 +28,13 @@ fn main() -> ProcessExit {
     let outcome = match cli.command {
         None => Ok(run_clone(cli.clone)),
         Some(Command::Agent) => agent::run().map(|()| ExitCode::Complete),
+        Some(Command::Facts(arguments)) => answer(|around| commands::facts(arguments, around)),
+        Some(Command::Plan(arguments)) => answer(|around| commands::plan(*arguments, around)),
+        Some(Command::Explain(arguments)) => answer(|around| commands::explain(*arguments, around)),
+        Some(Command::Profiles { command }) => answer(|_| commands::profiles(command)),
+        Some(Command::Cleanup {
+            command: CleanupCommand::AmazonAmi(arguments),
+        }) => answer(|around| commands::clean_up(arguments, around)),
         Some(Command::Completions { shell }) => print_completions(shell),
         Some(Command::Man { output: None }) => print_man_page(),
         Some(Command::Man { output: Some(dir) }) => write_man_pages(&dir),
@@ -53,9 +61,15 @@ fn run_clone(arguments: CloneArguments) -> ExitCode {
         return tell(&failure);
     }
     let recorder = Arc::new(Recorder::new(ui.monitor()));
-    let prompter = ui.prompter();
-    let result = Settings::resolve(arguments, &environment, prompter.as_ref())
-        .and_then(|settings| clone::run(&settings, &recorder, &prompter, &interrupt));
+    let (prompter, reader) = (ui.prompter(), ui.reader());
+    let result =
+        Settings::resolve(arguments, &environment, prompter.as_ref()).and_then(|settings| {
+            let audience = clone::Audience {
+                reader: reader.as_ref(),
+                prompter: prompter.as_ref(),
+            };
+            clone::run(&settings, &recorder, audience, &interrupt)
+        });
     let (report, failure) = match result {
         Ok(report) => (report, None),
         Err(failure) => (recorder.report(), Some(failure)),
@@ -67,6 +81,31 @@ fn run_clone(arguments: CloneArguments) -> ExitCode {
     };
     ui.finish(&outcome);
     outcome.exit()
+}
+
+/// Runs a subcommand that only looks, with a person to ask where there is one, and prints what
+/// it has to say.
+fn answer(
+    command: impl FnOnce(&Surroundings) -> Result<Answer, Failure>,
+) -> Result<ExitCode, Failure> {
+    let environment = Environment::read();
+    let interrupt = Interrupt::default();
+    let output = OutputSettings::for_answers(&environment);
+    let ui = Ui::start(&output, Questions::Allowed, &interrupt)?;
+    listen_for_signals(&interrupt, ui.screen())?;
+    let around = Surroundings {
+        environment,
+        prompter: ui.prompter(),
+        monitor: ui.monitor(),
+        screen: ui.screen().clone(),
+    };
+    let answer = command(&around);
+    ui.close();
+    let answer = answer.map_err(|failure| stopped_or(failure, &interrupt))?;
+    match print(answer.text.as_bytes()) {
+        ExitCode::Complete => Ok(answer.exit),
+        failed => Ok(failed),
+    }
 }
 
 /// Whatever failed after the person or the system asked to stop failed because of that.

@@ -119,8 +119,12 @@ pub enum Stage {
     Connect,
     /// Sending the agent and starting it.
     Agent,
+    /// Looking at both machines.
+    Plan,
     /// Copying.
     Transfer,
+    /// Making files out of both machines'.
+    FixUp,
     /// Removing the run's key and the agent.
     CleanUp,
 }
@@ -147,6 +151,18 @@ pub enum Event {
         change: String,
         /// The path below the root, raw bytes.
         path: Vec<u8>,
+    },
+    /// A file is made out of both machines' (or would be, in a dry run), or something about one
+    /// should be known.
+    FixUp {
+        /// The path below the root, raw bytes.
+        path: Vec<u8>,
+        /// Who made it: the name of a merger.
+        merger: &'static str,
+        /// Whether a person should look at it.
+        is_warning: bool,
+        /// What was done and why.
+        text: String,
     },
     /// Something did not fully make it.
     Problem(Problem),

@@ -5,6 +5,10 @@ use zeroize::Zeroizing;
 /// Asks the person. Each answer is `None` where nobody can answer: no terminal, `--yes`, or
 /// end of input.
 pub trait Prompter: Send + Sync {
+    /// Tells whether anybody can answer.
+    fn is_attended(&self) -> bool {
+        true
+    }
     /// Shows `text` and asks a yes-or-no question; no is the default.
     fn confirm(&self, text: &str) -> Option<bool>;
     /// Asks for a secret without echo.
@@ -17,6 +21,10 @@ pub trait Prompter: Send + Sync {
 pub struct NobodyThere;
 
 impl Prompter for NobodyThere {
+    fn is_attended(&self) -> bool {
+        false
+    }
+
     fn confirm(&self, _text: &str) -> Option<bool> {
         None
     }

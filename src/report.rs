@@ -42,6 +42,7 @@ impl Report {
             | Event::Estimate { .. }
             | Event::PassStarted(_)
             | Event::Item { .. }
+            | Event::FixUp { .. }
             | Event::Notice(_)
             | Event::Reconnecting { .. } => {}
         }

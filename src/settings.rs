@@ -4,10 +4,14 @@
 //! The only reader of environment variables. Knows nothing of how a clone is done.
 
 mod ask;
+mod explain;
 mod login;
+mod machine;
 mod places;
+pub mod profiles;
 mod rate;
 mod rules;
+mod system;
 
 use std::path::PathBuf;
 
@@ -19,7 +23,11 @@ use crate::failure::Failure;
 use crate::monitor::Pass;
 use crate::prompter::Prompter;
 
+pub use ask::agreement;
+pub use explain::ExplainSettings;
 pub use login::{HostKeyPolicy, LoginSettings, Password};
+pub use machine::Machine;
+pub use system::SystemSettings;
 
 /// Everything that one clone needs to know.
 #[derive(Clone, Debug)]
@@ -32,9 +40,13 @@ pub struct Settings {
     pub target_dir: PathBuf,
     /// Which entries are left out; the first rule that matches decides, and none means copy.
     pub rules: Rules,
+    /// How a whole system is cloned; `None` for a directory tree, which is copied as it is.
+    pub system: Option<SystemSettings>,
     /// Mount points below the source that are copied although they are other file systems;
     /// absolute.
     pub mounts: Vec<PathBuf>,
+    /// Whether the person said that other file systems stay out.
+    pub one_file_system: bool,
     /// The passes in their order.
     pub passes: Vec<Pass>,
     /// What may be deleted on the target; `None` for nothing.
@@ -45,6 +57,12 @@ pub struct Settings {
     pub compression: Compression,
     /// The most that is sent in a second.
     pub bytes_per_second: Option<u64>,
+    /// Services of the source that are stopped during the last pass.
+    pub quiesce: Vec<String>,
+    /// Blockers of the plan that the person accepts.
+    pub accepted: Vec<String>,
+    /// Whether a person has yet to agree, when the plan is known.
+    pub asks_first: bool,
     /// What the person wants to see.
     pub output: OutputSettings,
 }
@@ -154,6 +172,17 @@ impl OutputSettings {
         }
     }
 
+    /// Returns what fits a subcommand whose answer is all that matters: only problems besides.
+    pub fn for_answers(environment: &Environment) -> OutputSettings {
+        OutputSettings {
+            format: OutputFormat::Human,
+            detail: Detail::Quiet,
+            log_file: None,
+            items_to_stdout: false,
+            redraws: !environment.is_dumb_terminal,
+        }
+    }
+
     /// Tells whether anybody looks at `Event::Item`; else the engine may save itself the work.
     pub fn wants_items(&self) -> bool {
         self.items_to_stdout || self.detail >= Detail::Items || self.log_file.is_some()
@@ -187,7 +216,8 @@ impl Environment {
 }
 
 impl Settings {
-    /// Resolves everything, asking the person for what is missing and whether to go ahead.
+    /// Resolves everything, asking the person for what is missing and whether to go ahead; for
+    /// a whole system that question comes later, with the plan.
     ///
     /// Fails with a usage failure where something makes no sense or nobody can answer, and
     /// with a refusal where the person does not agree or the source would be in danger.
@@ -199,6 +229,7 @@ impl Settings {
         let CloneArguments {
             place,
             what,
+            profiles,
             how,
             safety,
             login,
@@ -213,6 +244,7 @@ impl Settings {
         let source = places::source(place.source.as_deref(), environment)?;
         let mounts = places::mounts(&what.include_mount, &source, environment)?;
         let target_dir = places::target_dir(&place, &source, environment)?;
+        let system = SystemSettings::resolve(profiles, &place, (&source, &target_dir))?;
         let target = match place.target {
             None => Target::Directory(target_dir.clone()),
             Some(address) => Target::Machine {
@@ -223,6 +255,7 @@ impl Settings {
         if let Target::Directory(directory) = &target {
             places::check_apart(&source, directory, &mounts, &rules)?;
         }
+        let asks = !(safety.yes || safety.dry_run);
         let settings = Settings {
             output: OutputSettings::new(&output, &safety, environment),
             passes: passes(how.only),
@@ -230,16 +263,37 @@ impl Settings {
             dry_run: safety.dry_run,
             compression: compression(how.compress),
             bytes_per_second: bytes_per_second(&how)?,
+            asks_first: asks && system.is_some(),
+            quiesce: units(how.quiesce)?,
+            accepted: safety.accept,
+            one_file_system: what.one_file_system,
+            system,
             source,
             target,
             target_dir,
             rules,
             mounts,
         };
-        if !(safety.yes || safety.dry_run) {
-            ask::agreement(&settings, prompter)?;
+        match (asks, settings.asks_first) {
+            (true, true) => ask::check_attended(prompter)?,
+            (true, false) => ask::agreement(&settings, prompter)?,
+            (false, _) => {}
         }
         Ok(settings)
+    }
+}
+
+/// Checks the names of services: they become arguments of a program.
+fn units(names: Vec<String>) -> Result<Vec<String>, Failure> {
+    let is_name = |name: &String| {
+        let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@:\\".contains(&byte);
+        !name.is_empty() && !name.starts_with('-') && name.bytes().all(is_fine)
+    };
+    match names.iter().find(|name| !is_name(name)) {
+        Some(name) => Err(Failure::usage(format!(
+            "--quiesce {name}: it is no name of a service"
+        ))),
+        None => Ok(names),
     }
 }
 

@@ -162,6 +162,7 @@ class Bench:
         self.source_group, self.target_group = Group("source"), Group("target")
         self.server = Server(place, self.target_group)
         self.rows = []
+        self.notes = []
 
     def close(self):
         self.server.close()
@@ -349,7 +350,57 @@ def huge(bench):
         system.close()
 
 
-WORKLOADS = {work.__name__: work for work in (usr, small, nochange, checksum, delta, big, million, huge)}
+def rules(bench):
+    """What 2,000 patterns cost for each entry, on a tree where nothing has changed."""
+    count, inodes = 1_000_000, 1_020_000
+    system, source = with_source(bench, "rules", 1024, inodes)
+    target = FileSystem(bench.place, "target", 1024, inodes)
+    for index in range(count):
+        directory = source / f"d{index // 100:05}"
+        if index % 100 == 0:
+            directory.mkdir()
+        (directory / f"file-{index}").touch()
+    patterns = bench.place / "patterns"
+    patterns.write_text("".join(f"{pattern}\n" for pattern in user_patterns(2000)))
+    command = [
+        os.environ["INSTANCESYNC_BINARY"], "--source", source, "--to", target.path / "copy",
+        "--only", "timestamp", "--yes", "--quiet",
+    ]  # fmt: skip
+    (target.path / "copy").mkdir()
+    call(*command)
+    figures = {"no rules": [], "2,000 patterns": []}
+    try:
+        for run in range(bench.runs):
+            for name, results in figures.items():
+                extra = ["--exclude-from", patterns] if name != "no rules" else []
+                before, begin = bench.source_group.cpu_seconds(), time.monotonic()
+                call(*command, *extra, preexec_fn=bench.source_group.enter)
+                wall = time.monotonic() - begin
+                results.append([wall, bench.source_group.cpu_seconds() - before])
+                print(f"   rules {run}: {name} {wall:.2f} s", file=sys.stderr)
+    finally:
+        target.close()
+        system.close()
+    plain, ruled = (medians(results) for results in figures.values())
+    bench.notes.append(
+        f"rules: {count:,} entries again, nothing changed: {plain[0]:.2f} s, CPU {plain[1]:.2f} s; with 2,000 "
+        f"patterns {ruled[0]:.2f} s, CPU {ruled[1]:.2f} s: {(ruled[1] - plain[1]) / count * 1e6:.2f} us more "
+        f"an entry, beside {plain[1] / count * 1e6:.2f} us for the rest"
+    )
+
+
+def user_patterns(count):
+    """Patterns of every kind that people write; none matches the tree."""
+    kinds = (
+        "/srv/data/dir{}/file", "name{}", "*.ext{}", "/home/*/x{}", "/home/u{}/**/cache", "/var/lib/app{}/*.tmp",
+        "prefix{}*", "/opt/app{}/***", "*wo{}rd*", "file-?{}-*",
+    )  # fmt: skip
+    return [kinds[index % len(kinds)].format(index) for index in range(count)]
+
+
+WORKLOADS = {
+    work.__name__: work for work in (usr, small, nochange, checksum, delta, big, million, huge, rules)
+}
 USUAL = ["usr", "small", "nochange", "checksum", "delta", "big"]
 
 
@@ -393,6 +444,8 @@ def main():
         shutil.rmtree(place)
         if bench.rows:
             print_table(bench.rows, arguments.runs)
+        for note in bench.notes:
+            print(note)
 
 
 main()

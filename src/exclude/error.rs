@@ -3,7 +3,7 @@
 //! Knows nothing of where the text came from but the origin that its rule names.
 
 use super::pattern::{MAX_ALTERNATIVES, MAX_PATTERN_LEN};
-use super::rules::{MAX_GLOB_BYTES, MAX_GLOBS, MAX_ORIGIN_LEN, MAX_RULES};
+use super::rules::{MAX_GLOB_BYTES, MAX_GLOBS, MAX_ORIGIN_LEN, MAX_REASON_LEN, MAX_RULES};
 
 /// How much of a refused pattern a message shows, in characters.
 const SHOWN_CHARS: usize = 80;
@@ -40,6 +40,12 @@ pub enum PatternError {
         /// Its length in bytes.
         length: usize,
     },
+    /// Why a rule is there is told by a text beyond the limit.
+    #[error("{origin}: the reason has more than {MAX_REASON_LEN} bytes")]
+    ReasonTooLong {
+        /// The origin of its rule.
+        origin: String,
+    },
     /// More rules than the limit.
     #[error("there are more than {MAX_RULES} rules")]
     TooManyRules,
@@ -67,6 +73,7 @@ impl PatternError {
             }
             PatternError::ClearList { .. } => "remove the line; write '\\!' for a name that is '!'",
             PatternError::OriginTooLong { .. } => "use a file with a shorter path",
+            PatternError::ReasonTooLong { .. } => "one short clause is enough",
             PatternError::TooManyRules | PatternError::TooManyGlobs { .. } => {
                 "name the directories above instead of each path"
             }

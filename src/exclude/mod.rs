@@ -1,13 +1,16 @@
-//! Which paths are copied, skipped or kept: rules, their patterns and what decided.
+//! Which paths are copied, skipped, kept or merged: rules, their patterns and what decided.
 //!
 //! The source prunes its walk by these rules and the target protects from deletion by them, so
 //! a set of rules crosses the wire as its text and is compiled again there. What a pattern
-//! means is in `docs/patterns.md`. Knows nothing of files: it is told names and never looks.
+//! means is in `docs/patterns.md`, where rules of a whole system come from in
+//! `docs/profiles.md`. Knows nothing of files: it is told names and never looks.
 
 mod class;
 mod error;
+pub mod explain;
 mod file;
 mod pattern;
+pub mod profile;
 mod rules;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +18,9 @@ use serde::{Deserialize, Serialize};
 pub use error::{PatternError, PatternFault};
 pub use file::parse_file;
 pub use pattern::{MAX_ALTERNATIVES, MAX_PATTERN_LEN};
-pub use rules::{Decision, MAX_GLOB_BYTES, MAX_GLOBS, MAX_ORIGIN_LEN, MAX_RULES, Rules, Scope};
+pub use rules::{
+    Decision, MAX_GLOB_BYTES, MAX_GLOBS, MAX_ORIGIN_LEN, MAX_REASON_LEN, MAX_RULES, Rules, Scope,
+};
 
 /// What happens to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -27,6 +32,8 @@ pub enum Verdict {
     Skip,
     /// The target's own stays as it is, also against deletion.
     Keep,
+    /// The target's own stays until a merger has made one of both; protected as by `Keep`.
+    Merge,
 }
 
 impl Verdict {
@@ -34,7 +41,17 @@ impl Verdict {
     pub fn protects(self) -> bool {
         match self {
             Verdict::Copy => false,
-            Verdict::Skip | Verdict::Keep => true,
+            Verdict::Skip | Verdict::Keep | Verdict::Merge => true,
+        }
+    }
+
+    /// Returns the word of it, as profiles write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Copy => "copy",
+            Verdict::Skip => "skip",
+            Verdict::Keep => "keep",
+            Verdict::Merge => "merge",
         }
     }
 }
@@ -48,15 +65,25 @@ pub struct Rule {
     pub pattern: String,
     /// Who said so, for messages: `--exclude`, `/etc/x.rules:12`.
     pub origin: String,
+    /// Why, for plan and explanation; empty for what the person said on the command line.
+    pub reason: String,
 }
 
 impl Rule {
-    /// Returns a rule; whether its pattern makes sense is found out by [`Rules::new`].
+    /// Returns a rule without a reason; whether its pattern makes sense is found out by [`Rules::new`].
     pub fn new(verdict: Verdict, pattern: impl Into<String>, origin: impl Into<String>) -> Rule {
         Rule {
             verdict,
             pattern: pattern.into(),
             origin: origin.into(),
+            reason: String::new(),
         }
+    }
+
+    /// Adds why.
+    #[must_use]
+    pub fn because(mut self, reason: impl Into<String>) -> Rule {
+        self.reason = reason.into();
+        self
     }
 }

@@ -20,6 +20,8 @@ pub const MAX_GLOBS: usize = 20_000;
 pub const MAX_GLOB_BYTES: usize = 1024 * 1024;
 /// LIMIT: longest origin of a rule in bytes: a path of PATH_MAX and a line number.
 pub const MAX_ORIGIN_LEN: usize = 4096 + 32;
+/// LIMIT: longest reason of a rule in bytes: three lines of a terminal.
+pub const MAX_REASON_LEN: usize = 240;
 
 /// What happens to a path, and who said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +98,15 @@ impl Rules {
     /// Decides about a path of which nothing is known: a parent that is skipped or kept decides
     /// for all that lies below it, as a walk from the root would find.
     pub fn decide_deep(&self, path: &RelPath, is_directory: bool) -> Decision<'_> {
+        self.trace(path, is_directory).0
+    }
+
+    /// Decides as [`Rules::decide_deep`] and tells which parent decided, if one did.
+    pub(super) fn trace(
+        &self,
+        path: &RelPath,
+        is_directory: bool,
+    ) -> (Decision<'_>, Option<RelPath>) {
         let bytes = path.as_bytes();
         let mut hits = Vec::new();
         if !self.is_empty() {
@@ -103,11 +114,11 @@ impl Rules {
             for parent in slashes.map(|at| &bytes[..at]) {
                 let decision = self.first_match(parent, true, &mut hits);
                 if decision.verdict != Verdict::Copy {
-                    return decision;
+                    return (decision, RelPath::new(parent).ok());
                 }
             }
         }
-        self.first_match(bytes, is_directory, &mut hits)
+        (self.first_match(bytes, is_directory, &mut hits), None)
     }
 
     /// Returns what decides about the names in one directory, for a walk.
@@ -176,6 +187,11 @@ fn compile(rule: &Rule) -> Result<Vec<Compiled>, PatternError> {
     if rule.origin.len() > MAX_ORIGIN_LEN {
         return Err(PatternError::OriginTooLong {
             length: rule.origin.len(),
+        });
+    }
+    if rule.reason.len() > MAX_REASON_LEN {
+        return Err(PatternError::ReasonTooLong {
+            origin: rule.origin.clone(),
         });
     }
     pattern::compile(&rule.pattern).map_err(|fault| PatternError::Refused {

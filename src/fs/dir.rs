@@ -14,8 +14,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::status::status_at;
-use super::{Doing, FileId, FsError, Result, Status, status_of_fd};
+use super::status::{status_at, volume_of_fd};
+use super::{Doing, FileId, FsError, Result, Status, Volume, status_of_fd};
 use crate::entry::{DeviceNumber, Kind};
 use crate::relpath::{Name, RelPath};
 
@@ -32,6 +32,7 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 pub struct Dir {
     fd: OwnedFd,
     id: OnceLock<FileId>,
+    volume: OnceLock<Volume>,
 }
 
 impl AsFd for Dir {
@@ -40,11 +41,18 @@ impl AsFd for Dir {
     }
 }
 
+impl From<OwnedFd> for Dir {
+    fn from(fd: OwnedFd) -> Dir {
+        Dir::new(fd)
+    }
+}
+
 impl Dir {
     fn new(fd: OwnedFd) -> Dir {
         Dir {
             fd,
             id: OnceLock::new(),
+            volume: OnceLock::new(),
         }
     }
 
@@ -55,6 +63,17 @@ impl Dir {
             None => {
                 let id = self.status()?.id();
                 Ok(*self.id.get_or_init(|| id))
+            }
+        }
+    }
+
+    /// Returns which volume it is in; asked of the kernel once.
+    pub fn volume(&self) -> Result<Volume> {
+        match self.volume.get() {
+            Some(volume) => Ok(*volume),
+            None => {
+                let volume = volume_of_fd(&self.fd, self.id()?.device)?;
+                Ok(*self.volume.get_or_init(|| volume))
             }
         }
     }
@@ -107,6 +126,15 @@ impl Dir {
     /// Opens a directory in this one.
     pub fn open_dir(&self, name: &Name) -> Result<Dir> {
         self.open_leaf(name.as_bytes())
+    }
+
+    /// Opens a directory in this one whose status is at hand; `None` for a mount point.
+    pub fn open_dir_here(&self, name: &Name, status: &Status) -> Result<Option<Dir>> {
+        if status.id().device != self.id()?.device {
+            return Ok(None);
+        }
+        let dir = self.open_dir(name)?;
+        Ok((dir.volume()? == self.volume()?).then_some(dir))
     }
 
     /// Opens a regular file for reading, without touching its access time where that is allowed.
@@ -266,13 +294,11 @@ impl Dir {
         if !status.is_directory() {
             return self.remove_file(name);
         }
-        if status.id().device != self.status()?.id().device {
+        let Some(dir) = self.open_dir_here(name, &status)? else {
             return Err(Errno::XDEV).doing("delete directory");
-        }
-        let dir = self.open_dir(name)?;
+        };
         for child in dir.names()? {
-            let child = Name::new(&child).map_err(|_| unusable_name())?;
-            dir.remove_tree(&child)?;
+            dir.remove_tree(&usable_name(&child)?)?;
         }
         self.remove_dir(name)
     }
@@ -298,10 +324,7 @@ impl Dir {
     }
 }
 
-/// The error for a name that the kernel returned and no path can hold.
-pub(crate) fn unusable_name() -> FsError {
-    FsError {
-        operation: "use the name".to_owned(),
-        errno: Errno::ILSEQ,
-    }
+/// Checks a name that the kernel returned: some file systems have names that no path can hold.
+pub fn usable_name(bytes: &[u8]) -> Result<Name> {
+    Name::new(bytes).map_err(|_| FsError::unusable_name())
 }

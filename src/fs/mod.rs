@@ -7,12 +7,14 @@ pub mod dir;
 pub mod extents;
 pub mod metadata;
 pub mod owned;
+pub mod root;
 pub mod stage;
 pub mod status;
 pub mod xattrs;
 
-pub use dir::Dir;
-pub use status::{FileId, Status, status_of_fd};
+pub use dir::{Dir, usable_name};
+pub use root::{Root, Space};
+pub use status::{FileId, Status, Volume, status_of_fd};
 
 use rustix::io::Errno;
 
@@ -39,6 +41,14 @@ impl FsError {
         }
     }
 
+    /// Returns the error for a name that no path can hold.
+    pub fn unusable_name() -> FsError {
+        FsError {
+            operation: "use the name".to_owned(),
+            errno: Errno::ILSEQ,
+        }
+    }
+
     /// Tells whether the name is not there (any more).
     pub fn is_missing(&self) -> bool {
         self.errno == Errno::NOENT
@@ -52,6 +62,11 @@ impl FsError {
     /// Tells whether the file system is full or over quota.
     pub fn is_no_space(&self) -> bool {
         matches!(self.errno, Errno::NOSPC | Errno::DQUOT)
+    }
+
+    /// Tells whether somebody else holds the lock that was tried.
+    pub fn is_locked(&self) -> bool {
+        self.errno == Errno::WOULDBLOCK
     }
 
     /// Returns the kernel's words for the cause.

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::metadata::{Before, apply_metadata, read_metadata};
 use super::xattrs::Object;
-use super::{Dir, Doing, FsError, Result, extents};
+use super::{Dir, Doing, FsError, Result, extents, usable_name};
 use crate::entry::Metadata;
 use crate::relpath::Name;
 
@@ -45,8 +45,7 @@ pub fn read_owned(dir: &Dir, name: &Name) -> Result<Option<OwnedFile>> {
 
 /// Puts `file` under `name`, on disk before it is visible.
 pub fn replace_owned(dir: &Dir, name: &Name, file: &OwnedFile) -> Result<()> {
-    let temp_name = Name::new(format!(".instancesync-{}", std::process::id()).as_bytes())
-        .map_err(|_| super::dir::unusable_name())?;
+    let temp_name = usable_name(format!(".instancesync-{}", std::process::id()).as_bytes())?;
     match dir.remove_file(&temp_name) {
         Err(error) if !error.is_missing() => return Err(error),
         _ => {}

@@ -1,4 +1,4 @@
-//! The stage: one private hidden directory per file system of the target, where things are made
+//! The stage: one private hidden directory per volume of the target, where things are made
 //! before they get their names.
 //!
 //! Nothing half-made is ever beside its final name, where a daemon could read it. Large files
@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::metadata::change_mtime;
 use super::xattrs::Object;
-use super::{Dir, Doing, FsError, Result};
+use super::{Dir, Doing, FsError, Result, usable_name};
 use crate::relpath::Name;
 
 /// The name of the private directory, at the root of the copy and of each file system below it.
@@ -35,15 +35,11 @@ pub struct Temp {
     keeps: bool,
 }
 
-fn fixed_name(bytes: &[u8]) -> Result<Name> {
-    Name::new(bytes).map_err(|_| super::dir::unusable_name())
-}
-
 impl Stage {
     /// Opens the stage in `parent`, making it where it is missing, and removes what an earlier
     /// run left apart from partial files. `parent` keeps its time stamp.
     pub fn open(parent: Dir) -> Result<Stage> {
-        let name = fixed_name(STAGE_NAME)?;
+        let name = usable_name(STAGE_NAME)?;
         let before = parent.status()?;
         match parent.make_dir(&name) {
             Ok(()) => change_mtime(Object::open(&parent), before.mtime())?,
@@ -76,7 +72,7 @@ impl Stage {
     fn remove_leftovers(&self) -> Result<()> {
         for name in self.dir.names()? {
             if !name.starts_with(PARTIAL_PREFIX.as_bytes()) {
-                self.dir.remove_tree(&fixed_name(&name)?)?;
+                self.dir.remove_tree(&usable_name(&name)?)?;
             }
         }
         Ok(())
@@ -94,7 +90,7 @@ impl Stage {
 
     fn fresh_name(&self) -> Result<Name> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        fixed_name(number.to_string().as_bytes())
+        usable_name(number.to_string().as_bytes())
     }
 
     /// Reserves a name for something that the caller makes under it.
@@ -115,7 +111,7 @@ impl Stage {
 
     /// Opens the partial file of an earlier run under `key`, if there is one.
     pub fn open_partial(self: &Arc<Self>, key: &str) -> Result<Option<(Temp, OwnedFd)>> {
-        let name = fixed_name(format!("{PARTIAL_PREFIX}{key}").as_bytes())?;
+        let name = usable_name(format!("{PARTIAL_PREFIX}{key}").as_bytes())?;
         match self.dir.reopen_file(&name) {
             Ok(file) => Ok(Some((
                 Temp {
@@ -132,7 +128,7 @@ impl Stage {
 
     /// Creates the partial file for `key`; it outlives a run that is cut.
     pub fn create_partial(self: &Arc<Self>, key: &str) -> Result<(Temp, OwnedFd)> {
-        let name = fixed_name(format!("{PARTIAL_PREFIX}{key}").as_bytes())?;
+        let name = usable_name(format!("{PARTIAL_PREFIX}{key}").as_bytes())?;
         match self.dir.remove_file(&name) {
             Err(error) if !error.is_missing() => return Err(error),
             _ => {}
@@ -151,7 +147,11 @@ impl Stage {
     /// Removes the stage with everything in it; the directory around it keeps its time stamp.
     pub fn remove(&self) -> Result<()> {
         let before = self.parent.status()?;
-        self.parent.remove_tree(&fixed_name(STAGE_NAME)?)?;
+        match self.parent.remove_tree(&usable_name(STAGE_NAME)?) {
+            // It was an extra where its file system is mounted a second time.
+            Err(error) if error.is_missing() => {}
+            result => result?,
+        }
         change_mtime(Object::open(&self.parent), before.mtime())
     }
 

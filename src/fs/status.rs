@@ -3,7 +3,8 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::{AtFlags, FileType, Stat, major, minor};
+use rustix::fs::{AtFlags, FileType, Stat, StatxFlags, major, minor};
+use rustix::io::Errno;
 
 use super::{Doing, Result};
 use crate::entry::{DeviceNumber, Kind, Timestamp};
@@ -16,6 +17,14 @@ pub struct FileId {
     pub device: u64,
     /// Inode number on it.
     pub inode: u64,
+}
+
+/// Within one volume things can be renamed and linked: one mount of one file system. A bind mount
+/// is another mount of the same device, a subvolume another device in the same mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Volume {
+    device: u64,
+    mount: u64,
 }
 
 /// What one `fstatat` tells.
@@ -66,6 +75,13 @@ impl Status {
     /// Returns the length in bytes.
     pub fn size(&self) -> u64 {
         self.stat.st_size.unsigned_abs()
+    }
+
+    /// Returns the bytes that it occupies, which holes make less than its length. What ZFS
+    /// compresses counts compressed.
+    pub fn allocated_bytes(&self) -> u64 {
+        // The kernel counts blocks of 512 bytes, whatever the file system's own size.
+        self.stat.st_blocks.unsigned_abs().saturating_mul(512)
     }
 
     /// Returns how many names the inode has.
@@ -121,6 +137,19 @@ pub fn status_of_fd(fd: impl AsFd) -> Result<Status> {
     Ok(Status {
         stat: rustix::fs::fstat(fd).doing("stat")?,
     })
+}
+
+/// Tells which volume an open directory of `device` is in.
+///
+/// LIMIT: kernels before 5.8 do not number mounts, and some sandboxes refuse the call; devices
+/// alone tell volumes apart there.
+pub(super) fn volume_of_fd(fd: impl AsFd, device: u64) -> Result<Volume> {
+    let mount = match rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID) {
+        Ok(status) if status.stx_mask & StatxFlags::MNT_ID.bits() != 0 => status.stx_mnt_id,
+        Ok(_) | Err(Errno::NOSYS | Errno::PERM) => 0,
+        Err(errno) => return Err(errno).doing("stat"),
+    };
+    Ok(Volume { device, mount })
 }
 
 /// Looks at a name in an open directory; a link is not followed.

@@ -89,12 +89,23 @@ pub fn agreement(settings: &Settings, prompter: &dyn Prompter) -> Result<(), Fai
             ExitCode::Refused,
             "not confirmed; nothing was changed",
         )),
-        None => Err(
-            Failure::usage("nobody is there to confirm that the target may be changed")
-                .hint("pass --yes to go ahead without a question")
-                .hint("pass --dry-run to see what would change"),
-        ),
+        None => Err(nobody_agrees()),
     }
+}
+
+/// Fails where the question of [`agreement`] would stay open.
+pub fn check_attended(prompter: &dyn Prompter) -> Result<(), Failure> {
+    if prompter.is_attended() {
+        Ok(())
+    } else {
+        Err(nobody_agrees())
+    }
+}
+
+fn nobody_agrees() -> Failure {
+    Failure::usage("nobody is there to confirm that the target may be changed")
+        .hint("pass --yes to go ahead without a question")
+        .hint("pass --dry-run to see what would change")
 }
 
 /// LIMIT: rules that are shown before the question; the rest is counted.
@@ -118,7 +129,7 @@ fn describe(settings: &Settings) -> String {
     for rule in settings.rules.list().iter().take(SHOWN_RULES) {
         let word = match rule.verdict {
             Verdict::Copy => "Include ",
-            Verdict::Skip | Verdict::Keep => "Exclude ",
+            Verdict::Skip | Verdict::Keep | Verdict::Merge => "Exclude ",
         };
         lines.push(format!("{word}   {}", rule.pattern));
     }

@@ -43,6 +43,19 @@ pub fn source(path: Option<&Path>, environment: &Environment) -> Result<PathBuf,
     }
 }
 
+/// Returns the directory that `flag` names.
+pub fn directory(flag: &str, path: &Path, environment: &Environment) -> Result<PathBuf, Failure> {
+    let what = || format!("{flag} {}", path.display());
+    let absolute = absolute(path, environment)?;
+    match std::fs::metadata(&absolute) {
+        Err(cause) => Err(Failure::usage(what()).because(&cause)),
+        Ok(found) if !found.is_dir() => {
+            Err(Failure::usage(format!("{}: it is not a directory", what())))
+        }
+        Ok(_) => Ok(absolute),
+    }
+}
+
 /// Returns the mount points to enter, each an existing directory below the source.
 pub fn mounts(
     paths: &[PathBuf],
@@ -50,22 +63,15 @@ pub fn mounts(
     environment: &Environment,
 ) -> Result<Vec<PathBuf>, Failure> {
     let mount = |path: &PathBuf| {
-        let flag = || format!("--include-mount {}", path.display());
-        let absolute = absolute(path, environment)?;
-        if !absolute.starts_with(source) {
-            let source = source.display();
+        let mount = directory("--include-mount", path, environment)?;
+        if !mount.starts_with(source) {
             return Err(Failure::usage(format!(
-                "{}: it is not below the source {source}",
-                flag()
+                "--include-mount {}: it is not below the source {}",
+                path.display(),
+                source.display()
             )));
         }
-        match std::fs::metadata(&absolute) {
-            Err(cause) => Err(Failure::usage(flag()).because(&cause)),
-            Ok(found) if !found.is_dir() => {
-                Err(Failure::usage(format!("{}: it is not a directory", flag())))
-            }
-            Ok(_) => Ok(absolute),
-        }
+        Ok(mount)
     };
     paths.iter().map(mount).collect()
 }

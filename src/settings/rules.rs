@@ -39,7 +39,7 @@ fn refused(error: PatternError) -> Failure {
     Failure::of(ExitCode::Usage, &error).maybe_hint(error.hint())
 }
 
-fn read_capped(file: &Path) -> std::io::Result<Vec<u8>> {
+pub(super) fn read_capped(file: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(file)?
         .take(MAX_FILE_BYTES + 1)

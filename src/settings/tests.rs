@@ -166,7 +166,12 @@ fn asks_for_what_is_missing_and_once_more() {
 #[test]
 fn shows_everything_that_matters_before_the_question() {
     let person = Scripted::new(&["n"]);
-    let mut words = vec!["--target=root@h", "--delete", "--include=/a/b"];
+    let mut words = vec![
+        "--target=root@h",
+        "--scope=tree",
+        "--delete",
+        "--include=/a/b",
+    ];
     words.extend(std::iter::repeat_n("--exclude=*.log", 9));
     let failure = resolve_with(&words, &person).unwrap_err();
     assert_eq!(failure.exit, ExitCode::Refused);

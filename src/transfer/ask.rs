@@ -1,6 +1,7 @@
 //! Asking for contents: which wants a listing makes, and what the target says it has already of
 //! each. Knows nothing of how contents arrive.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::basis::BasisJob;
@@ -15,6 +16,7 @@ use super::settle::OpenListing;
 use super::target::{TargetPass, count, lock};
 use super::wire::message::{Basis, Up, Want, WantId};
 use super::{SMALL_FILE_LEN, TransferError};
+use crate::fs::stage::Temp;
 use crate::fs::{Dir, Result, extents};
 use crate::monitor::Pass;
 use crate::relpath::Name;
@@ -54,7 +56,7 @@ impl TargetPass<'_> {
             count(&self.counts.landed);
             let path = item.open.path_of(item.entry);
             self.item(Way::Sent, &path, item.entry, item.existing.as_ref());
-            self.leader_landed(item.entry.link, Leader { path, id: None });
+            self.leader_landed(item.open, item.entry, Leader { path, id: None });
             return Ok(());
         }
         let plan = match basis_use {
@@ -109,24 +111,20 @@ impl TargetPass<'_> {
     /// Prepares the landing of a large file; a partial file of an earlier run goes before what
     /// is there.
     fn open_large(&self, item: &Item<'_>, plan: BasisPlan, asks: &mut Asks) -> Result<Basis> {
-        let mut plan = plan;
-        if let (Some(stages), Some(dir)) = (&self.tree.stages, item.dir)
-            && let Some(stage) =
-                stages.existing(self.tree.root.as_ref(), dir, &item.open.directory.path)?
-        {
-            let key = partial_key(&item.open.path_of(item.entry));
-            if let Some((_, file)) = stage.open_partial(&key)? {
-                let size = crate::fs::status_of_fd(&file)?.size();
-                plan = BasisPlan::Partial {
-                    grid: Grid::new(size, EQUAL_BLOCK_LEN),
-                };
+        let open = Arc::clone(item.open);
+        let landing = match self.partial_of(item)? {
+            Some(partial) => {
+                let size = crate::fs::status_of_fd(&partial.1)?.size();
+                let grid = Grid::new(size, EQUAL_BLOCK_LEN);
+                LargeLanding::continuing(open, item.index, partial, grid)
             }
-        }
+            None => LargeLanding::new(open, item.index, plan),
+        };
+        let plan = landing.plan;
         let want = WantId {
             seq: item.open.listing.seq,
             index: item.index,
         };
-        let landing = LargeLanding::new(Arc::clone(item.open), item.index, plan);
         lock(&self.large).insert(want, Arc::new(std::sync::Mutex::new(landing)));
         if plan.needs_sums() {
             asks.bases.push(BasisJob {
@@ -136,6 +134,18 @@ impl TargetPass<'_> {
             });
         }
         Ok(plan.basis())
+    }
+
+    /// Opens what an earlier run left of a file in the stage.
+    fn partial_of(&self, item: &Item<'_>) -> Result<Option<(Temp, OwnedFd)>> {
+        let (Some(stages), Some(dir)) = (&self.tree.stages, item.dir) else {
+            return Ok(None);
+        };
+        let path = &item.open.directory.path;
+        match stages.existing(self.tree.root.as_ref(), dir, path)? {
+            Some(stage) => stage.open_partial(&partial_key(&item.open.path_of(item.entry))),
+            None => Ok(None),
+        }
     }
 
     /// Asks for a file again, whole, after what landed was not what was read.

@@ -15,7 +15,6 @@ use super::place::Place;
 use super::settle::OpenListing;
 use super::spans::SpanReader;
 use super::target::TargetPass;
-use super::wire::frame::FrameBuilder;
 use super::wire::link::LinkLost;
 use super::wire::message::{SUM_LEN, Up, WantId};
 use crate::fs::{FsError, Result, extents};
@@ -269,7 +268,7 @@ fn send_part(
     message: &Up,
     body: &[u8],
 ) -> std::result::Result<(), LinkLost> {
-    let mut frame = FrameBuilder::new(message, body.len()).map_err(|_| LinkLost)?;
+    let mut frame = pass.out.builder(message, body.len())?;
     frame.body().extend_from_slice(body);
     pass.out.send_built(frame)
 }

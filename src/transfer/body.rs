@@ -10,7 +10,6 @@ use super::delta::BasisPart;
 use super::digest::digest_of;
 use super::upload::{LargeFile, failed, open_file, reopen};
 use super::window::{SentListing, Window};
-use super::wire::frame::FrameBuilder;
 use super::wire::link::{FrameSender, LinkLost};
 use super::wire::message::{Basis, BundleFile, Down, MAX_BUNDLE_FILES, Outcome, Want, WantId};
 use crate::fs::status_of_fd;
@@ -124,7 +123,7 @@ impl Bundle {
             files: std::mem::take(&mut self.files),
             digest,
         };
-        let mut frame = FrameBuilder::new(&message, self.contents.len()).map_err(|_| LinkLost)?;
+        let mut frame = settings.out.builder(&message, self.contents.len())?;
         frame.body().extend_from_slice(&self.contents);
         self.contents.clear();
         settings.out.send_built(frame)

@@ -1,7 +1,7 @@
 //! How a large file ends on the target: published, asked for once more, or reported. Knows
 //! nothing of how its bytes were written.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::TransferError;
 use super::large::{BasisPlan, LargeLanding, Verified};
@@ -25,15 +25,8 @@ impl TargetPass<'_> {
             .get(want.seq)
             .filter(|open| open.answer(want.index));
         let open = open.ok_or(TransferError::Protocol("a file that nobody asked for"))?;
-        let landing = lock(&self.large).remove(&want);
-        let landing = landing.unwrap_or_else(|| {
-            // A small file that has grown.
-            Arc::new(std::sync::Mutex::new(LargeLanding::new(
-                Arc::clone(&open),
-                want.index,
-                BasisPlan::Nothing,
-            )))
-        });
+        let landing = self.landing(&open, want);
+        lock(&self.large).remove(&want);
         let mut landing = lock(&landing);
         if landing.plan.needs_sums() {
             self.budget.end(want);
@@ -137,24 +130,30 @@ impl TargetPass<'_> {
         false
     }
 
-    /// Finds the landing that bytes belong to, beginning one for a small file that has grown.
+    /// Finds the landing that bytes belong to.
     pub fn landing_of(
         &self,
         want: WantId,
-    ) -> std::result::Result<Arc<std::sync::Mutex<LargeLanding>>, TransferError> {
+    ) -> std::result::Result<Arc<Mutex<LargeLanding>>, TransferError> {
         let open = self
             .tracker
             .get(want.seq)
             .filter(|open| open.is_wanted(want.index));
         let open = open.ok_or(TransferError::Protocol("bytes that nobody asked for"))?;
+        Ok(self.landing(&open, want))
+    }
+
+    /// Returns the landing of a wanted file; for a small one that has grown it begins here.
+    fn landing(&self, open: &Arc<OpenListing>, want: WantId) -> Arc<Mutex<LargeLanding>> {
         let mut large = lock(&self.large);
         let landing = large.entry(want).or_insert_with(|| {
-            Arc::new(std::sync::Mutex::new(LargeLanding::new(
+            let open = Arc::clone(open);
+            Arc::new(Mutex::new(LargeLanding::new(
                 open,
                 want.index,
                 BasisPlan::Nothing,
             )))
         });
-        Ok(Arc::clone(landing))
+        Arc::clone(landing)
     }
 }

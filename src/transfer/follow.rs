@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::ask::Asks;
 use super::itemize::Way;
-use super::links::{Leader, Role, Waiting};
+use super::links::{GroupId, Leader, Role, Waiting};
 use super::place::Place;
 use super::reconcile::Item;
 use super::settle::OpenListing;
 use super::target::{TargetPass, count, lock};
-use crate::entry::{Entry, LinkId};
+use crate::entry::Entry;
 use crate::fs::{FsError, Result};
 use crate::relpath::Name;
 
@@ -19,7 +19,7 @@ impl TargetPass<'_> {
     pub(super) fn follow(
         &self,
         item: Item<'_>,
-        link: LinkId,
+        group: GroupId,
         leader: &Leader,
         asks: &mut Asks,
     ) -> Result<()> {
@@ -33,11 +33,11 @@ impl TargetPass<'_> {
             match self.link(place, &item.entry.name, leader) {
                 Ok(()) => {}
                 Err(error) if cannot_take_more_names(&error) => {
-                    let role = lock(&self.links).succeed(link, leader, item.open, item.index);
+                    let role = lock(&self.links).succeed(group, leader, item.open, item.index);
                     return match role {
                         Role::Leader => self.settle_entry(item, asks),
                         Role::Waits => Ok(()),
-                        Role::Follows(leader) => self.follow(item, link, &leader, asks),
+                        Role::Follows(leader) => self.follow(item, group, &leader, asks),
                     };
                 }
                 Err(error) => return Err(error),
@@ -58,24 +58,26 @@ impl TargetPass<'_> {
     }
 
     /// Notes that a name is there, and lets those that waited for it follow.
-    pub fn leader_landed(&self, link: Option<LinkId>, leader: Leader) {
-        let Some(link) = link else { return };
+    pub fn leader_landed(&self, open: &OpenListing, entry: &Entry, leader: Leader) {
+        let Some(group) = open.group(entry) else {
+            return;
+        };
         let waiting = {
             let mut links = lock(&self.links);
             if let Some(id) = leader.id {
-                links.claim(id, link);
+                links.claim(id, group.link);
             }
-            links.landed(link, leader)
+            links.landed(group, leader)
         };
         self.resume(waiting);
     }
 
     /// Lets another name of the group lead if this one was to.
     pub fn leader_failed(&self, open: &OpenListing, index: u32) {
-        let Some(link) = open.entry(index).and_then(|entry| entry.link) else {
+        let Some(group) = open.entry(index).and_then(|entry| open.group(entry)) else {
             return;
         };
-        let waiting = lock(&self.links).failed(link, open, index);
+        let waiting = lock(&self.links).failed(group, open, index);
         self.resume(waiting);
     }
 
@@ -120,7 +122,8 @@ impl TargetPass<'_> {
     }
 }
 
-/// EMLINK: the file system's limit of names; EXDEV: a mount point of the target lies between.
+/// EMLINK: the file system's limit of names; EXDEV: something within a volume that no link crosses,
+/// such as a project of XFS.
 fn cannot_take_more_names(error: &FsError) -> bool {
     matches!(
         error.errno,

@@ -128,7 +128,7 @@ impl TargetPass<'_> {
         count(&self.counts.landed);
         let path = open.path_of(entry);
         self.item(Way::Sent, &path, entry, existing.as_ref());
-        self.leader_landed(entry.link, Leader { path, id });
+        self.leader_landed(open, entry, Leader { path, id });
         Ok(())
     }
 
@@ -143,7 +143,8 @@ impl TargetPass<'_> {
         count(&self.counts.landed);
         self.item(Way::Sent, &path, entry, existing.as_ref());
         self.leader_landed(
-            entry.link,
+            open,
+            entry,
             Leader {
                 path,
                 id: existing.map(|existing| existing.id),

@@ -129,6 +129,19 @@ impl LargeLanding {
         }
     }
 
+    /// Prepares to continue what an earlier run left in the stage.
+    pub fn continuing(
+        open: Arc<OpenListing>,
+        index: u32,
+        partial: (Temp, OwnedFd),
+        grid: Grid,
+    ) -> LargeLanding {
+        LargeLanding {
+            temp: Some(partial),
+            ..LargeLanding::new(open, index, BasisPlan::Partial { grid })
+        }
+    }
+
     /// Takes bytes for `offset`. A failure is kept for the end of the file; the rest of it is
     /// let go by.
     pub fn write(&mut self, pass: &TargetPass<'_>, offset: u64, bytes: &[u8]) {
@@ -254,11 +267,6 @@ impl LargeLanding {
         })?;
         let entry = self.entry()?;
         let (path, size) = (open.path_of(entry), entry.kind.size());
-        if let BasisPlan::Partial { .. } = self.plan
-            && let Some(partial) = stage.open_partial(&partial_key(&path))?
-        {
-            return Ok(partial);
-        }
         let begun = if size >= PARTIAL_LEN {
             stage.create_partial(&partial_key(&path))?
         } else {
@@ -317,7 +325,7 @@ impl LargeLanding {
         count(&pass.counts.landed);
         let path = self.open.path_of(&entry);
         pass.item(Way::Sent, &path, &entry, existing.as_ref());
-        pass.leader_landed(entry.link, Leader { path, id });
+        pass.leader_landed(&self.open, &entry, Leader { path, id });
         Ok(Verified::Equal)
     }
 

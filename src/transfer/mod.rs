@@ -35,7 +35,8 @@ pub mod window;
 pub mod wire;
 
 use wire::frame::FrameError;
-use wire::link::LinkLost;
+use wire::link::{FrameSender, LinkLost};
+use wire::message::FailureClass;
 
 use crate::fs::FsError;
 
@@ -58,15 +59,38 @@ pub enum TransferError {
     Peer {
         /// What it said.
         text: String,
-        /// Whether for lack of room.
-        no_space: bool,
+        /// What can be done about it.
+        class: FailureClass,
     },
+    /// A message of ours does not fit in a frame; another link would not help.
+    #[error("a message cannot be sent: {0}")]
+    Unsendable(String),
     /// The person stopped the run.
     #[error("stopped")]
     Stopped,
     /// The root could not be opened.
     #[error("{0}")]
     Root(String, #[source] FsError),
+}
+
+impl TransferError {
+    /// Tells a link that was lost from a message that `out` could not put on it.
+    pub fn explained(self, out: &FrameSender) -> TransferError {
+        match (self, out.fault()) {
+            (TransferError::Link(None), Some(fault)) => TransferError::Unsendable(fault.to_owned()),
+            (error, _) => error,
+        }
+    }
+
+    /// Returns what the peer is told about the kind of failure.
+    pub fn class(&self) -> FailureClass {
+        match self {
+            TransferError::Peer { class, .. } => *class,
+            TransferError::Root(_, error) if error.is_locked() => FailureClass::Locked,
+            TransferError::Root(_, error) if error.is_no_space() => FailureClass::NoSpace,
+            _ => FailureClass::Other,
+        }
+    }
 }
 
 impl From<LinkLost> for TransferError {

@@ -16,7 +16,7 @@ use crate::entry::{Entry, Kind, Metadata};
 use crate::fs::metadata::{Before, apply_metadata, read_metadata};
 use crate::fs::stage::{Stage, Temp};
 use crate::fs::xattrs::Object;
-use crate::fs::{Dir, FileId, FsError, Result, Status};
+use crate::fs::{Dir, FileId, FsError, Result, Status, usable_name};
 use crate::relpath::{Name, RelPath};
 
 /// A directory of the target and where it is.
@@ -90,7 +90,7 @@ impl TargetPass<'_> {
         let mut scope = self.tree.rules.below(place.path);
         let mut entries = 0;
         for name in place.dir.names()? {
-            let name = Name::new(&name).map_err(|_| crate::fs::dir::unusable_name())?;
+            let name = usable_name(&name)?;
             let status = place.dir.status_of(&name)?;
             if scope
                 .decide(&name, status.is_directory())
@@ -99,12 +99,11 @@ impl TargetPass<'_> {
             {
                 return Err(refusal("replace a directory that holds protected entries"));
             }
-            if status.id().device != place.dir.id()?.device {
-                return Err(refusal("replace a directory that holds a mount point"));
-            }
             entries += 1;
             if status.is_directory() {
-                let (dir, path) = (place.dir.open_dir(&name)?, place.path.join(&name));
+                let holds_mount = || refusal("replace a directory that holds a mount point");
+                let dir = place.dir.open_dir_here(&name, &status)?;
+                let (dir, path) = (dir.ok_or_else(holds_mount)?, place.path.join(&name));
                 entries += self.count_below(Place {
                     dir: &dir,
                     path: &path,
@@ -182,13 +181,16 @@ impl TargetPass<'_> {
 }
 
 /// Tells about a directory's own attributes, once, before anything is made in it.
-pub fn note_directory(pass: &TargetPass<'_>, place: Place<'_>, wanted: &Metadata) -> Result<()> {
-    let present = read_metadata(Object::open(place.dir), &place.dir.status()?)?;
+pub fn note_directory(pass: &TargetPass<'_>, dir: &Dir, directory: &Directory) -> Result<()> {
+    let status = dir.status()?;
+    let present = read_metadata(Object::open(dir), &status)?;
+    let wanted = &directory.metadata;
     if metadata_differs(wanted, &present) {
         count(&pass.counts.attributes);
-        pass.item_columns(directory_columns(wanted, &present), place.path);
+        pass.item_columns(directory_columns(wanted, &present), &directory.path);
     } else {
         count(&pass.counts.equal);
+        directory.note_equal(&status);
     }
     Ok(())
 }
@@ -202,7 +204,11 @@ pub fn finish_directory(pass: &TargetPass<'_>, directory: &Directory) {
         let Some(dir) = pass.open(&directory.path)? else {
             return Ok(());
         };
-        let present = read_metadata(Object::open(&dir), &dir.status()?)?;
+        let status = dir.status()?;
+        if directory.is_still_equal(&status) {
+            return Ok(());
+        }
+        let present = read_metadata(Object::open(&dir), &status)?;
         if metadata_differs(&directory.metadata, &present) {
             let _quiet = pass.tree.stages.as_ref().map(Stages::keep_still);
             let object = Object::open(&dir);

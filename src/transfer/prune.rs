@@ -11,7 +11,7 @@ use super::target::{TargetPass, count};
 use crate::fs::metadata::change_mtime;
 use crate::fs::stage::Temp;
 use crate::fs::xattrs::Object;
-use crate::fs::{FsError, Result};
+use crate::fs::{FsError, Result, usable_name};
 use crate::problem::{Problem, ProblemKind, Side};
 use crate::relpath::{MAX_PATH_LEN, Name, RelPath};
 
@@ -150,10 +150,9 @@ impl Limit {
         };
         let path = place.path.join(name);
         if status.is_directory() {
-            if status.id().device != place.dir.id()?.device {
+            let Some(dir) = place.dir.open_dir_here(name, &status)? else {
                 return Ok(());
-            }
-            let dir = place.dir.open_dir(name)?;
+            };
             if !self.remove_contents(
                 pass,
                 Place {
@@ -186,7 +185,7 @@ impl Limit {
         let mut scope = pass.tree.rules.below(place.path);
         let mut all_gone = true;
         for name in place.dir.names()? {
-            let name = Name::new(&name).map_err(|_| crate::fs::dir::unusable_name())?;
+            let name = usable_name(&name)?;
             let status = match place.dir.status_of(&name) {
                 Err(error) if error.is_missing() => continue,
                 status => status?,
@@ -235,11 +234,8 @@ fn read_candidate(reader: &mut impl Read) -> Result<Option<(RelPath, Name)>> {
     let (Some(directory), Some(name)) = (next()?, next()?) else {
         return Ok(None);
     };
-    let bad = |_| crate::fs::dir::unusable_name();
-    Ok(Some((
-        RelPath::new(&directory).map_err(bad)?,
-        Name::new(&name).map_err(bad)?,
-    )))
+    let directory = RelPath::new(&directory).map_err(|_| FsError::missing(operation))?;
+    Ok(Some((directory, usable_name(&name)?)))
 }
 
 impl TargetPass<'_> {

@@ -20,7 +20,7 @@ use super::stages::Stages;
 use super::target::{Counts, TargetPass, TargetTree};
 use super::wire::frame::Frame;
 use super::wire::link::{Link, LinkLost};
-use super::wire::message::{BundleFile, Digest, Down, Outcome, Policy, Up, WantId};
+use super::wire::message::{BundleFile, Digest, Down, FailureClass, Outcome, Policy, Up, WantId};
 use crate::exclude::Rules;
 use crate::fs::{Dir, FsError};
 use crate::monitor::{Pass, PassStats};
@@ -129,8 +129,7 @@ fn open_tree(target: &[u8], rules: Rules, policy: Policy) -> Result<TargetTree, 
 
 fn serve_passes(link: &Link, tree: &TargetTree) -> Result<(), TransferError> {
     loop {
-        let frame = next_frame(link)?;
-        match frame.message::<Down>()? {
+        match link.next()?.message::<Down>()? {
             Down::Heartbeat => {}
             Down::Pass {
                 pass,
@@ -141,17 +140,12 @@ fn serve_passes(link: &Link, tree: &TargetTree) -> Result<(), TransferError> {
             Down::Failed(text) => {
                 return Err(TransferError::Peer {
                     text,
-                    no_space: false,
+                    class: FailureClass::Other,
                 });
             }
             _ => return Err(TransferError::Protocol("a message out of turn")),
         }
     }
-}
-
-fn next_frame(link: &Link) -> Result<Frame, TransferError> {
-    let arrived = link.incoming.recv().map_err(|_| LinkLost)?;
-    Ok(arrived?)
 }
 
 fn run_pass(
@@ -244,7 +238,7 @@ fn dispatch(link: &Link, pass: &TargetPass<'_>, crew: Crew) -> Result<(), Transf
         if pass.is_full.load(Ordering::Relaxed) {
             return Err(TransferError::Peer {
                 text: "the target's file system is full".to_owned(),
-                no_space: true,
+                class: FailureClass::NoSpace,
             });
         }
         let message: Down = frame.message()?;
@@ -292,10 +286,16 @@ fn dispatch(link: &Link, pass: &TargetPass<'_>, crew: Crew) -> Result<(), Transf
             Down::Failed(text) => {
                 return Err(TransferError::Peer {
                     text,
-                    no_space: false,
+                    class: FailureClass::Other,
                 });
             }
-            Down::Key(_) | Down::Begin { .. } | Down::Pass { .. } | Down::Finish => {
+            Down::Key(_)
+            | Down::Begin { .. }
+            | Down::Pass { .. }
+            | Down::Finish
+            | Down::FixUp { .. }
+            | Down::CleanUp
+            | Down::Facts { .. } => {
                 return Err(TransferError::Protocol("a message out of turn"));
             }
         }

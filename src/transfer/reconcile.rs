@@ -13,9 +13,9 @@ use super::settle::OpenListing;
 use super::target::{TargetPass, count, lock};
 use crate::entry::{Entry, Kind};
 use crate::fs::stage::STAGE_NAME;
-use crate::fs::{Dir, FsError, Result};
+use crate::fs::{Dir, FsError, Result, usable_name};
 use crate::monitor::Counters;
-use crate::relpath::{Name, RelPath};
+use crate::relpath::RelPath;
 
 /// One entry with all that is known of it.
 pub(super) struct Item<'a> {
@@ -98,14 +98,7 @@ impl TargetPass<'_> {
         count(&self.counts.listed);
         let is_fresh = self.tracker.take_fresh(&directory.path);
         match dir {
-            Some(dir) if !is_fresh => note_directory(
-                self,
-                Place {
-                    dir,
-                    path: &directory.path,
-                },
-                &directory.metadata,
-            ),
+            Some(dir) if !is_fresh => note_directory(self, dir, directory),
             _ => Ok(()),
         }
     }
@@ -119,12 +112,15 @@ impl TargetPass<'_> {
 
     /// Takes one entry: links go by their group, everything else by comparison.
     pub(super) fn compare_entry(&self, item: Item<'_>, asks: &mut Asks) -> Result<()> {
-        if let Some(link) = item.entry.link {
-            let role = lock(&self.links).join(link, item.open, item.index);
+        if item.entry.link.is_some() {
+            item.open.directory.note_volume(item.dir)?;
+        }
+        if let Some(group) = item.open.group(item.entry) {
+            let role = lock(&self.links).join(group, item.open, item.index);
             match role {
                 Role::Leader => {}
                 Role::Waits => return Ok(()),
-                Role::Follows(leader) => return self.follow(item, link, &leader, asks),
+                Role::Follows(leader) => return self.follow(item, group, &leader, asks),
             }
         }
         self.settle_entry(item, asks)
@@ -163,7 +159,7 @@ impl TargetPass<'_> {
                 };
                 count(&self.counts.made);
                 self.item(Way::Made, &path, item.entry, item.existing.as_ref());
-                self.leader_landed(item.entry.link, Leader { path, id });
+                self.leader_landed(item.open, item.entry, Leader { path, id });
             }
             Action::MakeDirectory => {
                 if let (false, Some(place)) = (self.is_dry_run(), item.place()) {
@@ -197,7 +193,8 @@ impl TargetPass<'_> {
     fn entry_stays(&self, item: &Item<'_>) {
         let id = item.existing.as_ref().map(|existing| existing.id);
         self.leader_landed(
-            item.entry.link,
+            item.open,
+            item.entry,
             Leader {
                 path: item.open.path_of(item.entry),
                 id,
@@ -234,7 +231,8 @@ impl TargetPass<'_> {
             count(&self.counts.equal);
         }
         self.leader_landed(
-            entry.link,
+            open,
+            entry,
             Leader {
                 path,
                 id: Some(existing.id),
@@ -274,7 +272,7 @@ impl TargetPass<'_> {
             if **name == *STAGE_NAME && self.holds_stage(dir, &listing.path)? {
                 continue;
             }
-            let name = Name::new(name).map_err(|_| crate::fs::dir::unusable_name())?;
+            let name = usable_name(name)?;
             let is_directory = match dir.status_of(&name) {
                 Err(error) if error.is_missing() => continue,
                 status => status?.is_directory(),

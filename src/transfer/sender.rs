@@ -102,11 +102,12 @@ impl<'a> Sender<'a> {
             monitor,
             stop,
         };
-        link.out.send_packed(&Down::Begin {
+        let begun = link.out.send_packed(&Down::Begin {
             target,
             rules: rules.clone(),
             policy,
-        })?;
+        });
+        begun.map_err(|lost| TransferError::from(lost).explained(&link.out))?;
         sender.wait_for(|message| matches!(message, Up::Ready))?;
         Ok(sender)
     }
@@ -146,7 +147,7 @@ impl<'a> Sender<'a> {
         let message: Up = frame.message()?;
         message.check()?;
         match message {
-            Up::Failed { text, no_space } => Err(TransferError::Peer { text, no_space }),
+            Up::Failed { text, class } => Err(TransferError::Peer { text, class }),
             message => Ok(message),
         }
     }
@@ -186,11 +187,7 @@ impl<'a> Sender<'a> {
             turn: plan.turn,
             vanished: AtomicU64::new(0),
         };
-        let routed = self.run_threads(&walk, &state);
-        if let Err(TransferError::Link(_) | TransferError::Protocol(_)) = routed {
-            self.link.out.mark_lost();
-        }
-        routed?;
+        self.run_threads(&walk, &state)?;
 
         self.link.out.send(&Down::PassEnd)?;
         let mut stats = self.wait_for_stats()?;
@@ -253,8 +250,14 @@ impl<'a> Sender<'a> {
             }
             let router = Router::new(self, &state.window, jobs);
             let routed = router.run(&walk_ended);
-            if routed.is_err() {
+            let routed = routed.map_err(|error| error.explained(&self.link.out));
+            if let Err(error) = &routed {
+                // Nobody waits for room in the window or on the link any more.
                 state.window.stop();
+                self.link.out.stop();
+                if let TransferError::Link(_) | TransferError::Protocol(_) = error {
+                    self.link.out.mark_lost();
+                }
             }
             routed
         })

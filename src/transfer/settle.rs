@@ -6,10 +6,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::links::GroupId;
 use super::window::{WINDOW_LEN, weight_of};
 use super::wire::message::Listing;
 use crate::entry::{Entry, Metadata};
-use crate::fs::{Dir, Result};
+use crate::fs::{Dir, Result, Status, Volume};
 use crate::relpath::RelPath;
 
 /// LIMIT: what a sender may leave unsettled; its own window lets several walkers in at once.
@@ -24,6 +25,10 @@ pub struct Directory {
     pub metadata: Metadata,
     /// What the target has in it, sorted.
     names: OnceLock<Vec<Box<[u8]>>>,
+    /// How it looked when its attributes were found equal.
+    equal: OnceLock<Status>,
+    /// Where it is, once a hard link was met in it.
+    volume: OnceLock<Option<Volume>>,
     progress: Mutex<Progress>,
 }
 
@@ -42,6 +47,28 @@ impl Directory {
         let mut names = dir.map_or(Ok(Vec::new()), Dir::names)?;
         names.sort_unstable();
         Ok(self.names.get_or_init(|| names))
+    }
+
+    /// Notes that the target's has the attributes of the source's.
+    pub fn note_equal(&self, status: &Status) {
+        self.equal.get_or_init(|| *status);
+    }
+
+    /// Tells whether it was found equal and nothing has touched it since, so that its attributes
+    /// need not be read again. A time stamp alone may not have moved: the kernel's clock ticks in
+    /// milliseconds; but what is made in a directory moves `mtime` away from that of the source.
+    pub fn is_still_equal(&self, status: &Status) -> bool {
+        let untouched = |equal: &Status| !equal.has_churned(status);
+        self.equal.get().is_some_and(untouched) && status.mtime() == self.metadata.mtime
+    }
+
+    /// Notes where the target has it, for [`OpenListing::group`].
+    pub fn note_volume(&self, dir: Option<&Dir>) -> Result<()> {
+        if self.volume.get().is_none() {
+            let volume = dir.map(Dir::volume).transpose()?;
+            self.volume.get_or_init(|| volume);
+        }
+        Ok(())
     }
 }
 
@@ -66,6 +93,12 @@ impl OpenListing {
     /// Returns the path of an entry.
     pub fn path_of(&self, entry: &Entry) -> RelPath {
         self.directory.path.join(&entry.name)
+    }
+
+    /// Returns which hard-link group an entry belongs to.
+    pub fn group(&self, entry: &Entry) -> Option<GroupId> {
+        let volume = self.directory.volume.get().copied().flatten();
+        entry.link.map(|link| GroupId { link, volume })
     }
 
     /// Notes that something of it will land later.
@@ -159,6 +192,8 @@ impl Tracker {
                 path: listing.path.clone(),
                 metadata: listing.metadata.clone(),
                 names: OnceLock::new(),
+                equal: OnceLock::new(),
+                volume: OnceLock::new(),
                 progress: Mutex::default(),
             })
         });

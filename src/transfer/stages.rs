@@ -1,17 +1,17 @@
-//! One stage for each file system of the target, made when something is first landed there.
+//! One stage for each volume of the target, made when something is first landed there.
 //! Knows nothing of what is staged.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::fs::stage::{STAGE_NAME, Stage};
-use crate::fs::{Dir, Result};
+use crate::fs::{Dir, Result, Volume, usable_name};
 use crate::relpath::{Name, RelPath};
 
 /// The stages of a transfer.
 #[derive(Debug)]
 pub struct Stages {
-    by_device: Mutex<HashMap<u64, Option<Arc<Stage>>>>,
+    by_volume: Mutex<HashMap<Volume, Option<Arc<Stage>>>>,
 }
 
 impl Stages {
@@ -19,7 +19,7 @@ impl Stages {
     /// that changes nothing touches nothing.
     pub fn open(root: &Dir) -> Result<Stages> {
         let stages = Stages {
-            by_device: Mutex::default(),
+            by_volume: Mutex::default(),
         };
         if root.status_of(&stage_name()?).is_ok() {
             stages.for_directory(root, root, &RelPath::root())?;
@@ -29,35 +29,35 @@ impl Stages {
 
     /// Returns the stage for things that belong into the directory at `path`.
     pub fn for_directory(&self, root: &Dir, dir: &Dir, path: &RelPath) -> Result<Arc<Stage>> {
-        let device = dir.id()?.device;
-        let mut by_device = self.locked();
-        if let Some(Some(stage)) = by_device.get(&device) {
+        let volume = dir.volume()?;
+        let mut by_volume = self.locked();
+        if let Some(Some(stage)) = by_volume.get(&volume) {
             return Ok(Arc::clone(stage));
         }
-        let stage = Arc::new(Stage::open(mount_root(root, path, device)?)?);
-        by_device.insert(device, Some(Arc::clone(&stage)));
+        let stage = Arc::new(Stage::open(top_of(root, path, volume)?)?);
+        by_volume.insert(volume, Some(Arc::clone(&stage)));
         Ok(stage)
     }
 
     /// Returns the stage for the directory at `path` where there is one; what an earlier run
-    /// left is looked for once on each file system.
+    /// left is looked for once in each volume.
     pub fn existing(
         &self,
         root: Option<&Dir>,
         dir: &Dir,
         path: &RelPath,
     ) -> Result<Option<Arc<Stage>>> {
-        let device = dir.id()?.device;
-        let known = self.locked().get(&device).cloned();
+        let volume = dir.volume()?;
+        let known = self.locked().get(&volume).cloned();
         match (known, root) {
             (Some(stage), _) => Ok(stage),
             (None, None) => Ok(None),
             (None, Some(root)) => {
                 let name = stage_name()?;
-                if mount_root(root, path, device)?.status_of(&name).is_ok() {
+                if top_of(root, path, volume)?.status_of(&name).is_ok() {
                     return self.for_directory(root, dir, path).map(Some);
                 }
-                self.locked().entry(device).or_insert(None);
+                self.locked().entry(volume).or_insert(None);
                 Ok(None)
             }
         }
@@ -69,8 +69,8 @@ impl Stages {
         StandStill(self.locked())
     }
 
-    fn locked(&self) -> MutexGuard<'_, HashMap<u64, Option<Arc<Stage>>>> {
-        self.by_device
+    fn locked(&self) -> MutexGuard<'_, HashMap<Volume, Option<Arc<Stage>>>> {
+        self.by_volume
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,11 +97,13 @@ impl Stages {
     }
 
     /// Tells whether the stage's name in `dir` is a stage of ours, and no extra: it is at the
-    /// root of the copy or of a file system below it. One that an earlier run left is taken up.
+    /// root of the copy or of a volume below it. One that an earlier run left is taken up.
     pub fn holds(&self, root: &Dir, dir: &Dir, path: &RelPath) -> Result<bool> {
-        let id = dir.id()?;
-        if mount_root(root, path, id.device)?.status()?.id() != id {
-            return Ok(false);
+        if top_of(root, path, dir.volume()?)?.id()? != dir.id()? {
+            // The stage of a file system that is mounted a second time shows up in both.
+            let id = dir.status_of(&stage_name()?)?.id();
+            let is_stage = |stage: &Arc<Stage>| stage.dir().id().is_ok_and(|own| own == id);
+            return Ok(self.all().iter().any(is_stage));
         }
         self.for_directory(root, dir, path)?;
         Ok(true)
@@ -109,21 +111,21 @@ impl Stages {
 }
 
 /// Stages stand still while this lives.
-pub struct StandStill<'a>(#[expect(dead_code, reason = "held, not looked at")] ByDevice<'a>);
+pub struct StandStill<'a>(#[expect(dead_code, reason = "held, not looked at")] ByVolume<'a>);
 
-type ByDevice<'a> = MutexGuard<'a, HashMap<u64, Option<Arc<Stage>>>>;
+type ByVolume<'a> = MutexGuard<'a, HashMap<Volume, Option<Arc<Stage>>>>;
 
 fn stage_name() -> Result<Name> {
-    Name::new(STAGE_NAME).map_err(|_| crate::fs::dir::unusable_name())
+    usable_name(STAGE_NAME)
 }
 
-/// Climbs from `path` to the topmost directory on the same file system.
-fn mount_root(root: &Dir, path: &RelPath, device: u64) -> Result<Dir> {
+/// Climbs from `path` to the topmost directory in the same volume.
+fn top_of(root: &Dir, path: &RelPath, volume: Volume) -> Result<Dir> {
     let mut top = root.open_beneath(path)?;
     let mut path = path.clone();
     while let Some((parent, _)) = path.split() {
         let dir = root.open_beneath(&parent)?;
-        if dir.id()?.device != device {
+        if dir.volume()? != volume {
             break;
         }
         (top, path) = (dir, parent);

@@ -192,14 +192,17 @@ impl LargeFile<'_> {
     }
 
     fn segment(self, offset: u64, capacity: usize) -> Result<FrameBuilder, SendError> {
-        FrameBuilder::new(
-            &Down::Segment {
-                want: self.want,
-                offset,
-            },
-            capacity,
-        )
-        .map_err(|_| SendError::Lost(LinkLost))
+        let want = self.want;
+        self.builder(&Down::Segment { want, offset }, capacity)
+    }
+
+    /// Starts a frame of this file.
+    pub(super) fn builder(
+        self,
+        message: &Down,
+        capacity: usize,
+    ) -> Result<FrameBuilder, SendError> {
+        Ok(self.settings.out.builder(message, capacity)?)
     }
 
     /// Sends a frame with `body_bytes` of contents.

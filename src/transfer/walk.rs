@@ -16,7 +16,7 @@ use crate::exclude::{Rules, Scope, Verdict};
 use crate::fs::metadata::read_metadata;
 use crate::fs::stage::STAGE_NAME;
 use crate::fs::xattrs::Object;
-use crate::fs::{Dir, FileId, FsError, Status};
+use crate::fs::{Dir, FileId, FsError, Status, usable_name};
 use crate::problem::{Problem, ProblemKind};
 use crate::relpath::{Name, RelPath};
 
@@ -134,25 +134,18 @@ impl<'a> Walk<'a> {
             Ok(opened) => opened,
             Err(error) => {
                 visitor.problem(source_problem(&task.path, &error));
-                return Ok(());
+                return match self.look_from_above(task) {
+                    Some((id, metadata)) => {
+                        let mut part = self.begin(task, id, metadata);
+                        part.listing.opaque = true;
+                        self.send(part, true, visitor).map(drop)
+                    }
+                    None => Ok(()),
+                };
             }
         };
         let device = status.id().device;
-        let mut part = Part {
-            listing: Listing {
-                seq: 0,
-                parent: task.parent,
-                directory: self.next_directory.fetch_add(1, Ordering::Relaxed),
-                path: task.path.clone(),
-                metadata,
-                after: None,
-                last: false,
-                opaque: false,
-                entries: Vec::new(),
-            },
-            id: status.id(),
-            length: 0,
-        };
+        let mut part = self.begin(task, status.id(), metadata);
         let names = if self.devices.contains(&device) {
             dir.names()
         } else {
@@ -168,6 +161,35 @@ impl<'a> Walk<'a> {
             names.retain(|name| **name != *STAGE_NAME);
         }
         self.list(&dir, names, part, visitor)
+    }
+
+    fn begin(&self, task: &Task, id: FileId, metadata: Metadata) -> Part {
+        Part {
+            listing: Listing {
+                seq: 0,
+                parent: task.parent,
+                directory: self.next_directory.fetch_add(1, Ordering::Relaxed),
+                path: task.path.clone(),
+                metadata,
+                after: None,
+                last: false,
+                opaque: false,
+                entries: Vec::new(),
+            },
+            id,
+            length: 0,
+        }
+    }
+
+    /// Reads the attributes of a directory that cannot be opened by way of its parent: what is
+    /// not known of it is its contents. `None` when it is gone by now.
+    fn look_from_above(&self, task: &Task) -> Option<(FileId, Metadata)> {
+        let (parent, name) = task.path.split()?;
+        let dir = self.root.open_beneath(&parent).ok()?;
+        let status = dir.status_of(&name).ok()?;
+        let metadata = read_metadata(Object::Leaf(&dir, &name), &status).ok()?;
+        let is_fit = status.is_directory() && check_xattrs(&metadata).is_ok();
+        is_fit.then(|| (status.id(), metadata))
     }
 
     fn open(&self, task: &Task) -> Result<(Dir, Status, Metadata), FsError> {
@@ -226,7 +248,7 @@ impl<'a> Walk<'a> {
         name: &[u8],
         scope: &mut Scope<'_>,
     ) -> Result<Option<Entry>, FsError> {
-        let name = Name::new(name).map_err(|_| crate::fs::dir::unusable_name())?;
+        let name = usable_name(name)?;
         let status = dir.status_of(&name)?;
         if scope.decide(&name, status.is_directory()).verdict != Verdict::Copy {
             return Ok(None);

@@ -6,6 +6,7 @@ use super::progress::Progress;
 use super::screen::{Screen, Stream};
 use super::{Outcome, Sink, escape};
 use crate::monitor::Event;
+use crate::plan::Plan;
 
 /// LIMIT: lines wait for the next tick up to this many bytes, so that moving the bars aside
 /// is paid for once and not for every line.
@@ -53,6 +54,8 @@ impl Sink for ItemList {
             }
         }
     }
+
+    fn plan(&self, _plan: &Plan, _whole: bool) {}
 
     fn tick(&self, _progress: &Progress) {
         self.flush(&mut self.waiting());

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::progress::Progress;
 use super::{Outcome, Sink, summary};
 use crate::monitor::{Event, Pass, PassStats, Stage};
+use crate::plan::Plan;
 use crate::problem::{Problem, ProblemKind, Side};
 use crate::report::PRECEDENCE;
 
@@ -37,6 +38,9 @@ enum Body<'a> {
     Stage {
         stage: &'static str,
     },
+    Plan {
+        plan: &'a Plan,
+    },
     Estimate {
         entries: u64,
         bytes: u64,
@@ -51,6 +55,13 @@ enum Body<'a> {
         change: &'a str,
         #[serde(flatten)]
         path: PathBody,
+    },
+    FixUp {
+        #[serde(flatten)]
+        path: PathBody,
+        merger: &'static str,
+        is_warning: bool,
+        text: &'a str,
     },
     Problem {
         kind: &'static str,
@@ -201,6 +212,10 @@ impl Sink for Json {
         }
     }
 
+    fn plan(&self, plan: &Plan, _whole: bool) {
+        self.tell(Body::Plan { plan });
+    }
+
     fn tick(&self, progress: &Progress) {
         if self.is_progress_due() {
             self.tell(Body::Progress(progress_body(progress)));
@@ -240,6 +255,17 @@ fn body(event: &Event) -> Body<'_> {
         Event::Item { change, path } => Body::Item {
             change,
             path: PathBody::new(path),
+        },
+        Event::FixUp {
+            path,
+            merger,
+            is_warning,
+            text,
+        } => Body::FixUp {
+            path: PathBody::new(path),
+            merger,
+            is_warning: *is_warning,
+            text,
         },
         Event::Problem(problem) => problem_body(problem),
         Event::Notice(text) => Body::Notice { text },
@@ -313,7 +339,9 @@ fn stage_word(stage: Stage) -> &'static str {
     match stage {
         Stage::Connect => "connect",
         Stage::Agent => "agent",
+        Stage::Plan => "plan",
         Stage::Transfer => "transfer",
+        Stage::FixUp => "fix_up",
         Stage::CleanUp => "clean_up",
     }
 }

@@ -20,6 +20,12 @@ pub fn event(event: &Event) -> (Detail, String) {
         ),
         Event::PassStarted(pass) => (Detail::Normal, format!("{pass} begins")),
         Event::Item { change, path } => (Detail::Trace, super::items::line(change, path)),
+        Event::FixUp {
+            path,
+            merger,
+            is_warning,
+            text,
+        } => (Detail::Normal, fix_up((path, merger), *is_warning, text)),
         Event::Problem(problem) => (
             Detail::Trace,
             format!("problem: {}", self::problem(problem)),
@@ -44,12 +50,20 @@ pub fn event(event: &Event) -> (Detail, String) {
     }
 }
 
+fn fix_up((path, merger): (&[u8], &str), is_warning: bool, text: &str) -> String {
+    let (path, text) = (escape::name(path), escape::text(text));
+    let look = if is_warning { "warning: " } else { "" };
+    format!("{merger}: {look}/{path}: {text}")
+}
+
 /// Returns what a stage does.
 pub fn stage(stage: Stage) -> &'static str {
     match stage {
         Stage::Connect => "connecting to the target",
         Stage::Agent => "starting the agent on the target",
+        Stage::Plan => "looking at both machines",
         Stage::Transfer => "copying",
+        Stage::FixUp => "making files out of both machines'",
         Stage::CleanUp => "cleaning up on the target",
     }
 }

@@ -3,18 +3,22 @@
 //! One `Watch` takes the engine's events and counters and fans them out to sinks; a ticker
 //! thread shows them the progress. Knows nothing of how a clone is done.
 
+pub mod cleanup;
 pub mod escape;
+mod facts;
 mod items;
 mod json;
 mod lines;
 mod logfile;
+mod page;
 mod plain;
+mod plan;
+pub mod profiles;
 mod progress;
 mod prompt;
 mod screen;
 mod summary;
 mod terminal;
-mod units;
 mod watch;
 
 use std::io::IsTerminal;
@@ -24,9 +28,14 @@ use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor};
+use crate::plan::{Plan, Reader};
 use crate::prompter::{NobodyThere, Prompter};
 use crate::report::Report;
 use crate::settings::{Detail, OutputFormat, OutputSettings};
+use crate::units;
+pub use cleanup::CleanupLines;
+pub use facts::facts_text;
+pub use plan::plan_text;
 use progress::Progress;
 use prompt::TerminalPrompter;
 pub use screen::{Screen, Stream};
@@ -66,6 +75,8 @@ impl Outcome {
 trait Sink: Send + Sync {
     /// Takes an event.
     fn event(&self, event: &Event);
+    /// Takes the plan: the whole of it, or what stands against it.
+    fn plan(&self, plan: &Plan, whole: bool);
     /// Takes the progress, a few times a second.
     fn tick(&self, progress: &Progress);
     /// Takes the end.
@@ -115,6 +126,11 @@ impl Ui {
         self.watch.clone()
     }
 
+    /// Returns who is shown the plan.
+    pub fn reader(&self) -> Arc<dyn Reader> {
+        self.watch.clone()
+    }
+
     /// Returns who asks the person.
     pub fn prompter(&self) -> Arc<dyn Prompter> {
         Arc::clone(&self.prompter)
@@ -123,6 +139,11 @@ impl Ui {
     /// Returns the terminal, for lines that are not about the run.
     pub fn screen(&self) -> &Screen {
         &self.screen
+    }
+
+    /// Ends the progress of what was no run.
+    pub fn close(self) {
+        self.ticker.stop();
     }
 
     /// Ends the progress and shows how the run ended.

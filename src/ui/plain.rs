@@ -5,9 +5,11 @@ use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::plan::{findings_text, plan_text};
 use super::progress::Progress;
 use super::{Outcome, Sink, failure_text, lines, logfile, summary, units};
 use crate::monitor::Event;
+use crate::plan::Plan;
 use crate::settings::Detail;
 
 /// How often progress is told.
@@ -82,6 +84,17 @@ impl Sink for Plain {
         let (detail, line) = lines::event(event);
         if detail <= self.detail {
             self.write(&line);
+        }
+    }
+
+    fn plan(&self, plan: &Plan, whole: bool) {
+        let text = if whole || self.style == Style::Log {
+            plan_text(plan)
+        } else {
+            findings_text(plan, self.detail)
+        };
+        if !text.is_empty() {
+            self.write(&text);
         }
     }
 

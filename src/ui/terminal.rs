@@ -4,10 +4,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::plan::{findings_text, plan_text};
 use super::progress::Progress;
 use super::screen::{Screen, Stream};
 use super::{Outcome, Sink, escape, lines, plain, summary, units};
 use crate::monitor::{Event, Stage};
+use crate::plan::Plan;
 use crate::settings::Detail;
 
 /// Steps of the bar: finer than any terminal is wide.
@@ -59,6 +61,15 @@ impl Sink for Terminal {
         if detail <= Detail::Normal && !matches!(event, Event::PassStarted(_)) {
             self.screen.write(Stream::Stderr, &format!("{line}\n"));
         }
+    }
+
+    fn plan(&self, plan: &Plan, whole: bool) {
+        let text = if whole {
+            plan_text(plan)
+        } else {
+            findings_text(plan, Detail::Normal)
+        };
+        self.screen.write(Stream::Stderr, &text);
     }
 
     fn tick(&self, progress: &Progress) {

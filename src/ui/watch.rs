@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::progress::{Gauge, Progress};
 use super::{Outcome, Sink};
 use crate::monitor::{Counters, Event, Monitor};
+use crate::plan::{Plan, Reader};
 
 /// How often the counters are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -60,6 +61,7 @@ impl Watch {
             Event::StageStarted(_)
             | Event::Estimate { .. }
             | Event::Item { .. }
+            | Event::FixUp { .. }
             | Event::Notice(_)
             | Event::Reconnecting { .. } => {}
         }
@@ -83,6 +85,14 @@ impl Monitor for Watch {
 
     fn counters(&self) -> &Counters {
         &self.counters
+    }
+}
+
+impl Reader for Watch {
+    fn read(&self, plan: &Plan, whole: bool) {
+        for sink in &self.sinks {
+            sink.plan(plan, whole);
+        }
     }
 }
 

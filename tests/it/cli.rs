@@ -64,6 +64,14 @@ fn manual() -> String {
     );
     let commands = [
         ("instancesync", &["--help"][..]),
+        ("instancesync facts", &["facts", "--help"]),
+        ("instancesync plan", &["plan", "-h"]),
+        ("instancesync explain", &["explain", "-h"]),
+        ("instancesync profiles", &["profiles", "--help"]),
+        (
+            "instancesync cleanup amazon-ami",
+            &["cleanup", "amazon-ami", "--help"],
+        ),
         ("instancesync completions", &["completions", "--help"]),
         ("instancesync man", &["man", "--help"]),
     ];
@@ -94,10 +102,12 @@ fn docs_events_md_names_every_event() {
     for event in [
         "hello",
         "stage",
+        "plan",
         "estimate",
         "pass_started",
         "progress",
         "item",
+        "fix_up",
         "problem",
         "notice",
         "pass_ended",
@@ -268,7 +278,10 @@ fn asks_on_a_terminal_and_takes_no_for_an_answer() {
 
 #[test]
 fn end_of_input_is_no_answer() {
-    let (code, text) = on_a_terminal("--target root@h", &[("Go ahead? [y/N] ", "\x04")]);
+    let (code, text) = on_a_terminal(
+        "--target root@h --source /usr",
+        &[("Go ahead? [y/N] ", "\x04")],
+    );
     assert_eq!(code, 2, "{text}");
     assert!(text.contains("hint: pass --yes to go ahead"), "{text}");
 }
@@ -322,12 +335,18 @@ fn manual_pages_are_printed_and_written() {
         .map(|entry| entry.unwrap().file_name().into())
         .collect();
     files.sort();
-    let expected = [
-        "instancesync-completions.1",
-        "instancesync-man.1",
-        "instancesync.1",
-    ];
-    assert_eq!(files, expected.map(PathBuf::from));
+    for command in [
+        "",
+        "-facts",
+        "-plan",
+        "-explain",
+        "-profiles-show",
+        "-cleanup-amazon-ami",
+    ] {
+        let file = PathBuf::from(format!("instancesync{command}.1"));
+        assert!(files.contains(&file), "{command}: {files:?}");
+    }
+    assert!(!files.contains(&PathBuf::from("instancesync-agent.1")));
     assert_eq!(
         run(&["man", "--output", "/nonexistent"]).status.code(),
         Some(1)

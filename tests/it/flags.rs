@@ -5,7 +5,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 
-use crate::support::places::{LOCAL, Places, SmallFileSystem, assert_code, files, inodes, put};
+use crate::support::places::{LOCAL, Mount, Places, assert_code, files, inodes, put};
 use crate::support::{can_run, edit};
 
 #[test]
@@ -102,7 +102,7 @@ fn other_file_systems_are_not_entered_unless_asked_for() {
     let places = Places::empty();
     let mounted = places.source.join("mounted");
     let test = "other_file_systems_are_not_entered_unless_asked_for";
-    let Some(_mounted) = SmallFileSystem::mount(test, &mounted) else {
+    let Some(_mounted) = Mount::small(test, &mounted) else {
         return;
     };
     put(&mounted.join("inside"), "inside");

@@ -13,6 +13,8 @@ use instancesync::transfer::wire::frame::{Frame, FrameBuilder, Packing};
 use instancesync::transfer::wire::message::{Listing, Outcome, Up, WantId};
 use serde::Serialize;
 
+use crate::support::rng::Rng;
+
 /// Our end of a link to the side that is under attack.
 struct Peer {
     reader: PipeReader,
@@ -57,6 +59,22 @@ impl Peer {
         });
         (self.writer, drain)
     }
+}
+
+/// Bytes of no sense, one lot for each round. Every second has a true length in front, so that
+/// the header is looked at.
+fn garbage(seed: u64, rounds: u32) -> impl Iterator<Item = (String, Vec<u8>)> {
+    let mut rng = Rng::new(seed);
+    (0..rounds).map(move |round| {
+        let count = 5 + rng.below(5000);
+        let mut bytes = rng.bytes(count);
+        if round % 2 == 0 {
+            let length = (bytes.len() as u32).to_le_bytes();
+            bytes.splice(0..0, length);
+            bytes[4] &= 1;
+        }
+        (format!("garbage {round}"), bytes)
+    })
 }
 
 fn path(text: &str) -> RelPath {

@@ -10,9 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::binary::{Run, over_ssh, run, start};
+use rustix::process::Signal;
+
+use crate::support::binary::{Outcome, Run, over_ssh, over_ssh_by, run, start};
 use crate::support::places::{OVER_SSH, Places, assert_code, with};
 use crate::support::processes;
+use crate::support::proxy::Proxy;
 use crate::support::rng::Rng;
 use crate::support::sshd::Sshd;
 use crate::support::{can_run, edit, seeds};
@@ -23,6 +26,10 @@ const SPEAKING_FILES: usize = 6;
 const HIDING_PLACES: &[&str] = &["/run", "/tmp", "/dev/shm", "/var/tmp", "/root"];
 /// LIMIT: how long an agent may take to notice that a later one has done its work.
 const GRACE: Duration = Duration::from_secs(60);
+/// LIMIT: how long a run may take to hear that it is to stop, on a machine that is busy.
+const SOON: Duration = Duration::from_secs(4);
+/// LIMIT: how much longer where nothing moves on the link (src/session.rs).
+const STOPPING: Duration = Duration::from_secs(5);
 
 /// What is cut.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +50,85 @@ fn cut_runs_do_no_harm_and_the_next_one_finishes() {
         cut_and_run_again(seed, cut, &context);
         println!("{context}: recovered");
     }
+}
+
+#[test]
+fn a_stop_is_heard_at_once_under_a_low_bandwidth_limit() {
+    let test = "a_stop_is_heard_at_once_under_a_low_bandwidth_limit";
+    if !can_run(test, OVER_SSH) {
+        return;
+    }
+    let (sshd, places) = (Sshd::start(), much_to_send());
+    let keys_before = fs::read(sshd.authorized_keys()).unwrap();
+    let hidden_before = hidden_files();
+    let arguments = over_ssh(&sshd, &places.source, &places.ours);
+    let source = start(&with(arguments, &["--bwlimit", "50K"]));
+    wait_for("the target", || places.ours.join("many").exists());
+    let (outcome, took) = stop(source, Signal::INT);
+    assert_code(&outcome, 130, "stopped by Ctrl-C");
+    assert!(took < SOON, "it took {took:?}: {outcome:#?}");
+    let keys = fs::read(sshd.authorized_keys()).unwrap();
+    assert_eq!(keys, keys_before, "the key stays");
+    wait_for_agents(&sshd, "stopped by Ctrl-C");
+    assert_nothing_left(&hidden_before, &places.ours, "stopped by Ctrl-C");
+}
+
+#[test]
+fn a_stop_on_a_link_that_stands_still_ends_the_run_and_then_the_agent() {
+    let test = "a_stop_on_a_link_that_stands_still_ends_the_run_and_then_the_agent";
+    if !can_run(test, OVER_SSH) {
+        return;
+    }
+    let (sshd, places) = (Sshd::start(), much_to_send());
+    let keys_before = fs::read(sshd.authorized_keys()).unwrap();
+    let hidden_before = hidden_files();
+    let proxy = Proxy::start(sshd.port());
+    let address = format!("root@127.0.0.1:{}", proxy.port());
+    let arguments = over_ssh_by(&address, &sshd, &places.source, &places.ours);
+    let fingerprint = ["--host-key-fingerprint", &sshd.host_key_fingerprint()];
+    let source = start(&with(arguments, &fingerprint));
+    wait_for("the target", || places.ours.join("many").exists());
+    proxy.stand_still();
+    // Everything on the way is full by then.
+    thread::sleep(Duration::from_millis(500));
+    let (outcome, took) = stop(source, Signal::TERM);
+    assert_code(&outcome, 20, "stopped by SIGTERM");
+    assert!(took < SOON + STOPPING, "it took {took:?}: {outcome:#?}");
+    let said = format!("{}{}", outcome.stdout, outcome.stderr);
+    assert!(said.contains("authorized_keys"), "not told: {said}");
+    proxy.cut();
+    wait_for_agents(&sshd, "stopped by SIGTERM");
+    let keys = fs::read(sshd.authorized_keys()).unwrap();
+    assert_eq!(keys, keys_before, "the key stays");
+    assert_nothing_left(&hidden_before, &places.ours, "stopped by SIGTERM");
+}
+
+/// A source that is not through in a moment, in files that leave no partial file when cut.
+fn much_to_send() -> Places {
+    let places = Places::empty();
+    let (many, mut rng) = (places.source.join("many"), Rng::new(1));
+    fs::create_dir(&many).unwrap();
+    for index in 0..100 {
+        let size = if index % 2 == 0 { 100_000 } else { 1_500_000 };
+        let content: Vec<u8> = (0..size).map(|_| rng.below(256) as u8).collect();
+        fs::write(many.join(format!("file-{index}")), content).unwrap();
+    }
+    places
+}
+
+fn wait_for(what: &str, is_there: impl Fn() -> bool) {
+    let deadline = Instant::now() + GRACE;
+    while !is_there() {
+        assert!(Instant::now() < deadline, "{what} does not come");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn stop(source: Run, signal: Signal) -> (Outcome, Duration) {
+    let began = Instant::now();
+    source.signal(signal);
+    let outcome = source.wait();
+    (outcome, began.elapsed())
 }
 
 fn cut_and_run_again(seed: u64, cut: Cut, context: &str) {

@@ -6,18 +6,24 @@
 )]
 #![allow(clippy::print_stdout, reason = "a skipped test says why")]
 
+mod cleanup;
 mod cli;
 mod differential;
 mod exclude;
 mod exits;
+mod facts;
+mod fixup;
 mod flags;
 mod fuzz;
 mod hostile;
 mod kill;
 mod live;
 mod pair;
+mod plan;
+mod profiles;
 mod proof;
 mod ssh;
 mod support;
+mod system;
 mod tidy;
 mod wire_golden;

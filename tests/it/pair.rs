@@ -17,7 +17,7 @@ use instancesync::transfer::wire::message::{Down, Up};
 
 use crate::support::engine::{Job, cut_after, open_tap};
 use crate::support::manifest::{Manifest, diff};
-use crate::support::places::{Places, SmallFileSystem, assert_none, put};
+use crate::support::places::{Mount, Places, assert_none, put};
 use crate::support::rng::Rng;
 use crate::support::{Ability, can_run, tree};
 
@@ -480,6 +480,74 @@ fn a_stop_is_heard_while_the_target_tidies_up() {
 }
 
 #[test]
+fn a_message_that_no_frame_holds_ends_the_run_and_says_why() {
+    let places = Places::empty();
+    put(&places.source.join("file"), "file");
+    let target = PathBuf::from(format!("/{}", "x/".repeat(3 * MIB)));
+    let job = Job::new(&places.source, &target);
+    let Err(TransferError::Unsendable(why)) = job.run().result else {
+        panic!("it was sent, or taken for a lost link");
+    };
+    assert!(why.contains("4194304 are allowed"), "{why}");
+}
+
+#[test]
+fn a_part_of_the_file_system_that_is_mounted_again_is_a_volume_of_its_own() {
+    let test = "a_part_of_the_file_system_that_is_mounted_again_is_a_volume_of_its_own";
+    let places = Places::empty();
+    let (twice, precious) = (places.theirs.join("twice"), places.theirs.join("precious"));
+    for path in [&twice, &precious] {
+        put(&path.join("old/file"), "old");
+    }
+    let Some(_bound) = Mount::bind(test, &twice, &places.ours.join("bound")) else {
+        return;
+    };
+    let _extra = Mount::bind(test, &precious, &places.ours.join("extra/mount"));
+    put(&places.source.join("bound/new/file"), "new");
+    fs::write(places.source.join("bound/large"), noise(5 * MIB, 3)).unwrap();
+    symlink("new", places.source.join("bound/link")).unwrap();
+    let ran = job(&places).deleting(u64::MAX).run();
+    assert_eq!(ran.problems, []);
+    let (source, ours) = (places.source.join("bound"), places.ours.join("bound"));
+    assert_none(&diff(&Manifest::of(&source), &Manifest::of(&ours)), "bound");
+    let kept = fs::read_to_string(precious.join("old/file")).unwrap();
+    assert_eq!(kept, "old", "deleted behind a mount point");
+}
+
+#[test]
+fn names_of_a_file_meet_within_each_volume() {
+    let places = Places::empty();
+    let test = "names_of_a_file_meet_within_each_volume";
+    let Some(_mounted) = Mount::small(test, &places.ours.join("mounted")) else {
+        return;
+    };
+    let names = |above: &str| -> Vec<String> {
+        let name = |number| format!("{above}{number}/name");
+        (0..20).map(name).collect()
+    };
+    let (inside, outside) = (names("mounted/"), names(""));
+    for (index, name) in inside.iter().chain(&outside).enumerate() {
+        let path = places.source.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        match index {
+            0 => fs::write(path, noise(MIB, 4)).unwrap(),
+            _ => fs::hard_link(places.source.join(&inside[0]), path).unwrap(),
+        }
+    }
+    let ran = job(&places).run();
+    assert_eq!(
+        (ran.stats().landed_files, ran.stats().linked_entries),
+        (2, 38)
+    );
+    for group in [&inside, &outside] {
+        let inode = |name: &String| fs::metadata(places.ours.join(name)).unwrap().ino();
+        assert!(group.iter().all(|name| inode(name) == inode(&group[0])));
+    }
+    let again = job(&places).run();
+    assert_eq!(again.stats().equal_entries, again.stats().listed_entries);
+}
+
+#[test]
 fn what_comes_and_goes_between_passes_is_no_problem() {
     let places = Places::empty();
     put(&places.source.join("stays"), "s");
@@ -515,7 +583,7 @@ fn what_comes_and_goes_between_passes_is_no_problem() {
 fn an_entry_that_cannot_be_listed_is_reported_and_not_deleted() {
     let test = "an_entry_that_cannot_be_listed_is_reported_and_not_deleted";
     let places = Places::empty();
-    let Some(_mount) = SmallFileSystem::mount(test, &places.source) else {
+    let Some(_mount) = Mount::small(test, &places.source) else {
         return;
     };
     put(&places.source.join("dir/laden"), "l");

@@ -29,7 +29,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// The name of a value's file: the direction and the number and name of the message.
 fn messages() -> BTreeMap<String, Vec<u8>> {
-    let rules = Rules::new(vec![Rule::new(Verdict::Skip, "*.tmp", "x:1")]).unwrap();
+    let rules = Rules::new(vec![Rule::new(Verdict::Skip, "*.tmp", "x:1").because("y")]).unwrap();
     let name = |text: String| {
         let end = text.find(|c: char| !c.is_alphanumeric());
         text[..end.unwrap_or(text.len())].to_lowercase()

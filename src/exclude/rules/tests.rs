@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Decision, MAX_ORIGIN_LEN, MAX_RULES, Rules};
+use super::{Decision, MAX_ORIGIN_LEN, MAX_REASON_LEN, MAX_RULES, Rules};
 use crate::exclude::{PatternError, PatternFault, Rule, Verdict};
 use crate::relpath::{Name, RelPath};
 
@@ -199,6 +199,7 @@ fn crosses_the_wire_and_is_checked_again() {
     let list = vec![
         rule(Verdict::Keep, "/etc/*"),
         rule(Verdict::Copy, "a\u{e9}"),
+        rule(Verdict::Merge, "/etc/fstab").because("disks of both"),
     ];
     let rules = Rules::new(list.clone()).unwrap();
     let bytes = postcard::to_stdvec(&rules).unwrap();
@@ -226,6 +227,11 @@ fn every_length_has_a_limit() {
     assert!(matches!(
         Rules::new(vec![Rule::new(Verdict::Skip, "a", origin)]),
         Err(PatternError::OriginTooLong { .. })
+    ));
+    let reason = "r".repeat(MAX_REASON_LEN + 1);
+    assert!(matches!(
+        Rules::new(vec![rule(Verdict::Skip, "a").because(reason)]),
+        Err(PatternError::ReasonTooLong { .. })
     ));
     let wildcards = |count: usize| -> Vec<Rule> {
         (0..count)

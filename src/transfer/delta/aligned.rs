@@ -12,8 +12,6 @@ use crate::transfer::SEGMENT_LEN;
 use crate::transfer::digest::{DIGEST_BLOCK, Sum, sum_of};
 use crate::transfer::spans::{Span, SpanReader};
 use crate::transfer::upload::{LargeFile, Progress, SendError};
-use crate::transfer::wire::frame::FrameBuilder;
-use crate::transfer::wire::link::LinkLost;
 use crate::transfer::wire::message::{Down, SUM_LEN};
 
 /// LIMIT: shortest block, one page; shorter ones cost more sums than they save contents.
@@ -213,7 +211,7 @@ impl Comparison<'_, '_> {
             offset,
             length,
         };
-        let frame = FrameBuilder::new(&message, 0).map_err(|_| SendError::Lost(LinkLost))?;
+        let frame = self.large.builder(&message, 0)?;
         self.large.send_frame(frame, 0)
     }
 }

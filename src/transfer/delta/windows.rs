@@ -11,8 +11,6 @@ use super::{BasisPart, next_part};
 use crate::fs::extents;
 use crate::transfer::SEGMENT_LEN;
 use crate::transfer::upload::{LargeFile, Progress, SendError};
-use crate::transfer::wire::frame::FrameBuilder;
-use crate::transfer::wire::link::LinkLost;
 use crate::transfer::wire::message::Down;
 
 /// Bytes of the new file that are matched at once (docs/protocol.md, [windows]).
@@ -155,8 +153,7 @@ fn send_window(
         basis_offset: basis.offset,
         basis_length: basis.length,
     };
-    let mut frame =
-        FrameBuilder::new(&message, delta.len()).map_err(|_| SendError::Lost(LinkLost))?;
+    let mut frame = large.builder(&message, delta.len())?;
     frame.body().extend_from_slice(&delta);
     large.send_frame(frame, delta.len())?;
     Ok(true)

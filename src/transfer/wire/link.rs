@@ -5,8 +5,8 @@
 //! nothing of what the frames mean.
 
 use std::io::{self, BufWriter, Read, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,8 @@ const QUEUED_FRAMES: usize = 8;
 /// How often a blocked sender looks whether the link is still there.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// The link is gone; the reader of the incoming frames knows why.
+/// Nothing can be sent: the link is gone, and the reader of the incoming frames knows why, or a
+/// frame cannot be built, and [`FrameSender::fault`] knows why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the link was lost")]
 pub struct LinkLost;
@@ -33,13 +34,25 @@ pub struct LinkLost;
 /// Puts frames on the link. Cheap to clone; used by many threads.
 #[derive(Clone, Debug)]
 pub struct FrameSender {
-    queue: Sender<EncodedFrame>,
+    queue: Sender<Queued>,
     shared: Arc<Shared>,
+    /// Until when last words are said; `None` before [`Link::part`].
+    until: Option<Instant>,
+}
+
+/// A frame that waits for the writer.
+#[derive(Debug)]
+struct Queued {
+    frame: EncodedFrame,
+    /// Leaves also after [`FrameSender::stop`].
+    is_last_word: bool,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     is_lost: AtomicBool,
+    is_stopped: AtomicBool,
+    fault: OnceLock<String>,
     sent_bytes: AtomicU64,
     received_bytes: AtomicU64,
     packer: Packer,
@@ -48,32 +61,69 @@ struct Shared {
 impl FrameSender {
     /// Sends a message without a body.
     pub fn send(&self, message: &impl Serialize) -> Result<(), LinkLost> {
-        let frame = encode(message, Packing::Plain).map_err(|_| LinkLost)?;
-        self.send_frame(frame)
+        self.send_frame(self.built(encode(message, Packing::Plain))?)
     }
 
     /// Sends a message without a body, compressed where that pays.
     pub fn send_packed(&self, message: &impl Serialize) -> Result<(), LinkLost> {
-        self.send_built(FrameBuilder::new(message, 0).map_err(|_| LinkLost)?)
+        self.send_built(self.builder(message, 0)?)
+    }
+
+    /// Starts a frame with its message; `body_capacity` bytes of body are expected.
+    pub fn builder(
+        &self,
+        message: &impl Serialize,
+        body_capacity: usize,
+    ) -> Result<FrameBuilder, LinkLost> {
+        self.built(FrameBuilder::new(message, body_capacity))
     }
 
     /// Sends what was built, compressed where that pays.
     pub fn send_built(&self, mut builder: FrameBuilder) -> Result<(), LinkLost> {
         let packing = self.shared.packer.choose(builder.body());
-        self.send_frame(builder.finish(packing).map_err(|_| LinkLost)?)
+        self.send_frame(self.built(builder.finish(packing))?)
     }
 
-    fn send_frame(&self, mut frame: EncodedFrame) -> Result<(), LinkLost> {
-        loop {
-            if self.shared.is_lost.load(Ordering::Relaxed) {
-                return Err(LinkLost);
-            }
-            match self.queue.send_timeout(frame, LOOK) {
+    /// Keeps why a frame cannot be built: no new link would help.
+    fn built<T>(&self, result: Result<T, FrameError>) -> Result<T, LinkLost> {
+        result.map_err(|error| {
+            self.shared.fault.get_or_init(|| error.to_string());
+            LinkLost
+        })
+    }
+
+    /// Returns why a frame could not be built, once one could not.
+    pub fn fault(&self) -> Option<&str> {
+        self.shared.fault.get().map(String::as_str)
+    }
+
+    fn send_frame(&self, frame: EncodedFrame) -> Result<(), LinkLost> {
+        let mut queued = Queued {
+            frame,
+            is_last_word: self.until.is_some(),
+        };
+        while self.is_open() {
+            match self.queue.send_timeout(queued, LOOK) {
                 Ok(()) => return Ok(()),
-                Err(SendTimeoutError::Timeout(back)) => frame = back,
+                Err(SendTimeoutError::Timeout(back)) => queued = back,
                 Err(SendTimeoutError::Disconnected(_)) => return Err(LinkLost),
             }
         }
+        Err(LinkLost)
+    }
+
+    fn is_open(&self) -> bool {
+        let has_time = match self.until {
+            Some(until) => Instant::now() < until,
+            None => !self.shared.is_stopped.load(Ordering::Relaxed),
+        };
+        has_time && !self.shared.is_lost.load(Ordering::Relaxed)
+    }
+
+    /// Stops all sending: what waits is thrown away, nobody waits for room any more, and the
+    /// frame that is being written leaves without regard to the bandwidth limit.
+    pub fn stop(&self) {
+        self.shared.is_stopped.store(true, Ordering::Relaxed);
     }
 
     /// Marks the link as lost, so that nobody waits for it any more.
@@ -135,10 +185,41 @@ impl Link {
         let pace = settings.bytes_per_second.map(Pace::new);
         let writer = std::thread::spawn(move || write_frames(writer, &queued, &write_shared, pace));
         Link {
-            out: FrameSender { queue, shared },
+            out: FrameSender {
+                queue,
+                shared,
+                until: None,
+            },
             incoming,
             writer: Some(writer),
         }
+    }
+
+    /// Stops all sending but for a few last words: sending them and waiting for their answers
+    /// ends after `limit`, whatever the link does.
+    pub fn part(&mut self, limit: Duration) {
+        self.out.stop();
+        self.out.until = Some(Instant::now() + limit);
+    }
+
+    /// Returns how much of the time to part is left; `None` before [`Link::part`].
+    pub fn time_left(&self) -> Option<Duration> {
+        let until = self.out.until?;
+        Some(until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Waits for the next frame; fails with `TimedOut` when the time to part is over.
+    pub fn next(&self) -> Result<Frame, FrameError> {
+        let arrived = match self.out.until {
+            Some(until) => self.incoming.recv_deadline(until),
+            None => self.incoming.recv().map_err(RecvTimeoutError::from),
+        };
+        arrived.unwrap_or_else(|error| {
+            Err(FrameError::Io(match error {
+                RecvTimeoutError::Timeout => io::ErrorKind::TimedOut.into(),
+                RecvTimeoutError::Disconnected => io::ErrorKind::BrokenPipe.into(),
+            }))
+        })
     }
 
     /// Ends our side properly: everything sent so far leaves, then the stream ends.
@@ -173,16 +254,23 @@ fn read_frames(reader: impl Read, arrived: &Sender<Result<Frame, FrameError>>, s
 
 fn write_frames(
     writer: impl Write,
-    queued: &Receiver<EncodedFrame>,
+    queued: &Receiver<Queued>,
     shared: &Shared,
     mut pace: Option<Pace>,
 ) {
     let mut writer = BufWriter::with_capacity(64 * 1024, writer);
-    while let Some(frame) = next_frame(queued) {
+    while let Some(next) = next_frame(queued) {
+        let Queued {
+            frame,
+            is_last_word,
+        } = next;
+        if shared.is_stopped.load(Ordering::Relaxed) && !is_last_word {
+            continue;
+        }
         let began = Instant::now();
         let mut written = match &mut pace {
             None => write_frame(&mut writer, &frame),
-            Some(pace) => pace.write(&mut writer, frame.as_bytes()),
+            Some(pace) => pace.write(&mut writer, frame.as_bytes(), &shared.is_stopped),
         };
         if queued.is_empty() {
             written = written.and_then(|()| writer.flush());
@@ -202,11 +290,17 @@ fn write_frames(
 }
 
 /// Waits for a frame, or makes a heartbeat; `None` when all senders are gone.
-fn next_frame(queued: &Receiver<EncodedFrame>) -> Option<EncodedFrame> {
+fn next_frame(queued: &Receiver<Queued>) -> Option<Queued> {
     match queued.recv_timeout(HEARTBEAT) {
-        Ok(frame) => Some(frame),
+        Ok(next) => Some(next),
         // WIRE[heartbeat]: number 0 in both directions.
-        Err(RecvTimeoutError::Timeout) => encode(&0u8, Packing::Plain).ok(),
+        Err(RecvTimeoutError::Timeout) => {
+            let heartbeat = encode(&0u8, Packing::Plain).ok();
+            heartbeat.map(|frame| Queued {
+                frame,
+                is_last_word: true,
+            })
+        }
         Err(RecvTimeoutError::Disconnected) => None,
     }
 }
@@ -227,22 +321,32 @@ impl Pace {
     }
 
     /// Writes slice by slice, so that the link is never silent for long.
-    fn write(&mut self, writer: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    fn write(
+        &mut self,
+        writer: &mut impl Write,
+        bytes: &[u8],
+        is_stopped: &AtomicBool,
+    ) -> io::Result<()> {
         for slice in bytes.chunks(16 * 1024) {
-            self.wait_for(slice.len());
+            self.wait_for(slice.len(), is_stopped);
             writer.write_all(slice)?;
             writer.flush()?;
         }
         Ok(())
     }
 
-    fn wait_for(&mut self, bytes: usize) {
+    /// Waits until so many bytes may leave, or until the run is stopped: its last words are few.
+    fn wait_for(&mut self, bytes: usize, is_stopped: &AtomicBool) {
         let now = Instant::now();
         let slack = Duration::from_millis(100);
         self.free_at = self.free_at.max(now.checked_sub(slack).unwrap_or(now));
         self.free_at += Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
-        if let Some(wait) = self.free_at.checked_duration_since(now) {
-            std::thread::sleep(wait.saturating_sub(slack));
+        let until = self.free_at.checked_sub(slack).unwrap_or(now);
+        while !is_stopped.load(Ordering::Relaxed)
+            && let Some(wait) = until.checked_duration_since(Instant::now())
+            && !wait.is_zero()
+        {
+            std::thread::sleep(wait.min(LOOK));
         }
     }
 }

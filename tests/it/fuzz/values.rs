@@ -7,7 +7,7 @@ use instancesync::monitor::{Pass, PassStats};
 use instancesync::problem::{Problem, ProblemKind, Side};
 use instancesync::relpath::{Name, RelPath};
 use instancesync::transfer::wire::message::{
-    Basis, BundleFile, Down, KeyRequest, Listing, Outcome, Policy, Up, Want, WantId,
+    Basis, BundleFile, Down, FailureClass, KeyRequest, Listing, Outcome, Policy, Up, Want, WantId,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -145,6 +145,9 @@ pub fn all_down(rules: Rules) -> Vec<Down> {
         Down::PassEnd,
         Down::Finish,
         Down::Failed("why".into()),
+        Down::Facts {
+            root: b"/".to_vec(),
+        },
     ]
 }
 
@@ -213,7 +216,7 @@ pub fn all_up() -> Vec<Up> {
         Up::Finished,
         Up::Failed {
             text: "full".into(),
-            no_space: true,
+            class: FailureClass::Locked,
         },
     ]
 }

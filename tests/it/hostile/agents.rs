@@ -18,7 +18,7 @@ use instancesync::transfer::wire::message::{
     BundleFile, Down, Listing, MAX_LISTING_ENTRIES, Outcome, Policy, Up, WantId,
 };
 
-use super::{Peer, entry, file, listing, want, whole};
+use super::{Peer, entry, file, garbage, listing, want, whole};
 use crate::support::engine::Watchdog;
 use crate::support::manifest::{Manifest, diff};
 
@@ -605,17 +605,8 @@ fn listings_without_end_are_refused() {
 
 #[test]
 fn garbage_ends_the_agent() {
-    let mut rng = crate::support::rng::Rng::new(99);
-    for round in 0..200 {
-        let mut attack = Attack::start(&format!("garbage {round}"));
-        let count = 1 + rng.below(5000);
-        let mut bytes = rng.bytes(count);
-        if round % 2 == 0 {
-            // A true length, so that the header is looked at.
-            let length = (bytes.len() as u32).to_le_bytes();
-            bytes.splice(0..0, length);
-            bytes[4] &= 1;
-        }
+    for (context, bytes) in garbage(99, 200) {
+        let mut attack = Attack::start(&context);
         attack.peer.raw(&bytes);
         attack.end();
     }

@@ -14,7 +14,7 @@ use instancesync::transfer::sender::{Deletes, PassPlan, Sender, Tree, Turn};
 use instancesync::transfer::wire::link::{Link, LinkSettings};
 use instancesync::transfer::wire::message::{Basis, Down, Policy, Up, Want};
 
-use super::{Peer, want};
+use super::{Peer, garbage, want};
 use crate::support::engine::Watchdog;
 
 /// Keeps counters and forgets events.
@@ -454,16 +454,8 @@ fn counts_at_the_edge_are_added_up() {
 
 #[test]
 fn garbage_ends_the_sender() {
-    let mut rng = crate::support::rng::Rng::new(98);
-    for round in 0..40 {
-        let mut attack = Attack::start(&format!("garbage {round}"));
-        let count = 5 + rng.below(5000);
-        let mut bytes = rng.bytes(count);
-        if round % 2 == 0 {
-            let length = (bytes.len() as u32).to_le_bytes();
-            bytes.splice(0..0, length);
-            bytes[4] &= 1;
-        }
+    for (context, bytes) in garbage(98, 40) {
+        let mut attack = Attack::start(&context);
         attack.peer.raw(&bytes);
         let (_, result) = attack.end();
         assert!(result.is_err());

@@ -5,10 +5,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::support::sshd::Sshd;
@@ -39,17 +41,31 @@ pub fn run<S: AsRef<OsStr>>(arguments: &[S]) -> Outcome {
     start(arguments).wait()
 }
 
+/// Runs instancesync with `arguments` as another user, who must be able to reach all it needs.
+pub fn run_as<S: AsRef<OsStr>>(user: u32, arguments: &[S]) -> Outcome {
+    let mut command = Command::new("/proc/self/fd/0");
+    // The program may lie where only root can go: it is handed over open.
+    command.stdin(File::open(program()).expect("open instancesync"));
+    command.uid(user).gid(user);
+    launch(command, arguments).wait()
+}
+
 /// Starts instancesync with `arguments`.
 pub fn start<S: AsRef<OsStr>>(arguments: &[S]) -> Run {
+    let mut command = Command::new(program());
+    command.stdin(Stdio::null());
+    launch(command, arguments)
+}
+
+fn launch<S: AsRef<OsStr>>(mut command: Command, arguments: &[S]) -> Run {
     let place = tempfile::tempdir().expect("temporary directory");
     let file = |name: &str| File::create(place.path().join(name)).expect("create output file");
-    let child = Command::new(program())
+    let child = command
         .args(arguments)
         .env_clear()
         .env("HOME", place.path())
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("LC_ALL", "C")
-        .stdin(Stdio::null())
         .stdout(file("stdout"))
         .stderr(file("stderr"))
         .spawn()
@@ -72,6 +88,12 @@ impl Run {
     /// Ends it as `kill -9` does.
     pub fn kill(&mut self) {
         self.child.kill().expect("kill instancesync");
+    }
+
+    /// Sends it a signal, as a person or the system does.
+    pub fn signal(&self, signal: Signal) {
+        let process = Pid::from_child(&self.child);
+        kill_process(process, signal).expect("signal instancesync");
     }
 
     /// Waits for the end; a run that hangs is killed and fails the test.
@@ -122,9 +144,14 @@ pub fn to_directory(source: &Path, target: &Path) -> Vec<OsString> {
 
 /// Returns the arguments that copy `source` to `target` on the machine behind `sshd`.
 pub fn over_ssh(sshd: &Sshd, source: &Path, target: &Path) -> Vec<OsString> {
+    over_ssh_by(&sshd.address(), sshd, source, target)
+}
+
+/// Does so by another address that leads there.
+pub fn over_ssh_by(address: &str, sshd: &Sshd, source: &Path, target: &Path) -> Vec<OsString> {
     words(&[
         "--target".as_ref(),
-        sshd.address().as_ref(),
+        address.as_ref(),
         "--identity".as_ref(),
         sshd.identity_file().as_os_str(),
         "--known-hosts".as_ref(),

@@ -8,7 +8,10 @@ pub mod manifest;
 pub mod names;
 pub mod places;
 pub mod processes;
+pub mod proxy;
 pub mod rng;
+pub mod roots;
+pub mod rpm;
 pub mod rsync;
 pub mod sshd;
 pub mod tree;
@@ -44,6 +47,8 @@ pub enum Ability {
     Rsync,
     /// An SSH server is installed.
     Sshd,
+    /// rpm and rpmbuild are installed.
+    Rpm,
 }
 
 impl Ability {
@@ -53,6 +58,7 @@ impl Ability {
                 .then(|| "it needs root with device nodes and trusted attributes".to_owned()),
             Ability::Rsync => missing_program("rsync"),
             Ability::Sshd => missing_program("/usr/sbin/sshd"),
+            Ability::Rpm => missing_program("rpm").or_else(|| missing_program("rpmbuild")),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of single promises; those are the test modules.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -138,33 +138,40 @@ pub fn files(root: &Path) -> Vec<String> {
         .collect()
 }
 
-/// A tmpfs of 8 MiB.
-pub struct SmallFileSystem {
+/// Something that is mounted for as long as this lives.
+pub struct Mount {
     path: PathBuf,
 }
 
-impl SmallFileSystem {
-    /// Mounts one on the new directory `path`, or prints why the test is skipped.
-    pub fn mount(test: &str, path: &Path) -> Option<SmallFileSystem> {
+impl Mount {
+    /// Mounts a tmpfs of 8 MiB on the new directory `path`, or prints why the test is skipped.
+    pub fn small(test: &str, path: &Path) -> Option<Mount> {
+        let small = ["-t", "tmpfs", "-o", "size=8m,mode=755", "instancesync-test"];
+        Mount::make(test, &small.map(OsStr::new), path)
+    }
+
+    /// Mounts the directory `from` a second time, on the new directory `path`.
+    pub fn bind(test: &str, from: &Path, path: &Path) -> Option<Mount> {
+        Mount::make(test, &["--bind".as_ref(), from.as_os_str()], path)
+    }
+
+    fn make(test: &str, what: &[&OsStr], path: &Path) -> Option<Mount> {
         if !can_run(test, &[Ability::Root]) {
             return None;
         }
         fs::create_dir_all(path).unwrap();
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=8m,mode=755", "instancesync-test"])
-            .arg(path)
-            .status();
+        let mount = Command::new("mount").args(what).arg(path).status();
         if !mount.is_ok_and(|status| status.success()) {
             println!("skipped {test}: mounting is not allowed");
             return None;
         }
-        Some(SmallFileSystem {
+        Some(Mount {
             path: path.to_owned(),
         })
     }
 }
 
-impl Drop for SmallFileSystem {
+impl Drop for Mount {
     fn drop(&mut self) {
         let status = Command::new("umount").arg(&self.path).status();
         assert!(status.is_ok_and(|status| status.success()), "umount failed");

@@ -1,0 +1,291 @@
+//! What shapes a clone on the command line: groups of flags by concern, as they are written.
+//!
+//! Knows nothing of defaults and of what the flags lead to.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args};
+
+/// Everything that shapes one clone.
+#[derive(Debug, Args)]
+pub struct CloneArguments {
+    /// From where to where.
+    #[command(flatten)]
+    pub place: PlaceArguments,
+    /// Which entries.
+    #[command(flatten)]
+    pub what: WhatArguments,
+    /// By which profiles.
+    #[command(flatten)]
+    pub profiles: ProfileArguments,
+    /// In which way.
+    #[command(flatten)]
+    pub how: HowArguments,
+    /// What may be removed, and who agrees.
+    #[command(flatten)]
+    pub safety: SafetyArguments,
+    /// How to get in.
+    #[command(flatten)]
+    pub login: LoginArguments,
+    /// What to tell, and where.
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+/// From where to where.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Source and target")]
+pub struct PlaceArguments {
+    /// The machine to copy onto; an IPv6 address stands in brackets
+    ///
+    /// The user defaults to your own name here, the port to 22. A user other than
+    /// root needs sudo without a password on the target.
+    #[arg(long, value_name = "[USER@]HOST[:PORT]", conflicts_with = "to")]
+    pub target: Option<String>,
+    /// Copy into a directory of this machine instead (a mounted disk, an image)
+    #[arg(long, value_name = "DIR", conflicts_with = "target_dir")]
+    pub to: Option<PathBuf>,
+    /// The directory to copy [default: asks, or /]
+    #[arg(long, value_name = "DIR")]
+    pub source: Option<PathBuf>,
+    /// Where it goes on the target [default: the same path as the source]
+    ///
+    /// What lies in the source directory comes to lie in this directory. It is
+    /// made if it is missing.
+    #[arg(long, value_name = "DIR")]
+    pub target_dir: Option<PathBuf>,
+}
+
+/// Which entries are copied.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What is copied")]
+pub struct WhatArguments {
+    /// Leave out what matches; neither copied nor deleted (repeatable)
+    ///
+    /// --exclude, --exclude-from and --include are tried in the order in which
+    /// they are written, and the first that matches decides. What no rule matches
+    /// is copied. A directory that is left out is not entered.
+    ///
+    /// A pattern with a slash at its start or in its middle is anchored at the
+    /// source directory; any other matches names at every depth. A slash at its
+    /// end matches directories only. '*' and '?' do not match a slash, '**' does,
+    /// '[a-z]' is one character of a set, '{a,b}' one of several texts, and a
+    /// backslash takes the next character literally. docs/patterns.md has it all.
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
+    pub exclude: Vec<String>,
+    /// Read patterns to leave out from a file, one per line (repeatable)
+    ///
+    /// Empty lines and lines that start with '#' or ';' are skipped. '+ ' in front
+    /// of a pattern makes it an --include, '- ' or nothing an --exclude.
+    #[arg(long, value_name = "FILE")]
+    pub exclude_from: Vec<PathBuf>,
+    /// Copy what matches, whatever a later --exclude says (repeatable)
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
+    pub include: Vec<String>,
+    /// Stay on the file system of the source directory; this is the default
+    #[arg(long, short = 'x')]
+    pub one_file_system: bool,
+    /// Copy what is mounted at this path as well (repeatable)
+    ///
+    /// The path is the one on this machine, below the source directory. Further
+    /// mounts below it need an --include-mount of their own.
+    #[arg(long, value_name = "PATH")]
+    pub include_mount: Vec<PathBuf>,
+    /// The three lists above in the order in which they were written.
+    #[arg(skip)]
+    pub rules: Vec<RuleArgument>,
+}
+
+/// What a clone of a whole system keeps, and by which profiles.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Clone of a whole system")]
+pub struct ProfileArguments {
+    /// Whether the source is a whole system or just a directory tree
+    ///
+    /// A whole system is copied by profiles: the target keeps its network, disks,
+    /// boot loader, kernel, host keys and cloud agents. A tree is copied as it is.
+    /// [default: system when the source is / and the target directory is / or
+    /// given by --to, else tree]
+    #[arg(long, value_name = "SCOPE")]
+    pub scope: Option<ScopeChoice>,
+    /// Read a profile of your own; one with a known name replaces it (repeatable)
+    ///
+    /// The files in /etc/instancesync/profiles.d are read as well.
+    #[arg(long, value_name = "FILE")]
+    pub profile: Vec<PathBuf>,
+    /// Apply a profile that does not apply by itself (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub with: Vec<String>,
+    /// Leave a profile out that would apply (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub without: Vec<String>,
+    /// Whose machine-id, host keys, DHCP state and subscriptions the clone has
+    #[arg(long, value_name = "POLICY", default_value = "clone")]
+    pub identity_policy: IdentityChoice,
+    /// Whose host name the clone has: target, source, or a name
+    #[arg(long, value_name = "NAME", default_value = "target")]
+    pub hostname: String,
+    /// Whose kernel and boot loader the clone has
+    #[arg(long, value_name = "POLICY", default_value = "target")]
+    pub kernel: KernelChoice,
+}
+
+/// The scopes, as one writes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ScopeChoice {
+    /// A whole system, by profiles
+    System,
+    /// A directory tree, as it is
+    Tree,
+}
+
+/// The identity policies, as one writes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum IdentityChoice {
+    /// The target's own: both machines go on living
+    Clone,
+    /// The source's: it will be switched off
+    Move,
+}
+
+/// The kernel policies, as one writes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum KernelChoice {
+    /// The target's own
+    Target,
+}
+
+/// One of the flags that select entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuleArgument {
+    /// `--exclude PATTERN`
+    Exclude(String),
+    /// `--exclude-from FILE`
+    ExcludeFrom(PathBuf),
+    /// `--include PATTERN`
+    Include(String),
+}
+
+/// In which way it is copied.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How it is copied")]
+pub struct HowArguments {
+    /// Run one of the two passes only
+    #[arg(long, value_name = "PASS")]
+    pub only: Option<PassChoice>,
+    /// Pack data for the link
+    #[arg(long, value_name = "METHOD", default_value = "auto")]
+    pub compress: CompressChoice,
+    /// Stop this service of the source during the last pass (repeatable)
+    ///
+    /// For databases and whatever else writes while it is read. It is started
+    /// again when the pass is over, however the run ends.
+    #[arg(long, value_name = "UNIT")]
+    pub quiesce: Vec<String>,
+    /// Send at most this much a second, e.g. 10M or 800K
+    ///
+    /// K, M and G count bytes in powers of 1024 (so do KiB, MiB and GiB); KB, MB
+    /// and GB in powers of 1000; B is bytes. A fraction is fine: 1.5M.
+    #[arg(long, value_name = "RATE")]
+    pub bwlimit: Option<String>,
+}
+
+/// The passes, as one writes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PassChoice {
+    /// Compare size, time and attributes; send what differs
+    Timestamp,
+    /// Compare the contents of every file; repair what differs
+    Checksum,
+}
+
+/// The ways to pack data, as one writes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum CompressChoice {
+    /// Where it pays, judged on the fly
+    Auto,
+    /// Always
+    Zstd,
+    /// Never
+    None,
+}
+
+/// What may be removed, and who agrees.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Safety")]
+pub struct SafetyArguments {
+    /// Show what would change, item by item, and change nothing
+    ///
+    /// The list goes to standard output, with the columns of rsync -i.
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// Remove from the target what the source does not have
+    ///
+    /// After the data has arrived, never across file systems, and never what a
+    /// rule leaves out.
+    #[arg(long)]
+    pub delete: bool,
+    /// Remove at most so many entries, and say so when there are more
+    #[arg(long, value_name = "N", requires = "delete")]
+    pub max_delete: Option<u64>,
+    /// Take a blocker of the plan for a warning (repeatable)
+    ///
+    /// Its name stands in brackets behind what it says; docs/plan.md has all of
+    /// them. That source and target are the same machine cannot be accepted.
+    #[arg(long, value_name = "CHECK")]
+    pub accept: Vec<String>,
+    /// Ask nothing: go ahead, and fail where an answer would be needed
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+}
+
+/// How to get into the target.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Login")]
+pub struct LoginArguments {
+    /// Log in with this private key (repeatable)
+    ///
+    /// Named keys are tried first, then those of the ssh-agent, then a password.
+    /// The usual keys in ~/.ssh are tried only where none is named.
+    #[arg(long, short = 'i', value_name = "FILE")]
+    pub identity: Vec<PathBuf>,
+    /// Read the password for the target from the first line of a file
+    ///
+    /// Nobody but its owner may be able to read the file. The environment variable
+    /// INSTANCESYNC_PASSWORD does the same.
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// The list of known host keys [default: yours in ~/.ssh and the system's]
+    #[arg(long, value_name = "FILE")]
+    pub known_hosts: Option<PathBuf>,
+    /// Trust a target that was never met, and remember its key
+    ///
+    /// A key that differs from the one on the list is refused all the same.
+    #[arg(long, conflicts_with = "host_key_fingerprint")]
+    pub accept_new_host_key: bool,
+    /// Trust the target if its host key has this fingerprint
+    ///
+    /// As ssh-keygen -lf prints it: SHA256 and 43 characters.
+    #[arg(long, value_name = "SHA256:...")]
+    pub host_key_fingerprint: Option<String>,
+}
+
+/// What to tell, and where.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArguments {
+    /// Print each changed item; twice: the program's own trace as well
+    #[arg(long, short = 'v', action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Print problems and errors only
+    #[arg(long, short = 'q', conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Print events as JSON, one per line, to standard output
+    ///
+    /// Documented in docs/events.md; fields may be added, none is taken away.
+    #[arg(long)]
+    pub json: bool,
+    /// Append everything that happens to a file, each line with its time
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+}

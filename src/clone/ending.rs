@@ -1,0 +1,64 @@
+//! What the error of a transfer means for its run: whether a new link helps, how the program
+//! ends, and what the person can do. Knows nothing of links.
+
+use crate::exit::ExitCode;
+use crate::failure::Failure;
+use crate::transfer::TransferError;
+use crate::transfer::wire::message::FailureClass;
+
+/// Tells whether the transfer can go on over a new link. Right after a link was opened again the
+/// agent of the one before may still hold the target for a moment.
+pub(super) fn is_lost(error: &TransferError, reopenings: u32) -> bool {
+    match error {
+        TransferError::Link(_) => true,
+        TransferError::Peer { class, .. } => reopenings > 0 && *class == FailureClass::Locked,
+        TransferError::Protocol(_)
+        | TransferError::Unsendable(_)
+        | TransferError::Stopped
+        | TransferError::Root(..) => false,
+    }
+}
+
+/// Makes the failure of a run of it.
+pub(super) fn failure_of(error: &TransferError) -> Failure {
+    let again = "run the same command again: it continues";
+    let no_space = "make room on the target, then run the same command again: it continues";
+    let fault = "this is a fault of instancesync: please report it";
+    let (exit, hint) = match error {
+        TransferError::Link(_) => (ExitCode::Interrupted, Some(again)),
+        TransferError::Protocol(_) => (ExitCode::Link, Some(fault)),
+        TransferError::Unsendable(_) => (ExitCode::Failed, Some(fault)),
+        TransferError::Stopped => (ExitCode::Interrupted, None),
+        TransferError::Peer { class, .. } if *class == FailureClass::NoSpace => {
+            (ExitCode::NoSpace, Some(no_space))
+        }
+        TransferError::Peer { .. } | TransferError::Root(..) => (ExitCode::Failed, None),
+    };
+    Failure::of(exit, error).maybe_hint(hint.map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_lost;
+    use crate::transfer::TransferError;
+    use crate::transfer::wire::message::FailureClass;
+
+    #[test]
+    fn a_locked_target_is_waited_for_after_a_cut_only() {
+        let peer = |class| TransferError::Peer {
+            text: "whatever it says".to_owned(),
+            class,
+        };
+        let tries = [
+            (TransferError::Link(None), 0, true),
+            (peer(FailureClass::Locked), 0, false),
+            (peer(FailureClass::Locked), 1, true),
+            (peer(FailureClass::NoSpace), 1, false),
+            (peer(FailureClass::Other), 1, false),
+            (TransferError::Stopped, 1, false),
+        ];
+        for (error, reopenings, lost) in tries {
+            assert_eq!(is_lost(&error, reopenings), lost, "{error:?}");
+        }
+    }
+}

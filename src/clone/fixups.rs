@@ -1,0 +1,81 @@
+//! What follows the passes of a whole system: files that are made out of both machines'. Knows
+//! nothing of how one is merged.
+
+use super::Run;
+use crate::exclude::Rules;
+use crate::exclude::profile::Selected;
+use crate::facts::Facts;
+use crate::fixup::{Level, Report, Task, gather};
+use crate::merger::Merger;
+use crate::monitor::{Event, Stage};
+use crate::problem::Side;
+use crate::session::Session;
+use crate::transfer::TransferError;
+
+/// What was agreed to before anything changed.
+#[derive(Debug)]
+pub(super) struct Agreed {
+    /// The rules of the run.
+    pub(super) rules: Rules,
+    /// For a whole system: the profiles and the facts of the source.
+    pub(super) system: Option<(Selected, Facts)>,
+    /// Names the pair of source and target in the key's line.
+    pub(super) pair: Option<String>,
+}
+
+impl Run<'_> {
+    /// Has the target make the files that are neither machine's own. Again over a new link it
+    /// changes nothing that is made already.
+    pub(super) fn fix_up(&self, session: &Session, agreed: &Agreed) -> Result<(), TransferError> {
+        let Some((selected, facts)) = &agreed.system else {
+            return Ok(());
+        };
+        self.monitor.event(Event::StageStarted(Stage::FixUp));
+        // However the SSH server's settings came there, it has to start with them.
+        let named = selected.merges.iter().map(|rule| rule.merger);
+        let mut mergers: Vec<Merger> = named.chain([Merger::Sshd, Merger::Agents]).collect();
+        mergers.sort();
+        mergers.dedup();
+        let system = self.settings.system.as_ref();
+        let task = Task {
+            // LIVE: the source's files of now, as new as the last pass.
+            source: gather(&self.source.root, Side::Source, &mergers, None),
+            mergers,
+            source_facts: facts.clone(),
+            rules: agreed.rules.clone(),
+            returning_pair: agreed.pair.clone(),
+            hostname: system.and_then(|system| system.hostname.clone()),
+            dry_run: self.settings.dry_run,
+        };
+        let report = session.fix_up(&self.settings.target_dir, &task)?;
+        self.tell_fix_ups(report);
+        Ok(())
+    }
+
+    fn tell_fix_ups(&self, report: Report) {
+        for done in report.edits {
+            self.monitor.event(Event::FixUp {
+                path: done.path.as_bytes().to_vec(),
+                merger: done.merger.word(),
+                is_warning: done.level == Level::Warning,
+                text: done.reason,
+            });
+        }
+        for note in report.notes {
+            self.monitor.event(Event::FixUp {
+                path: note.path.as_bytes().to_vec(),
+                merger: note.merger.word(),
+                is_warning: note.level == Level::Warning,
+                text: note.text,
+            });
+        }
+        if report.owner_changes > 0 {
+            let count = report.owner_changes;
+            let text = format!("target: {count} kept files belong to renumbered accounts now");
+            self.monitor.event(Event::Notice(text));
+        }
+        for problem in report.problems {
+            self.monitor.event(Event::Problem(problem));
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The subcommands that look and explain: each turns its arguments into an answer to print.
+//!
+//! Knows nothing of how an answer is found; that is below.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::cleanup::{self, CleanupSettings, Ending, Order, Release, Report};
+use crate::cli::{
+    CleanupArguments, ExplainArguments, FactsArguments, PlanArguments, ProfilesCommand,
+};
+use crate::exclude::explain::explain as explain_path;
+use crate::exclude::profile::Catalog;
+use crate::exit::ExitCode;
+use crate::failure::Failure;
+use crate::inspect::{facts_here, facts_of};
+use crate::monitor::Monitor;
+use crate::preflight::{Preflight, choose_rules};
+use crate::prompter::Prompter;
+use crate::session::{Access, Session};
+use crate::settings::{
+    Environment, ExplainSettings, Machine, Settings, Target, profiles as profile_files,
+};
+use crate::source::Source;
+use crate::transfer::wire::link::LinkSettings;
+use crate::ui::{self, CleanupLines, Screen};
+
+/// What a subcommand has to say, for standard output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The text, its lines ended.
+    pub text: String,
+    /// The code that the process ends with.
+    pub exit: ExitCode,
+}
+
+impl Answer {
+    fn complete(text: String) -> Answer {
+        Answer {
+            text,
+            exit: ExitCode::Complete,
+        }
+    }
+}
+
+/// What a subcommand can use.
+pub struct Surroundings {
+    /// Environment variables and the working directory.
+    pub environment: Environment,
+    /// Who answers questions.
+    pub prompter: Arc<dyn Prompter>,
+    /// Who is told what happens meanwhile.
+    pub monitor: Arc<dyn Monitor>,
+    /// Where a clean-up shows what it does.
+    pub screen: Screen,
+}
+
+impl Surroundings {
+    fn told(&self) -> (&dyn Prompter, &dyn Monitor) {
+        (self.prompter.as_ref(), self.monitor.as_ref())
+    }
+}
+
+/// `instancesync facts`.
+pub fn facts(arguments: FactsArguments, around: &Surroundings) -> Result<Answer, Failure> {
+    let machine = Machine::resolve(arguments.machine, arguments.login, &around.environment)?;
+    let facts = facts_of(&machine, around.told())?;
+    Ok(Answer::complete(if arguments.json {
+        json(&facts)?
+    } else {
+        ui::facts_text(&facts)
+    }))
+}
+
+/// `instancesync plan`.
+pub fn plan(arguments: PlanArguments, around: &Surroundings) -> Result<Answer, Failure> {
+    let mut clone = arguments.clone;
+    // A plan changes nothing, so nobody has to agree.
+    clone.safety.dry_run = true;
+    let as_json = clone.output.json;
+    let settings = Settings::resolve(clone, &around.environment, around.prompter.as_ref())?;
+    let source = Source::open(&settings)?;
+    let (session, link_bytes_per_second) = reach(&settings, around)?;
+    let preflight = Preflight {
+        settings: &settings,
+        source: &source,
+        monitor: around.monitor.as_ref(),
+        stop: &AtomicBool::new(false),
+    };
+    let prepared = preflight.prepare(&session, link_bytes_per_second);
+    session.close();
+    let plan = prepared?.plan;
+    Ok(Answer {
+        text: if as_json {
+            json(&plan)?
+        } else {
+            ui::plan_text(&plan)
+        },
+        exit: if plan.is_blocked() {
+            ExitCode::Refused
+        } else {
+            ExitCode::Complete
+        },
+    })
+}
+
+/// Opens a session with the target, and tells what the link was found to carry.
+fn reach(settings: &Settings, around: &Surroundings) -> Result<(Session, Option<u64>), Failure> {
+    let link = LinkSettings::default();
+    match &settings.target {
+        Target::Directory(_) => Ok((Session::in_process(link)?, None)),
+        Target::Machine { address, login } => {
+            let directory = &settings.target_dir;
+            let mut access = Access::new(address, login, directory, link, around.told())?;
+            let session = access.open()?;
+            Ok((session, access.upload_bytes_per_second))
+        }
+    }
+}
+
+/// `instancesync explain`.
+pub fn explain(arguments: ExplainArguments, around: &Surroundings) -> Result<Answer, Failure> {
+    let asked = ExplainSettings::resolve(arguments, &around.environment)?;
+    let root = match asked.system {
+        Some(_) => asked.source.as_path(),
+        None => Path::new("/"),
+    };
+    let source = facts_here(root)?;
+    let target = match &asked.target {
+        Some(machine) => facts_of(machine, around.told())?,
+        None => source.clone(),
+    };
+    let pair = (&source, &target);
+    let (selected, rules) = choose_rules(&asked.rules, asked.system.as_ref(), pair)?;
+    let explanations: Vec<_> = asked
+        .paths
+        .iter()
+        .map(|(path, is_directory)| explain_path(&rules, &selected, path, *is_directory))
+        .collect();
+    Ok(Answer::complete(ui::profiles::explain(&explanations)))
+}
+
+/// `instancesync profiles`.
+pub fn profiles(command: Option<ProfilesCommand>) -> Result<Answer, Failure> {
+    let catalog = || profile_files::read(Path::new(profile_files::DIRECTORY), &[]);
+    Ok(Answer::complete(match command {
+        None | Some(ProfilesCommand::List) => ui::profiles::list(&catalog()?),
+        Some(ProfilesCommand::Show { name }) => {
+            let catalog = catalog()?;
+            let profile = catalog.get(&name);
+            let unknown = || profile_files::unknown(&catalog, &name);
+            ui::profiles::show(profile.ok_or_else(unknown)?)
+        }
+        Some(ProfilesCommand::Check { file }) => check(&file)?,
+    }))
+}
+
+fn check(file: &Path) -> Result<String, Failure> {
+    let mut catalog = Catalog::empty();
+    let name = profile_files::add(&mut catalog, file)?;
+    let profile = catalog.get(&name);
+    let profile = profile.ok_or_else(|| profile_files::unknown(&catalog, &name))?;
+    Ok(ui::profiles::checked(&file.display().to_string(), profile))
+}
+
+/// `instancesync cleanup amazon-ami`.
+pub fn clean_up(arguments: CleanupArguments, around: &Surroundings) -> Result<Answer, Failure> {
+    let as_json = arguments.json;
+    let lines = CleanupLines::new(&around.screen, as_json);
+    let order = Order {
+        undo: arguments.undo,
+        settings: CleanupSettings {
+            root: PathBuf::from("/"),
+            become_release: arguments.become_release.as_deref().map(Release::parse),
+            dry_run: arguments.dry_run,
+            yes: arguments.yes,
+            force: arguments.force,
+        },
+    };
+    let machine = Machine::resolve(arguments.machine, arguments.login, &around.environment)?;
+    let report = match machine {
+        Machine::Here(root) => {
+            let mut order = order;
+            order.settings.root = root;
+            cleanup::perform(&order, around.prompter.as_ref(), &lines)?
+        }
+        Machine::There { address, login } => {
+            let (root, link) = (Path::new("/"), LinkSettings::default());
+            let mut access = Access::new(&address, &login, root, link, around.told())?;
+            let session = access.open()?;
+            let report = clean_up_there(&session, &order, (around.prompter.as_ref(), &lines));
+            session.close();
+            report?
+        }
+    };
+    let text = match (&report, as_json) {
+        (report, true) => json(report)?,
+        (Report::Cleanup(report), false) => ui::cleanup::ending(report),
+        (Report::Undo(report), false) => ui::cleanup::undo_ending(report),
+    };
+    Ok(Answer {
+        text,
+        exit: report.exit(),
+    })
+}
+
+/// Looks first, asks here, and then has it done.
+fn clean_up_there(
+    session: &Session,
+    order: &Order,
+    (prompter, lines): (&dyn Prompter, &CleanupLines),
+) -> Result<Report, Failure> {
+    let with = |dry_run| {
+        let mut order = order.clone();
+        order.settings.dry_run = dry_run;
+        order.settings.yes = true;
+        order
+    };
+    let planned = session.clean_up(&with(true))?;
+    planned.show(lines);
+    if order.settings.dry_run || planned.ending() == Ending::NothingToDo {
+        return Ok(planned);
+    }
+    cleanup::confirm(&order.settings, prompter, "Do this on the target?")?;
+    session.clean_up(&with(false))
+}
+
+/// Returns a value as JSON for programs and people.
+fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::new(ExitCode::Failed, "the answer as JSON").because(&error))?;
+    Ok(text + "\n")
+}

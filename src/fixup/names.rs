@@ -1,0 +1,177 @@
+//! `/etc/hosts`: the target's own lines, then the source's further ones without those in which it
+//! names itself. Knows nothing of resolvers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::block::{Block, is_own, lines, without_block, words};
+use super::{Case, Change, File, Level, path, quoted};
+use crate::facts::Facts;
+
+/// Names of the loopback that every distribution has in its own form.
+const LOOPBACK_NAMES: [&[u8]; 15] = [
+    b"localhost",
+    b"localhost.localdomain",
+    b"localhost4",
+    b"localhost4.localdomain4",
+    b"localhost6",
+    b"localhost6.localdomain6",
+    b"localhost.localnet",
+    b"loopback",
+    b"ip6-localhost",
+    b"ip6-loopback",
+    b"ipv6-localhost",
+    b"ipv6-loopback",
+    b"localhost-ip6",
+    b"ip6-localnet",
+    b"ip6-mcastprefix",
+];
+
+/// What a machine calls itself.
+struct Identity {
+    names: BTreeSet<Vec<u8>>,
+    addresses: BTreeSet<Vec<u8>>,
+}
+
+/// Which addresses the target's own lines give a name.
+type Known<'a> = BTreeMap<Vec<u8>, BTreeSet<&'a [u8]>>;
+
+impl Identity {
+    fn of(facts: &Facts) -> Identity {
+        let full = facts.identity.hostname.as_deref().unwrap_or("");
+        let full = full.trim_end_matches('.').to_ascii_lowercase();
+        let short = full.split('.').next().unwrap_or("");
+        let names = [full.as_str(), short].into_iter();
+        let interfaces = facts.network.interfaces.iter();
+        Identity {
+            names: names
+                .filter(|name| !name.is_empty() && *name != "localhost")
+                .map(|name| name.as_bytes().to_vec())
+                .collect(),
+            addresses: interfaces
+                .flat_map(|interface| &interface.addresses)
+                .map(|address| address.as_bytes().to_vec())
+                .collect(),
+        }
+    }
+
+    fn is_name(&self, name: &[u8]) -> bool {
+        self.names.contains(&name.to_ascii_lowercase())
+    }
+}
+
+pub(super) fn merge(case: &mut Case<'_>) {
+    let path = path("etc/hosts");
+    let Some(source) = case.source_file(&path) else {
+        return;
+    };
+    let target = case.target_file(&path);
+    let own = without_block(target.map_or(&[][..], |file| &file.contents));
+    let sieve = Sieve::of(case, &own);
+    let mut block = Block::default();
+    let mut comments: Vec<&[u8]> = Vec::new();
+    for line in lines(&source.contents) {
+        let trimmed = line.trim_ascii();
+        if trimmed.starts_with(b"#") {
+            if !is_own(trimmed) {
+                comments.push(line);
+            }
+            continue;
+        }
+        // Comments belong to the line right below them.
+        let above = std::mem::take(&mut comments);
+        let Some((address, names)) = parse(line) else {
+            continue;
+        };
+        if sieve.is_about_source(address, &names) {
+            let what = "the source's own line; a name in it that the clone needs is to be added";
+            case.note(&path, Level::Warning, format!("{}: {what}", quoted(line)));
+            continue;
+        }
+        let (further, other): (Vec<&[u8]>, Vec<&[u8]>) = names
+            .iter()
+            .partition(|name| sieve.is_further(address, name));
+        for name in other.iter().filter(|name| sieve.differs(address, name)) {
+            let what = format!("{} {}", quoted(address), quoted(name));
+            let what = format!("{what}: the target's own line for that name stays");
+            case.note(&path, Level::Info, what);
+        }
+        if further.is_empty() {
+            continue;
+        }
+        above.iter().for_each(|comment| block.push(comment));
+        match other.is_empty() {
+            true => block.push(line),
+            false => block.push(&[&[address], &further[..]].concat().join(&b" "[..])),
+        }
+    }
+    let file = match target {
+        Some(target) => target.with(block.append_to(own)),
+        None if block.is_empty() => return,
+        None => File::of_root(block.append_to(own)),
+    };
+    let reason = "the target's own names and the further lines of the source";
+    case.propose(&path, Change::Write(file), Level::Info, reason);
+}
+
+/// Decides which names of the source's table are further ones.
+struct Sieve<'a> {
+    source: Identity,
+    target: Identity,
+    known: Known<'a>,
+}
+
+impl<'a> Sieve<'a> {
+    fn of(case: &Case<'_>, own: &'a [u8]) -> Sieve<'a> {
+        let mut known = Known::new();
+        for (address, names) in lines(own).filter_map(parse) {
+            for name in names {
+                let addresses = known.entry(name.to_ascii_lowercase()).or_default();
+                addresses.insert(address);
+            }
+        }
+        Sieve {
+            source: Identity::of(case.situation.source),
+            target: Identity::of(case.situation.target),
+            known,
+        }
+    }
+
+    /// Tells whether a line says where the source itself is. On the loopback it also gives other
+    /// names, which are as right on the clone.
+    fn is_about_source(&self, address: &[u8], names: &[&[u8]]) -> bool {
+        let is_named = names.iter().any(|name| self.source.is_name(name));
+        !is_loopback(address) && (self.source.addresses.contains(address) || is_named)
+    }
+
+    fn is_further(&self, address: &[u8], name: &[u8]) -> bool {
+        let is_own = self.source.is_name(name) || self.target.is_name(name);
+        let is_known = self.known.contains_key(&name.to_ascii_lowercase());
+        let is_of_loopback = is_loopback(address) && LOOPBACK_NAMES.contains(&name);
+        !(is_own || is_known || is_of_loopback || is_multicast(address))
+    }
+
+    /// Tells whether the target's own lines lead a name elsewhere.
+    fn differs(&self, address: &[u8], name: &[u8]) -> bool {
+        let own = self.known.get(&name.to_ascii_lowercase());
+        own.is_some_and(|own| !own.contains(address) && !is_loopback(address))
+    }
+}
+
+/// Returns address and names of a line that has both.
+fn parse(line: &[u8]) -> Option<(&[u8], Vec<&[u8]>)> {
+    let text = line.split(|byte| *byte == b'#').next()?;
+    let mut fields = words(text);
+    let address = fields.next()?;
+    let names: Vec<&[u8]> = fields.collect();
+    (!names.is_empty()).then_some((address, names))
+}
+
+fn is_loopback(address: &[u8]) -> bool {
+    address.starts_with(b"127.") || address == b"::1"
+}
+
+/// Tells whether it is one of the IPv6 groups that installers write: `fe00::0`, `ff02::1`.
+fn is_multicast(address: &[u8]) -> bool {
+    let start = address.to_ascii_lowercase();
+    start.starts_with(b"ff0") || start == b"fe00::0" || start == b"fe00::"
+}

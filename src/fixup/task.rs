@@ -1,0 +1,169 @@
+//! The fix-ups of one clone as a task that the source makes and the target performs, and what
+//! came of it. Knows nothing of how either crosses the wire.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::apply::is_pending;
+use super::{
+    Applied, Edit, Gathered, Level, Merged, Note, Outcome, Situation, Versions, apply,
+    change_owners, gather, hostname, kept, merge, owners_of,
+};
+use crate::exclude::{Rules, Verdict};
+use crate::facts::Facts;
+use crate::fs::{Dir, Result, Root};
+use crate::merger::Merger;
+use crate::problem::{Problem, Side};
+use crate::relpath::RelPath;
+
+/// What the target has to know to make files out of both machines'.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Task {
+    /// Who merges.
+    pub mergers: Vec<Merger>,
+    /// The source's versions.
+    pub source: Gathered,
+    /// What the source is.
+    pub source_facts: Facts,
+    /// The rules of the run: what the person decided about a path is not merged.
+    pub rules: Rules,
+    /// The pair whose key the target needs until the run is over.
+    pub returning_pair: Option<String>,
+    /// The name that the target gets, where one was given.
+    pub hostname: Option<String>,
+    /// Whether only to tell what would be done.
+    pub dry_run: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The edits that changed something, or would.
+    pub edits: Vec<Done>,
+    /// What else a person should know.
+    pub notes: Vec<Note>,
+    /// Files that the target keeps and that belong to another number now.
+    pub owner_changes: u64,
+    /// What failed.
+    pub problems: Vec<Problem>,
+}
+
+/// An edit without what it wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// Who made it.
+    pub merger: Merger,
+    /// Where.
+    pub path: RelPath,
+    /// How much a person should care.
+    pub level: Level,
+    /// Why.
+    pub reason: String,
+}
+
+impl Task {
+    /// Performs the task on the system below `root`, in place.
+    ///
+    /// The target's versions are those of now: what the passes have replaced is the source's.
+    pub fn perform(&self, root: &Path) -> Result<Report> {
+        let dir = Dir::open_root(root)?;
+        let looked_at = Root::open(root)?;
+        let target = gather(&dir, Side::Target, &self.mergers, None);
+        let mut report = Report {
+            problems: [&self.source.problems[..], &target.problems[..]].concat(),
+            ..Report::default()
+        };
+        let kept = kept::paths(&dir, &self.rules);
+        let (owners, unread) = owners_of(&dir, &kept);
+        report.problems.extend(unread);
+        let merged = self.merge(&looked_at, target, &owners);
+        report.notes = merged.notes;
+        let edits = self.wanted(merged.edits, &looked_at);
+        if self.dry_run {
+            let pending = edits.iter().filter(|edit| is_pending(&dir, edit));
+            report.edits = pending.map(Done::of).collect();
+            return Ok(report);
+        }
+        let applied = apply(&dir, &edits);
+        report.take(&edits, applied);
+        if !merged.owners.is_empty() {
+            let (changed, failed) = change_owners(&dir, &kept, &merged.owners);
+            report.owner_changes = changed;
+            report.problems.extend(failed);
+        }
+        Ok(report)
+    }
+
+    fn merge(&self, root: &Root, target: Gathered, owners: &super::Owners) -> Merged {
+        let unreadable = |merger: &Merger| {
+            let problems = self.source.problems.iter().chain(&target.problems);
+            problems
+                .into_iter()
+                .any(|problem| merger.wants(&problem.path))
+        };
+        let mergers: Vec<Merger> = self
+            .mergers
+            .iter()
+            .copied()
+            .filter(|merger| !unreadable(merger))
+            .collect();
+        let versions = Versions {
+            source: self.source.objects.clone(),
+            target: target.objects,
+        };
+        let target_facts = crate::distro::gather(root);
+        let present = |path: &[u8]| {
+            let path = String::from_utf8_lossy(path);
+            root.status(&path).is_some()
+        };
+        let situation = Situation {
+            source: &self.source_facts,
+            target: &target_facts,
+            kept: owners,
+            returning_pair: self.returning_pair.as_deref(),
+            present: &present,
+        };
+        merge(&mergers, &versions, &situation)
+    }
+
+    /// Leaves out edits of paths about which the person or a `keep` decided, and adds the name.
+    fn wanted(&self, edits: Vec<Edit>, root: &Root) -> Vec<Edit> {
+        let is_ours = |edit: &Edit| {
+            let decision = self.rules.decide_deep(&edit.path, false);
+            match decision.rule {
+                // A rule without a reason is the person's.
+                Some(rule) if rule.reason.is_empty() => false,
+                _ => matches!(decision.verdict, Verdict::Copy | Verdict::Merge),
+            }
+        };
+        let mut wanted: Vec<Edit> = edits.into_iter().filter(is_ours).collect();
+        if let Some(name) = &self.hostname {
+            wanted.extend(hostname::edits(root, name));
+        }
+        wanted
+    }
+}
+
+impl Report {
+    fn take(&mut self, edits: &[Edit], applied: Vec<Applied>) {
+        for (edit, applied) in edits.iter().zip(applied) {
+            match applied.outcome {
+                Outcome::Changed => self.edits.push(Done::of(edit)),
+                Outcome::Unchanged => {}
+                Outcome::Failed(problem) => self.problems.push(problem),
+            }
+        }
+    }
+}
+
+impl Done {
+    fn of(edit: &Edit) -> Done {
+        Done {
+            merger: edit.merger,
+            path: edit.path.clone(),
+            level: edit.level,
+            reason: edit.reason.clone(),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What it takes to reach the agent on another machine, again and again: log in, send it, start
+//! it, make sure that it is this build. Knows nothing of what is asked of it.
+
+use std::path::Path;
+
+use super::key::InstalledKey;
+use super::{End, Session};
+use crate::exit::ExitCode;
+use crate::failure::Failure;
+use crate::monitor::{Event, Monitor, Stage};
+use crate::prompter::{NobodyThere, Prompter};
+use crate::settings::{self, HostKeyPolicy};
+use crate::ssh::deploy::{self, AGENT_PARENTS, AgentImage, AgentProcess, DeployError};
+use crate::ssh::{Address, AddressError, Connection, LoginSettings};
+use crate::transfer::TransferError;
+use crate::transfer::wire::handshake::{BUILD, MAGIC};
+use crate::transfer::wire::link::{LONGEST_SILENCE, Link, LinkSettings};
+use crate::transfer::wire::message::{Digest, Up};
+
+/// What it takes to reach the agent on another machine, again and again.
+pub struct Access<'a> {
+    address: Address,
+    pub(super) login: LoginSettings,
+    prompter: &'a dyn Prompter,
+    pub(super) monitor: &'a dyn Monitor,
+    link: LinkSettings,
+    /// Our own file, which becomes the agent.
+    binary: Vec<u8>,
+    digest: Digest,
+    pub(super) pair: String,
+    pub(super) key: Option<InstalledKey>,
+    /// What the link carried while the agent was sent, in bytes a second.
+    pub upload_bytes_per_second: Option<u64>,
+}
+
+impl<'a> Access<'a> {
+    /// Prepares: reads our own file and names the pair of source and target.
+    pub fn new(
+        address: &str,
+        login: &settings::LoginSettings,
+        target_dir: &Path,
+        link: LinkSettings,
+        (prompter, monitor): (&'a dyn Prompter, &'a dyn Monitor),
+    ) -> Result<Access<'a>, Failure> {
+        let address = resolve_address(address, login)?;
+        let binary = std::fs::read("/proc/self/exe").map_err(|error| {
+            Failure::new(ExitCode::Failed, "source: our own program file").because(&error)
+        })?;
+        let digest = *blake3::hash(&binary).as_bytes();
+        let pair = pair_name(&address, target_dir);
+        Ok(Access {
+            address,
+            login: ssh_login(login),
+            prompter,
+            monitor,
+            link,
+            binary,
+            digest,
+            pair,
+            key: None,
+            upload_bytes_per_second: None,
+        })
+    }
+
+    /// Connects, sends the agent and starts it. Nothing on a disk of the target changes.
+    pub fn open(&mut self) -> Result<Session, Failure> {
+        self.monitor.event(Event::StageStarted(Stage::Connect));
+        let connection = self.connect()?;
+        self.monitor.event(Event::StageStarted(Stage::Agent));
+        let AgentProcess {
+            process,
+            target,
+            upload_bytes_per_second,
+            ..
+        } = self.start_agent(&connection)?;
+        self.upload_bytes_per_second = Some(upload_bytes_per_second);
+        let mut output = process.output;
+        output.set_silence_limit(Some(LONGEST_SILENCE));
+        let link = Link::start(output, process.input, self.link);
+        let session = Session {
+            link,
+            end: End::Machine {
+                connection,
+                process: process.end,
+                target,
+            },
+        };
+        self.greet(&session)?;
+        Ok(session)
+    }
+
+    fn connect(&mut self) -> Result<Connection, Failure> {
+        let nobody = NobodyThere;
+        let prompter = if self.can_reopen() {
+            &nobody
+        } else {
+            self.prompter
+        };
+        let connection = Connection::open(&self.address, &self.login, prompter)
+            .map_err(|error| Failure::of(ExitCode::Link, &error).maybe_hint(error.hint()))?;
+        for notice in connection.notices() {
+            self.monitor.event(Event::Notice(notice));
+        }
+        Ok(connection)
+    }
+
+    fn start_agent(&self, connection: &Connection) -> Result<AgentProcess, Failure> {
+        let image = AgentImage {
+            binary: &self.binary,
+            id: &self.pair,
+            arguments: &[],
+            magic: MAGIC,
+            parents: &AGENT_PARENTS,
+        };
+        deploy::start_agent(connection, &image).map_err(|error| {
+            // What no later attempt can change is a reason against the clone, not a fault.
+            let exit = match error {
+                DeployError::NotLinux(_)
+                | DeployError::WrongMachine { .. }
+                | DeployError::NotRoot { .. } => ExitCode::Refused,
+                _ => ExitCode::Link,
+            };
+            Failure::of(exit, &error).maybe_hint(error.hint())
+        })
+    }
+
+    /// Makes sure that the agent is this build, to the byte. WIRE[hello]
+    fn greet(&self, session: &Session) -> Result<(), Failure> {
+        let frame = session
+            .link
+            .next()
+            .map_err(|error| Failure::of(ExitCode::Link, &TransferError::from(error)))?;
+        match frame.message() {
+            Ok(Up::Hello { build, binary }) if build == BUILD && binary == self.digest => Ok(()),
+            _ => Err(Failure::new(
+                ExitCode::Link,
+                "target: the agent is not the program that was sent",
+            )
+            .hint("check the disk and the memory of the target, then run the command again")),
+        }
+    }
+
+    /// Returns the name of the pair of source and target in the line of the run's key.
+    pub fn pair(&self) -> &str {
+        &self.pair
+    }
+
+    /// Tells whether the link can be opened again without asking anybody.
+    pub fn can_reopen(&self) -> bool {
+        self.login.run_key.is_some()
+    }
+}
+
+/// Names the pair of source and target directory, the same in every run.
+fn pair_name(address: &Address, target_dir: &Path) -> String {
+    let mut state = blake3::Hasher::new();
+    let machine = std::fs::read("/etc/machine-id").unwrap_or_default();
+    let node = rustix::system::uname();
+    for part in [
+        &machine,
+        node.nodename().to_bytes(),
+        address.to_string().as_bytes(),
+    ] {
+        state.update(part).update(&[0]);
+    }
+    state.update(target_dir.as_os_str().as_encoded_bytes());
+    state
+        .finalize()
+        .to_hex()
+        .as_str()
+        .get(..16)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn resolve_address(text: &str, login: &settings::LoginSettings) -> Result<Address, Failure> {
+    let mut address: Address = text
+        .parse()
+        .map_err(|error: AddressError| Failure::of(ExitCode::Usage, &error))?;
+    address
+        .user
+        .get_or_insert_with(|| login.default_user.clone());
+    Ok(address)
+}
+
+fn ssh_login(login: &settings::LoginSettings) -> LoginSettings {
+    let (accept_new_host_key, host_key_fingerprint) = match &login.unknown_host_key {
+        HostKeyPolicy::Ask => (false, None),
+        HostKeyPolicy::AcceptNew => (true, None),
+        HostKeyPolicy::Fingerprint(fingerprint) => (false, Some(fingerprint.clone())),
+    };
+    LoginSettings {
+        identity_files: login.identities.clone(),
+        password: login
+            .password
+            .as_ref()
+            .map(|password| password.reveal().clone()),
+        known_hosts: login.known_hosts.clone(),
+        accept_new_host_key,
+        host_key_fingerprint,
+        run_key: None,
+    }
+}

@@ -1,0 +1,89 @@
+//! The run's key: installed on the target so that a lost link asks for no password, and taken out
+//! again. Knows nothing of how a key is made or a file of keys edited.
+
+use super::{Access, End, Session};
+use crate::failure::Failure;
+use crate::monitor::Event;
+use crate::ssh::RunKey;
+use crate::transfer::wire::message::{Down, KeyRequest, Up};
+
+/// The run's key and the request that removes it.
+pub(super) struct InstalledKey {
+    key: RunKey,
+    request: KeyRequest,
+}
+
+impl Access<'_> {
+    /// Installs a fresh key, so that a lost link asks for no password. Going without it is worth
+    /// a notice, not the run. WIRE[key]
+    pub fn install_key(&mut self, session: &Session) {
+        let End::Machine {
+            connection, target, ..
+        } = &session.end
+        else {
+            return; // A directory of this machine needs none.
+        };
+        let key = self
+            .key
+            .take()
+            .map_or_else(RunKey::generate, |installed| installed.key);
+        let request = KeyRequest {
+            home: target.home.clone().into_bytes(),
+            uid: target.uid,
+            key: Some(key.public_line("").trim().to_owned()),
+            pair: self.pair.clone(),
+            nonce: nonce(),
+        };
+        match ask_for_key(session, &request) {
+            Ok(()) => {
+                self.login.run_key = Some(key.clone());
+                self.login
+                    .host_key_fingerprint
+                    .get_or_insert_with(|| connection.host_key_fingerprint().to_owned());
+            }
+            Err(why) => {
+                let text = format!(
+                    "target: the run's key is not installed, a lost link will end the run: {why}"
+                );
+                self.monitor.event(Event::Notice(text));
+            }
+        }
+        self.key = Some(InstalledKey {
+            key,
+            request: KeyRequest {
+                key: None,
+                ..request
+            },
+        });
+    }
+
+    /// Takes the run's key out of the target again.
+    pub fn remove_key(&mut self, session: &Session) {
+        let Some(installed) = self.key.take() else {
+            return;
+        };
+        if self.login.run_key.take().is_none() {
+            return;
+        }
+        if let Err(why) = ask_for_key(session, &installed.request) {
+            let text = format!("target: the run's key is still in authorized_keys: {why}");
+            self.monitor.event(Event::Notice(text));
+        }
+    }
+}
+
+fn ask_for_key(session: &Session, request: &KeyRequest) -> Result<(), String> {
+    let answer = session.ask(&Down::Key(request.clone()), |message| match message {
+        Up::KeyDone(done) => Some(done),
+        _ => None,
+    });
+    answer.map_err(|failure: Failure| failure.to_string())?
+}
+
+/// Names one session.
+fn nonce() -> String {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    format!("{:x}-{:x}", now.as_micros(), std::process::id())
+}

@@ -1,0 +1,85 @@
+//! What a run copies, opened for reading: the directory and the further file systems in it. Knows
+//! nothing of where it goes.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use crate::exclude::Rules;
+use crate::exit::ExitCode;
+use crate::failure::Failure;
+use crate::fs::{Dir, FsError};
+use crate::settings::Settings;
+use crate::transfer::sender::Tree;
+
+/// What a run copies.
+#[derive(Debug)]
+pub struct Source {
+    /// The directory.
+    pub root: Dir,
+    /// Devices of further file systems that belong to it.
+    mounts: Vec<u64>,
+    device: u64,
+}
+
+impl Source {
+    /// Opens what the settings name.
+    pub fn open(settings: &Settings) -> Result<Source, Failure> {
+        check_proc()?;
+        let failed = |error: &FsError| {
+            Failure::new(ExitCode::Failed, at_source(&settings.source)).because(error)
+        };
+        let root = Dir::open_root(&settings.source).map_err(|error| failed(&error))?;
+        let device = root.id().map_err(|error| failed(&error))?.device;
+        Ok(Source {
+            mounts: devices_of(device, &settings.mounts)?,
+            root,
+            device,
+        })
+    }
+
+    /// Returns what a transfer by these rules copies.
+    pub fn tree<'a>(&'a self, rules: &'a Rules) -> Tree<'a> {
+        Tree {
+            root: &self.root,
+            rules,
+            mounts: &self.mounts,
+        }
+    }
+
+    /// Returns the devices of all file systems that belong to it.
+    pub fn devices(&self) -> HashSet<u64> {
+        let mounts = self.mounts.iter().copied();
+        mounts.chain([self.device]).collect()
+    }
+}
+
+fn at_source(path: &Path) -> String {
+    format!("source: {}", path.display())
+}
+
+/// Returns the devices of further file systems. One that is not mounted now must not be taken
+/// for an empty directory: with `--delete` that would empty the target's.
+fn devices_of(own: u64, mounts: &[PathBuf]) -> Result<Vec<u64>, Failure> {
+    let device_of = |path: &PathBuf| {
+        let id = Dir::open_root(path).and_then(|dir| dir.id());
+        let id =
+            id.map_err(|error| Failure::new(ExitCode::Usage, at_source(path)).because(&error))?;
+        if id.device == own {
+            let what = format!("{} is no mount point now", at_source(path));
+            return Err(Failure::usage(what).hint("mount it, or leave --include-mount away"));
+        }
+        Ok(id.device)
+    };
+    mounts.iter().map(device_of).collect()
+}
+
+/// Attributes of links and devices are reached through `/proc`.
+fn check_proc() -> Result<(), Failure> {
+    if Path::new("/proc/self/fd").exists() {
+        return Ok(());
+    }
+    Err(
+        Failure::new(ExitCode::Refused, "source: /proc is not mounted")
+            .hint("mount it: mount -t proc proc /proc"),
+    )
+}

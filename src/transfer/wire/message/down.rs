@@ -1,0 +1,251 @@
+//! What the sender says. Knows nothing of what the receiver does with it.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::frame::{FrameError, MAX_RAW_LEN};
+use super::{
+    Digest, MAX_BUNDLE_FILES, MAX_DELTA_LEN, MAX_LISTING_ENTRIES, WantId, in_a_file, within,
+};
+use crate::entry::{Entry, Metadata, Timestamp};
+use crate::exclude::Rules;
+use crate::monitor::Pass;
+use crate::problem::ProblemKind;
+use crate::relpath::{Name, RelPath};
+
+/// What the target is to do with what it is told. WIRE[begin]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Change nothing, only say what would change.
+    pub dry_run: bool,
+    /// Report each change as an item.
+    pub items: bool,
+    /// Remove what the source does not have, at most so many entries; `None` removes nothing.
+    pub delete_limit: Option<u64>,
+}
+
+/// One directory, or a part of a long one. WIRE[listing]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    /// Its number in this pass, from 1.
+    pub seq: u64,
+    /// The listing that named this directory; 0 for the root.
+    pub parent: u64,
+    /// Shared by the parts of one directory.
+    pub directory: u64,
+    /// The directory below the root.
+    pub path: RelPath,
+    /// The directory's own attributes.
+    pub metadata: Metadata,
+    /// The last name of the part before.
+    pub after: Option<Name>,
+    /// Whether no part follows.
+    pub last: bool,
+    /// Whether the contents are unknown, so that nothing below is deleted.
+    pub opaque: bool,
+    /// The entries, sorted by name.
+    pub entries: Vec<Entry>,
+}
+
+/// How the reading of one wanted file went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Its contents were sent.
+    Whole {
+        /// Length in bytes as it was read.
+        size: u64,
+        /// Its time stamp right before it was read.
+        mtime: Timestamp,
+        /// Whether it changed each time it was read.
+        churned: bool,
+    },
+    /// The target has the same contents.
+    Same,
+    /// The contents differ (dry run).
+    Differs,
+    /// It could not be read.
+    Failed {
+        /// Why, as a class.
+        kind: ProblemKind,
+        /// What was being done.
+        operation: String,
+        /// What the kernel said.
+        cause: String,
+    },
+}
+
+/// One small file of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleFile {
+    /// Which want it answers.
+    pub want: WantId,
+    /// Its part of the body follows the others' when whole.
+    pub outcome: Outcome,
+}
+
+/// The run's key and where it goes. WIRE[key]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRequest {
+    /// The account's home directory.
+    pub home: Vec<u8>,
+    /// The account.
+    pub uid: u32,
+    /// Key type and key, without a comment; `None` removes.
+    pub key: Option<String>,
+    /// Names the pair of source and target; lines of an earlier run of it are removed.
+    pub pair: String,
+    /// Names this session.
+    pub nonce: String,
+}
+
+/// From the sender.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Down {
+    /// Still there. WIRE[heartbeat]
+    Heartbeat,
+    /// Installs or removes the run's key. WIRE[key]
+    Key(KeyRequest),
+    /// Opens the target directory. WIRE[begin]
+    Begin {
+        /// Absolute path.
+        target: Vec<u8>,
+        /// What is not copied and not deleted.
+        rules: Rules,
+        /// What to do.
+        policy: Policy,
+    },
+    /// Starts a pass. WIRE[pass]
+    Pass {
+        /// Which.
+        pass: Pass,
+        /// Whether extras are removed at its end.
+        deletes: bool,
+        /// Whether no pass follows that would make up for what moved meanwhile.
+        last: bool,
+    },
+    /// A directory. WIRE[listing]
+    Listing(Listing),
+    /// Small files. WIRE[bundle]
+    Bundle {
+        /// In the order of the body.
+        files: Vec<BundleFile>,
+        /// BLAKE3 hash of the body.
+        digest: Digest,
+    },
+    /// Bytes of a large file. WIRE[segment]
+    Segment {
+        /// Which file.
+        want: WantId,
+        /// Where the body goes.
+        offset: u64,
+    },
+    /// A stretch of a large file in terms of its basis. WIRE[delta]
+    Delta {
+        /// Which file.
+        want: WantId,
+        /// Where the result goes.
+        offset: u64,
+        /// How long the result is.
+        length: u64,
+        /// Where the stretch of the basis begins.
+        basis_offset: u64,
+        /// How long that stretch is.
+        basis_length: u64,
+    },
+    /// A stretch of zeros. WIRE[zero]
+    Zero {
+        /// Which file.
+        want: WantId,
+        /// Where it begins.
+        offset: u64,
+        /// How long it is.
+        length: u64,
+    },
+    /// A large file is through. WIRE[file-end]
+    FileEnd {
+        /// Which file.
+        want: WantId,
+        /// How it went.
+        outcome: Outcome,
+        /// Content digest of the whole file.
+        digest: Digest,
+    },
+    /// All listings of the pass are settled. WIRE[pass-end]
+    PassEnd,
+    /// No more passes. WIRE[finish]
+    Finish,
+    /// The source gives up. WIRE[failed]
+    Failed(String),
+    /// A part of what the target needs to make files out of both machines'. WIRE[fix-up]
+    FixUp {
+        /// The root of the system to work on, absolute.
+        root: Vec<u8>,
+        /// Whether it is the last part.
+        last: bool,
+    },
+    /// Orders a clean-up of the machine; the order is in the body. WIRE[clean-up]
+    CleanUp,
+    /// Asks what the target machine is. WIRE[facts]
+    Facts {
+        /// The root of the system to look at, absolute.
+        root: Vec<u8>,
+    },
+}
+
+impl Down {
+    /// Compares counts with their limits.
+    pub fn check(&self) -> Result<(), FrameError> {
+        match self {
+            Down::Listing(listing) => {
+                within(listing.entries.len(), MAX_LISTING_ENTRIES)?;
+                let sorted = listing
+                    .entries
+                    .is_sorted_by(|one, next| one.name < next.name);
+                if sorted {
+                    Ok(())
+                } else {
+                    Err(FrameError::Malformed("a listing out of order"))
+                }
+            }
+            Down::Bundle { files, .. } => {
+                within(files.len(), MAX_BUNDLE_FILES)?;
+                files.iter().try_for_each(|file| file.outcome.check())
+            }
+            Down::Delta {
+                offset,
+                length,
+                basis_offset,
+                basis_length,
+                ..
+            } => {
+                in_a_file(*offset, *length)?;
+                in_a_file(*basis_offset, *basis_length)?;
+                if (*length).max(*basis_length) > MAX_DELTA_LEN {
+                    return Err(FrameError::Malformed("a delta over the limit"));
+                }
+                Ok(())
+            }
+            Down::Segment { offset, .. } => in_a_file(*offset, MAX_RAW_LEN as u64),
+            Down::Zero { offset, length, .. } => in_a_file(*offset, *length),
+            Down::FileEnd { outcome, .. } => outcome.check(),
+            Down::Heartbeat
+            | Down::Key(_)
+            | Down::Begin { .. }
+            | Down::Pass { .. }
+            | Down::PassEnd
+            | Down::Finish
+            | Down::Failed(_)
+            | Down::FixUp { .. }
+            | Down::CleanUp
+            | Down::Facts { .. } => Ok(()),
+        }
+    }
+}
+
+impl Outcome {
+    fn check(&self) -> Result<(), FrameError> {
+        match self {
+            Outcome::Whole { size, .. } => in_a_file(0, *size),
+            Outcome::Same | Outcome::Differs | Outcome::Failed { .. } => Ok(()),
+        }
+    }
+}

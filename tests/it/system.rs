@@ -1,0 +1,411 @@
+//! Clones of whole systems and the commands around them, from outside: small roots as machines,
+//! the built binary, a real sshd. What is decided about single paths, checks and files is proven
+//! by the modules of those chapters.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::binary::{Outcome, over_ssh, run};
+use crate::support::can_run;
+use crate::support::manifest::{Manifest, diff};
+use crate::support::places::{LOCAL, OVER_SSH, assert_code, assert_none, with};
+use crate::support::roots::SmallRoot;
+use crate::support::sshd::Sshd;
+
+/// A source with an account, a service and a network of its own.
+fn source() -> SmallRoot {
+    SmallRoot::debian()
+        .file(
+            "/etc/passwd",
+            "root:x:0:0:root:/root:/bin/bash\nweb:x:1001:1001::/srv:/bin/sh\n",
+        )
+        .file(
+            "/etc/shadow",
+            "root:$y$source:19000:0:99999:7:::\nweb:!:19000:0:99999:7:::\n",
+        )
+        .file("/etc/group", "root:x:0:\nweb:x:1001:\n")
+        .file("/etc/gshadow", "root:*::\nweb:!::\n")
+        .file("/etc/hostname", "source\n")
+        .file(
+            "/etc/hosts",
+            "127.0.0.1 localhost\n127.0.1.1 source\n10.0.0.9 database\n",
+        )
+        .file(
+            "/etc/network/interfaces",
+            "auto eth0\niface eth0 inet static\n address 10.0.0.1/24\n",
+        )
+        .file(
+            "/etc/fstab",
+            "UUID=aaaa / ext4 defaults 0 1\nnas:/e /mnt/e nfs defaults 0 0\n",
+        )
+        .file(
+            "/root/.ssh/authorized_keys",
+            "ssh-ed25519 SOURCEKEY admin\n",
+        )
+        .file("/srv/www/index.html", "the page")
+        .file("/boot/vmlinuz-5.10.0-1-amd64", "the source's kernel")
+}
+
+fn target() -> SmallRoot {
+    SmallRoot::debian()
+        .file(
+            "/etc/passwd",
+            "root:x:0:0:root:/root:/bin/bash\nagent:x:998:998::/:/bin/false\n",
+        )
+        .file(
+            "/etc/shadow",
+            "root:$y$target:19000:0:99999:7:::\nagent:!:19000:0:99999:7:::\n",
+        )
+        .file("/etc/group", "root:x:0:\nagent:x:998:\n")
+        .file("/etc/gshadow", "root:*::\nagent:!::\n")
+        .file("/etc/hostname", "target\n")
+        .file("/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 target\n")
+        .file(
+            "/etc/network/interfaces",
+            "auto eth0\niface eth0 inet dhcp\n",
+        )
+        .file("/etc/fstab", "UUID=bbbb / ext4 defaults 0 1\n")
+        .file(
+            "/root/.ssh/authorized_keys",
+            "ssh-ed25519 TARGETKEY provider\n",
+        )
+        .file("/var/lib/left/over", "only here")
+}
+
+fn words(words: &[&str]) -> Vec<OsString> {
+    words.iter().map(OsString::from).collect()
+}
+
+/// The arguments of a clone of one mounted system onto another.
+fn onto(source: &SmallRoot, target: &SmallRoot) -> Vec<OsString> {
+    let (source, target) = (source.path().to_str(), target.path().to_str());
+    words(&[
+        "--scope=system",
+        "--yes",
+        "--source",
+        source.unwrap(),
+        "--to",
+        target.unwrap(),
+    ])
+}
+
+fn plan(arguments: Vec<OsString>) -> Outcome {
+    run(&[words(&["plan"]), arguments].concat())
+}
+
+#[track_caller]
+fn assert_file(root: &Path, path: &str, contents: &str) {
+    let read = fs::read_to_string(root.join(path));
+    assert_eq!(read.unwrap_or_default(), contents, "{path}");
+}
+
+#[track_caller]
+fn assert_is_clone(target: &Path) {
+    assert_file(target, "srv/www/index.html", "the page");
+    assert_file(target, "etc/hostname", "target\n");
+    assert_file(
+        target,
+        "etc/network/interfaces",
+        "auto eth0\niface eth0 inet dhcp\n",
+    );
+    assert!(
+        !target.join("boot/vmlinuz-5.10.0-1-amd64").exists(),
+        "the source's kernel came along"
+    );
+    let text = |path: &str| fs::read_to_string(target.join(path)).unwrap();
+    let (passwd, shadow) = (text("etc/passwd"), text("etc/shadow"));
+    assert!(
+        passwd.contains("web:x:1001") && shadow.contains("root:$y$source"),
+        "{passwd}{shadow}"
+    );
+    let fstab = text("etc/fstab");
+    assert!(
+        fstab.contains("UUID=bbbb /") && fstab.contains("nofail"),
+        "{fstab}"
+    );
+    assert!(
+        !fstab.lines().any(|line| line.starts_with("UUID=aaaa")),
+        "{fstab}"
+    );
+    let keys = text("root/.ssh/authorized_keys");
+    assert!(
+        keys.contains("SOURCEKEY") && keys.contains("TARGETKEY"),
+        "{keys}"
+    );
+    let hosts = text("etc/hosts");
+    assert!(
+        hosts.contains("10.0.0.9 database") && hosts.contains("127.0.1.1 target"),
+        "{hosts}"
+    );
+}
+
+#[test]
+fn a_mounted_system_becomes_a_clone_that_keeps_its_own() {
+    if !can_run("a_mounted_system_becomes_a_clone_that_keeps_its_own", LOCAL) {
+        return;
+    }
+    let (source, target) = (source(), target());
+    let before = Manifest::of(source.path());
+    let arguments = with(onto(&source, &target), &["--delete"]);
+    assert_code(&run(&arguments), 0, "the clone");
+    assert_is_clone(target.path());
+    assert!(
+        !target.path().join("var/lib/left").exists(),
+        "an extra stays"
+    );
+    assert_none(
+        &diff(&before, &Manifest::of(source.path())),
+        "the source changed",
+    );
+    // The first run has kept the originals below /var/lib/instancesync.
+    let after = Manifest::of(target.path());
+    assert_code(&run(&arguments), 0, "once more");
+    let mut differences = diff(&after, &Manifest::of(target.path()));
+    // A pass gives directories the source's times; where files were made they got new ones.
+    differences.retain(|text| !text.contains(": mtime is "));
+    assert_none(&differences, "the second run changed something");
+}
+
+#[test]
+fn a_system_on_another_machine_becomes_a_clone() {
+    if !can_run("a_system_on_another_machine_becomes_a_clone", OVER_SSH) {
+        return;
+    }
+    let (sshd, source, target) = (Sshd::start(), source(), target());
+    let arguments = over_ssh(&sshd, source.path(), target.path());
+    let keys = fs::read(sshd.authorized_keys()).unwrap();
+    let before = Manifest::of(target.path());
+    let system = with(arguments, &["--scope=system"]);
+    let planned = plan(system.clone());
+    assert_code(&planned, 0, "the plan");
+    assert!(planned.stdout.contains("It can go ahead"), "{planned:#?}");
+    assert_none(
+        &diff(&before, &Manifest::of(target.path())),
+        "the plan changed something",
+    );
+    let dry = run(&with(system.clone(), &["--dry-run", "-v"]));
+    assert_code(&dry, 0, "the dry run");
+    assert!(dry.stderr.contains("fstab: /etc/fstab: "), "{dry:#?}");
+    assert_none(
+        &diff(&before, &Manifest::of(target.path())),
+        "the dry run changed something",
+    );
+    assert_code(
+        &run(&with(system, &["--hostname", "third"])),
+        0,
+        "the clone",
+    );
+    assert_file(target.path(), "etc/hostname", "third\n");
+    fs::write(target.path().join("etc/hostname"), "target\n").unwrap();
+    assert_is_clone(target.path());
+    assert_eq!(
+        fs::read(sshd.authorized_keys()).unwrap(),
+        keys,
+        "the run's key stays"
+    );
+}
+
+#[test]
+fn what_blocks_is_told_at_once_and_changes_nothing() {
+    let source = source();
+    let target = SmallRoot::alpine();
+    let before = [Manifest::of(source.path()), Manifest::of(target.path())];
+    let blocked = plan(onto(&source, &target));
+    assert_code(&blocked, 3, "the plan");
+    for id in ["other-family", "other-libc", "other-init"] {
+        assert!(
+            blocked.stdout.contains(&format!("[{id}]")),
+            "{id}: {blocked:#?}"
+        );
+    }
+    let data = plan(with(onto(&source, &target), &["--json"]));
+    assert_code(&data, 3, "the plan as data");
+    let data: serde_json::Value = serde_json::from_str(&data.stdout).unwrap();
+    assert_eq!(data["blocked"], true);
+    let refused = run(&onto(&source, &target));
+    assert_code(&refused, 3, "the clone");
+    assert!(
+        refused.stderr.contains("error: refusing to start"),
+        "{refused:#?}"
+    );
+    for (before, root) in before.iter().zip([&source, &target]) {
+        assert_none(&diff(before, &Manifest::of(root.path())), "a refused run");
+    }
+}
+
+#[test]
+fn a_blocker_can_be_accepted_by_its_name_only() {
+    let (source, target) = (source(), target());
+    let other = SmallRoot::debian().file("/usr/lib/os-release", "ID=alpine\nVERSION_ID=3.20\n");
+    let wrong = plan(with(onto(&source, &target), &["--accept", "other-famly"]));
+    assert_code(&wrong, 2, "a name that is none");
+    assert_code(&plan(onto(&source, &other)), 3, "another family");
+    let accepted = plan(with(onto(&source, &other), &["--accept", "other-family"]));
+    assert!(accepted.stdout.contains("warning: "), "{accepted:#?}");
+    assert!(!accepted.stdout.contains("blocker: "), "{accepted:#?}");
+    let same = with(onto(&source, &target), &["--accept", "same-machine"]);
+    assert_code(&plan(same), 2, "what nobody can accept");
+}
+
+#[test]
+fn a_directory_tree_is_copied_as_it_is() {
+    let (source, target) = (source(), SmallRoot::new());
+    let arguments = words(&[
+        "--yes",
+        "--source",
+        source.path().to_str().unwrap(),
+        "--to",
+        target.path().to_str().unwrap(),
+    ]);
+    assert_code(&run(&arguments), 0, "a tree");
+    assert_file(target.path(), "etc/hostname", "source\n");
+    let outcome = run(&with(arguments, &["--with", "caches"]));
+    assert_code(&outcome, 2, "a profile for a tree");
+}
+
+#[test]
+fn explain_names_rule_reason_and_profile() {
+    let source = source();
+    let root = source.path().to_str().unwrap();
+    let path = |path: &str| format!("{root}{path}");
+    let explain = |more: &[&str]| {
+        let start = ["explain", "--scope=system", "--source", root];
+        let outcome = run(&[&start[..], more].concat());
+        assert_code(&outcome, 0, "explain");
+        outcome.stdout
+    };
+    let kept = explain(&[&path("/etc/machine-id")]);
+    assert!(kept.starts_with("keep  /etc/machine-id"), "{kept}");
+    assert!(kept.contains("profile identity"), "{kept}");
+    let below = explain(&[&path("/boot/grub/grub.cfg"), &path("/srv/www/")]);
+    assert!(below.contains("decided by its directory /boot/"), "{below}");
+    assert!(below.contains("no rule matches"), "{below}");
+    let own = explain(&["--include", "/etc/machine-id", &path("/etc/machine-id")]);
+    assert!(own.contains("--include"), "{own}");
+    assert_code(
+        &run(&["explain", "--source", root, "/elsewhere"]),
+        2,
+        "outside",
+    );
+}
+
+#[test]
+fn facts_tell_of_this_a_mounted_and_another_machine() {
+    let root = source();
+    let mounted = run(&["facts", "--root", root.path().to_str().unwrap()]);
+    assert_code(&mounted, 0, "mounted");
+    assert!(mounted.stdout.contains("Debian"), "{mounted:#?}");
+    assert!(
+        mounted
+            .stdout
+            .lines()
+            .all(|line| line.chars().count() <= 80)
+    );
+    let here = run(&["facts", "--json"]);
+    assert_code(&here, 0, "here");
+    let here: instancesync::facts::Facts = serde_json::from_str(&here.stdout).unwrap();
+    assert!(here.is_live && here.architecture.is_some());
+    if !can_run("facts_tell_of_this_a_mounted_and_another_machine", OVER_SSH) {
+        return;
+    }
+    let sshd = Sshd::start();
+    let arguments = [
+        "facts",
+        "--json",
+        "--target",
+        &sshd.address(),
+        "--identity",
+        sshd.identity_file().to_str().unwrap(),
+        "--known-hosts",
+        sshd.known_hosts_file().to_str().unwrap(),
+    ]
+    .map(OsString::from);
+    let there = run(&arguments);
+    assert_code(&there, 0, "there");
+    let there: instancesync::facts::Facts = serde_json::from_str(&there.stdout).unwrap();
+    assert_eq!(
+        there.identity.boot_id, here.identity.boot_id,
+        "it is this machine"
+    );
+}
+
+#[test]
+fn profiles_are_listed_shown_and_checked() {
+    let list = run(&["profiles"]);
+    assert_code(&list, 0, "list");
+    assert!(list.stdout.contains("network-netplan"), "{list:#?}");
+    let shown = run(&["profiles", "show", "boot"]);
+    assert!(shown.stdout.contains("/boot/***"), "{shown:#?}");
+    let unknown = run(&["profiles", "show", "bot"]);
+    assert_code(&unknown, 2, "unknown");
+    assert!(unknown.stderr.contains("did you mean boot"), "{unknown:#?}");
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("own.toml");
+    fs::write(&file, "name = \"own\"\nsumary = \"x\"\n").unwrap();
+    let checked = run(&["profiles", "check", file.to_str().unwrap()]);
+    assert_code(&checked, 2, "a misspelt key");
+    assert!(checked.stderr.contains("own.toml:2"), "{checked:#?}");
+}
+
+#[test]
+fn a_clean_up_of_another_machine_is_refused_where_there_is_nothing_of_amazon() {
+    let test = "a_clean_up_of_another_machine_is_refused_where_there_is_nothing_of_amazon";
+    if !can_run(test, OVER_SSH) {
+        return;
+    }
+    let sshd = Sshd::start();
+    let outcome = run(&[
+        "cleanup",
+        "amazon-ami",
+        "--dry-run",
+        "--target",
+        &sshd.address(),
+        "--identity",
+        sshd.identity_file().to_str().unwrap(),
+        "--known-hosts",
+        sshd.known_hosts_file().to_str().unwrap(),
+    ]);
+    assert_code(&outcome, 3, "no Amazon Linux");
+    assert!(outcome.stderr.contains("error: target: "), "{outcome:#?}");
+}
+
+#[test]
+fn services_are_stopped_for_the_last_pass_and_always_started_again() {
+    let (source, target) = (source(), SmallRoot::new());
+    let place = tempfile::tempdir().unwrap();
+    let (log, program) = (place.path().join("log"), place.path().join("systemctl"));
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" >>{}\n[ \"$2\" != bad ] || {{ echo no such unit >&2; exit 5; }}\n",
+        log.display()
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let run = |unit: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_instancesync"))
+            .args([
+                "--yes",
+                "--quiesce",
+                "db.service",
+                "--quiesce",
+                unit,
+                "--source",
+            ])
+            .arg(source.path())
+            .arg("--to")
+            .arg(target.path())
+            .env_clear()
+            .env("PATH", format!("{}:/usr/bin:/bin", place.path().display()))
+            .output()
+            .unwrap();
+        (output.status.code(), fs::read_to_string(&log).unwrap())
+    };
+    let expected = "stop db.service\nstop web\nstart web\nstart db.service\n";
+    assert_eq!(run("web"), (Some(0), expected.to_owned()));
+    fs::remove_file(&log).unwrap();
+    let expected = "stop db.service\nstop bad\nstart db.service\n";
+    assert_eq!(run("bad"), (Some(23), expected.to_owned()));
+    assert_eq!(run("--help").0, Some(2), "no name of a service");
+}
