@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of connections. Secrets are wiped when dropped and never shown.
 
+mod widened;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -86,6 +88,7 @@ impl Identity {
 /// Reads a private key in any format of OpenSSH, PEM or PKCS#8.
 pub(super) fn read_identity(path: &Path) -> io::Result<Identity> {
     let text = Zeroizing::new(std::fs::read_to_string(path)?);
+    let text = widened::widened(&text).unwrap_or(text);
     if let Ok(key) = PrivateKey::from_openssh(text.as_str()) {
         if !key.is_encrypted() {
             return Ok(Identity::Plain(Arc::new(key)));
