@@ -180,8 +180,24 @@ impl TargetPass<'_> {
     }
 }
 
+/// Tells whether another file system of the target is mounted where the source did not look: it
+/// is no part of the copy, nor is its root (`/proc`, `/sys`, a data disk).
+fn is_mount_apart(pass: &TargetPass<'_>, directory: &Directory, dir: &Dir) -> Result<bool> {
+    let Some((parent, _)) = directory.path.split().filter(|_| directory.is_opaque) else {
+        return Ok(false);
+    };
+    match pass.open(&parent)? {
+        Some(parent) => Ok(parent.volume()? != dir.volume()?),
+        None => Ok(false),
+    }
+}
+
 /// Tells about a directory's own attributes, once, before anything is made in it.
 pub fn note_directory(pass: &TargetPass<'_>, dir: &Dir, directory: &Directory) -> Result<()> {
+    if is_mount_apart(pass, directory, dir)? {
+        count(&pass.counts.equal);
+        return Ok(());
+    }
     let status = dir.status()?;
     let present = read_metadata(Object::open(dir), &status)?;
     let wanted = &directory.metadata;
@@ -206,6 +222,9 @@ pub fn finish_directory(pass: &TargetPass<'_>, directory: &Directory) {
         };
         let status = dir.status()?;
         if directory.is_still_equal(&status) {
+            return Ok(());
+        }
+        if is_mount_apart(pass, directory, &dir)? {
             return Ok(());
         }
         let present = read_metadata(Object::open(&dir), &status)?;

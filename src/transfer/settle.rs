@@ -23,6 +23,8 @@ pub struct Directory {
     pub path: RelPath,
     /// The attributes it gets at the end.
     pub metadata: Metadata,
+    /// Whether the source did not look into it.
+    pub is_opaque: bool,
     /// What the target has in it, sorted.
     names: OnceLock<Vec<Box<[u8]>>>,
     /// How it looked when its attributes were found equal.
@@ -191,6 +193,7 @@ impl Tracker {
             Arc::new(Directory {
                 path: listing.path.clone(),
                 metadata: listing.metadata.clone(),
+                is_opaque: listing.opaque,
                 names: OnceLock::new(),
                 equal: OnceLock::new(),
                 volume: OnceLock::new(),

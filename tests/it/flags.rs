@@ -4,6 +4,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::support::places::{LOCAL, Mount, Places, assert_code, files, inodes, put};
 use crate::support::{can_run, edit};
@@ -95,6 +96,30 @@ fn only_the_checksum_pass_sees_a_change_that_keeps_size_and_time() {
     assert_eq!(fs::read(&ours).unwrap()[0], b'a');
     assert_code(&places.copy(&["--only", "checksum"]), 0, "checksum pass");
     assert_eq!(fs::read(&ours).unwrap()[0], b'b');
+}
+
+#[test]
+fn a_mount_of_the_target_where_the_source_has_another_is_left_alone() {
+    let places = Places::empty();
+    let test = "a_mount_of_the_target_where_the_source_has_another_is_left_alone";
+    let (here, there) = (places.source.join("mounted"), places.ours.join("mounted"));
+    let Some(_here) = Mount::small(test, &here) else {
+        return;
+    };
+    let Some(_there) = Mount::small(test, &there) else {
+        return;
+    };
+    fs::set_permissions(&here, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(&there, fs::Permissions::from_mode(0o755)).unwrap();
+    put(&there.join("inside"), "the target's own");
+    assert_code(&places.copy(&["--delete"]), 0, "both have a mount there");
+    assert_eq!(files(&places.ours), ["mounted/inside"]);
+    let mode = fs::metadata(&there).unwrap().permissions().mode();
+    assert_eq!(
+        mode & 0o777,
+        0o755,
+        "the root of the target's mount was changed"
+    );
 }
 
 #[test]
