@@ -13,10 +13,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::authorized_keys::{self, Account, Owner, Which};
 use crate::cleanup;
 use crate::distro::gather;
+use crate::exclude::Rules;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
-use crate::fixup::{Report, Task};
-use crate::fs::Root;
+use crate::fixup::{Report, Task, kept_room};
+use crate::fs::{Dir, Root};
 use crate::prompter::NobodyThere;
 use crate::transfer::TransferError;
 use crate::transfer::receiver::receive;
@@ -150,6 +151,7 @@ impl AgentSession<'_> {
             Down::Heartbeat => Ok(()),
             Down::Key(request) => self.take_key(request),
             Down::Facts { root } => self.take_facts(&root),
+            Down::Kept { root, rules } => self.take_kept(&root, &rules),
             Down::CleanUp => self.take_order(frame.body()),
             Down::FixUp { root, last } => self.take_task(frame.body(), last.then_some(&root)),
             Down::Begin {
@@ -186,6 +188,16 @@ impl AgentSession<'_> {
             .map(|root| Box::new(gather(&root)))
             .map_err(|error| format!("{error}: {}", error.cause()));
         Ok(self.link.out.send(&Up::Facts(facts))?)
+    }
+
+    /// What cannot be looked at keeps nothing.
+    fn take_kept(&self, root: &[u8], rules: &Rules) -> Result<(), TransferError> {
+        let rooms = Dir::open_root(Path::new(OsStr::from_bytes(root)))
+            .map(|root| kept_room(&root, rules))
+            .unwrap_or_default();
+        let rooms = rooms.into_iter();
+        let kept = rooms.map(|(device, room)| (device, room.bytes, room.inodes));
+        Ok(self.link.out.send(&Up::Kept(kept.collect()))?)
     }
 
     /// Collects a part of a task; with the last one it is performed below `root`.

@@ -36,6 +36,7 @@ use crate::relpath::RelPath;
 
 pub use apply::{Applied, Outcome, apply};
 pub use gather::{Gathered, gather};
+pub use kept::{KeptRoom, room as kept_room};
 pub use owners::{OwnerMap, Owners, change_owners, owners_of};
 pub use task::{Done, Report, Task};
 pub use versions::{File, Object, Objects, Versions};

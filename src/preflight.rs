@@ -13,7 +13,7 @@ use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::inspect::facts_here;
 use crate::monitor::{Event, Monitor, Stage};
-use crate::plan::{CHECKS, Check, Plan, PlanInput, mount_points};
+use crate::plan::{CHECKS, Check, Plan, PlanInput, TargetRoom, mount_points};
 use crate::session::Session;
 use crate::settings::{Settings, SystemSettings};
 use crate::source::Source;
@@ -82,6 +82,7 @@ impl Preflight<'_> {
             included_mounts: &mounts,
             one_file_system: self.settings.one_file_system,
             extent: extent.as_ref(),
+            target_room: &self.kept_room(session, &rules, (&places, &target))?,
             link_bytes_per_second,
             source_clock_ms: source.is_live.then_some(asked_ms),
             ..PlanInput::new(&source, &target, &rules)
@@ -111,6 +112,27 @@ impl Preflight<'_> {
             source_dir: text(source),
             target_dir: text(target),
         }
+    }
+
+    /// Returns what the target keeps on each of its file systems.
+    fn kept_room(
+        &self,
+        session: &Session,
+        rules: &Rules,
+        (places, target): (&Places<'_>, &Facts),
+    ) -> Result<Vec<TargetRoom>, Failure> {
+        let kept = session.kept(places.target_root, rules)?;
+        let on = |(device, kept_bytes, kept_inodes): (String, u64, u64)| {
+            let mut mounts = target.storage.mounts.iter();
+            let mount = mounts.find(|mount| mount.device == device)?;
+            Some(TargetRoom {
+                mount_point: mount.path.clone(),
+                kept_bytes,
+                kept_inodes,
+                ..TargetRoom::default()
+            })
+        };
+        Ok(kept.into_iter().filter_map(on).collect())
     }
 
     fn measure(&self, rules: &Rules, places: &Places<'_>, target: &Facts) -> Option<Extent> {

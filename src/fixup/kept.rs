@@ -1,7 +1,9 @@
 //! Which paths of the target are its own by the rules: their owners have to go on meaning the
-//! same. Looks only below the fixed beginnings of the patterns. Knows nothing of accounts.
+//! same, and the room that they take is not to be had. Looks only below the fixed beginnings of the patterns. Knows nothing of accounts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
 
 use crate::exclude::{Rules, Verdict};
 use crate::fs::Dir;
@@ -24,6 +26,48 @@ pub(super) fn paths(root: &Dir, rules: &Rules) -> Vec<RelPath> {
         look(root, rules, &path, &mut found);
     }
     found.into_iter().collect()
+}
+
+/// What is kept on one file system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptRoom {
+    /// Bytes that it occupies.
+    pub bytes: u64,
+    /// Inodes.
+    pub inodes: u64,
+}
+
+/// Returns how much room the kept paths take on each device, by its numbers as `major:minor`.
+pub fn room(root: &Dir, rules: &Rules) -> BTreeMap<String, KeptRoom> {
+    let mut rooms = BTreeMap::new();
+    for path in paths(root, rules) {
+        let Some((parent, name)) = path.split() else {
+            continue;
+        };
+        if let Ok(dir) = root.open_beneath(&parent) {
+            measure(&dir, &name, &mut rooms);
+        }
+    }
+    rooms
+}
+
+fn measure(dir: &Dir, name: &Name, rooms: &mut BTreeMap<String, KeptRoom>) {
+    let Ok(status) = dir.status_of(name) else {
+        return;
+    };
+    let room = rooms.entry(status.id().device_numbers()).or_default();
+    room.bytes += status.allocated_bytes();
+    room.inodes += 1;
+    if status.is_directory() {
+        let Ok(inner) = dir.open_dir(name) else {
+            return;
+        };
+        for name in inner.names().unwrap_or_default() {
+            if let Ok(name) = Name::new(&name) {
+                measure(&inner, &name, rooms);
+            }
+        }
+    }
 }
 
 /// Returns the part of a pattern before its first wildcard, up to a slash.
@@ -78,7 +122,7 @@ fn look_at(
 
 #[cfg(test)]
 mod tests {
-    use super::{beginning, paths};
+    use super::{beginning, paths, room};
     use crate::exclude::{Rule, Rules, Verdict};
     use crate::fs::Dir;
 
@@ -119,5 +163,8 @@ mod tests {
         let found = paths(&Dir::open_root(place.path()).unwrap(), &rules);
         let found: Vec<&[u8]> = found.iter().map(|path| path.as_bytes()).collect();
         assert_eq!(found, [&b"etc/netplan"[..], b"etc/ssh/ssh_host_key"]);
+        let rooms = room(&Dir::open_root(place.path()).unwrap(), &rules);
+        // The directory, the file in it, and the key.
+        assert_eq!(rooms.values().map(|room| room.inodes).sum::<u64>(), 3);
     }
 }

@@ -33,6 +33,13 @@ pub struct Status {
     stat: Stat,
 }
 
+impl FileId {
+    /// Returns the numbers of the device as `/proc/self/mountinfo` writes them: `major:minor`.
+    pub fn device_numbers(&self) -> String {
+        format!("{}:{}", major(self.device), minor(self.device))
+    }
+}
+
 impl Status {
     /// Returns device and inode.
     pub fn id(&self) -> FileId {

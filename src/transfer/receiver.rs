@@ -295,6 +295,7 @@ fn dispatch(link: &Link, pass: &TargetPass<'_>, crew: Crew) -> Result<(), Transf
             | Down::Finish
             | Down::FixUp { .. }
             | Down::CleanUp
+            | Down::Kept { .. }
             | Down::Facts { .. } => {
                 return Err(TransferError::Protocol("a message out of turn"));
             }

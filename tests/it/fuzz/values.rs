@@ -7,7 +7,8 @@ use instancesync::monitor::{Pass, PassStats};
 use instancesync::problem::{Problem, ProblemKind, Side};
 use instancesync::relpath::{Name, RelPath};
 use instancesync::transfer::wire::message::{
-    Basis, BundleFile, Down, FailureClass, KeyRequest, Listing, Outcome, Policy, Up, Want, WantId,
+    Basis, BundleFile, Down, FailureClass, KeyRequest, Listing, Outcome, Policy, Refusal, Up, Want,
+    WantId,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -145,6 +146,15 @@ pub fn all_down(rules: Rules) -> Vec<Down> {
         Down::PassEnd,
         Down::Finish,
         Down::Failed("why".into()),
+        Down::FixUp {
+            root: b"/".to_vec(),
+            last: true,
+        },
+        Down::CleanUp,
+        Down::Kept {
+            root: b"/".to_vec(),
+            rules: Rules::none(),
+        },
         Down::Facts {
             root: b"/".to_vec(),
         },
@@ -218,6 +228,14 @@ pub fn all_up() -> Vec<Up> {
             text: "full".into(),
             class: FailureClass::Locked,
         },
+        Up::FixedUp(Err("why".into())),
+        Up::CleanedUp(Err(Refusal {
+            is_refused: true,
+            text: "no".into(),
+            hints: vec!["do".into()],
+        })),
+        Up::Kept(vec![("254:0".into(), 4096, 2)]),
+        Up::Facts(Ok(Box::default())),
     ]
 }
 

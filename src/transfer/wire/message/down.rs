@@ -184,6 +184,13 @@ pub enum Down {
     },
     /// Orders a clean-up of the machine; the order is in the body. WIRE[clean-up]
     CleanUp,
+    /// Asks how much room what the rules keep takes there. WIRE[kept]
+    Kept {
+        /// The root of the system to look at, absolute.
+        root: Vec<u8>,
+        /// The rules.
+        rules: Rules,
+    },
     /// Asks what the target machine is. WIRE[facts]
     Facts {
         /// The root of the system to look at, absolute.
@@ -236,6 +243,7 @@ impl Down {
             | Down::Failed(_)
             | Down::FixUp { .. }
             | Down::CleanUp
+            | Down::Kept { .. }
             | Down::Facts { .. } => Ok(()),
         }
     }

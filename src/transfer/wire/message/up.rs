@@ -126,6 +126,8 @@ pub enum Up {
     FixedUp(Result<(), String>),
     /// What came of an order to clean up is in the body; or why nothing did. WIRE[clean-up]
     CleanedUp(Result<(), Refusal>),
+    /// Device numbers, bytes and inodes of what the rules keep. WIRE[kept]
+    Kept(Vec<(String, u64, u64)>),
     /// What the target machine is, or why its root cannot be looked at. WIRE[facts]
     Facts(Result<Box<Facts>, String>),
 }
@@ -149,6 +151,7 @@ impl Up {
             | Up::Failed { .. }
             | Up::FixedUp(_)
             | Up::CleanedUp(_)
+            | Up::Kept(_)
             | Up::Facts(_) => Ok(()),
         }
     }
