@@ -53,20 +53,16 @@ impl Run<'_> {
     }
 
     fn tell_fix_ups(&self, report: Report) {
-        for done in report.edits {
+        let edits = report.edits.into_iter();
+        let edits = edits.map(|done| (done.merger, done.path, done.level, done.reason));
+        let notes = report.notes.into_iter();
+        let notes = notes.map(|note| (note.merger, note.path, note.level, note.text));
+        for (merger, path, level, text) in edits.chain(notes) {
             self.monitor.event(Event::FixUp {
-                path: done.path.as_bytes().to_vec(),
-                merger: done.merger.word(),
-                is_warning: done.level == Level::Warning,
-                text: done.reason,
-            });
-        }
-        for note in report.notes {
-            self.monitor.event(Event::FixUp {
-                path: note.path.as_bytes().to_vec(),
-                merger: note.merger.word(),
-                is_warning: note.level == Level::Warning,
-                text: note.text,
+                path: path.as_bytes().to_vec(),
+                merger: merger.word(),
+                is_warning: level == Level::Warning,
+                text,
             });
         }
         if report.owner_changes > 0 {
