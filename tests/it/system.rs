@@ -45,6 +45,7 @@ fn source() -> SmallRoot {
             "/root/.ssh/authorized_keys",
             "ssh-ed25519 SOURCEKEY admin\n",
         )
+        .file("/home/a/.ssh/authorized_keys", "ssh-ed25519 KEYOFA a\n")
         .file("/srv/www/index.html", "the page")
         .file("/boot/vmlinuz-5.10.0-1-amd64", "the source's kernel")
 }
@@ -134,6 +135,11 @@ fn assert_is_clone(target: &Path) {
     assert!(
         keys.contains("SOURCEKEY") && keys.contains("TARGETKEY"),
         "{keys}"
+    );
+    assert_file(
+        target,
+        "home/a/.ssh/authorized_keys",
+        "ssh-ed25519 KEYOFA a\n",
     );
     let hosts = text("etc/hosts");
     assert!(
