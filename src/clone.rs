@@ -137,7 +137,10 @@ impl Run<'_> {
             }
         };
         agreed.pair = Some(access.pair().to_owned());
-        access.install_key(&session);
+        // A dry run changes nothing, not even for a while.
+        if !self.settings.dry_run {
+            access.install_key(&session);
+        }
         self.monitor.event(Event::StageStarted(Stage::Transfer));
         let mut passes = self.passes();
         let mut reopenings = 0;

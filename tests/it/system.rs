@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
@@ -192,7 +192,10 @@ fn a_system_on_another_machine_becomes_a_clone() {
         &diff(&before, &Manifest::of(target.path())),
         "the plan changed something",
     );
+    let inode = || fs::metadata(sshd.authorized_keys()).unwrap().ino();
+    let inode_before = inode();
     let dry = run(&with(system.clone(), &["--dry-run", "-v"]));
+    assert_eq!(inode(), inode_before, "the dry run wrote the file of keys");
     assert_code(&dry, 0, "the dry run");
     assert!(dry.stderr.contains("fstab: /etc/fstab: "), "{dry:#?}");
     assert_none(
