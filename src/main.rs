@@ -131,6 +131,7 @@ fn listen_for_signals(interrupt: &Interrupt, screen: &Screen) -> Result<(), Fail
                 _ => InterruptCause::Terminated,
             };
             if interrupt.is_raised() {
+                interrupt.end();
                 std::process::exit(cause.exit().code().into());
             }
             interrupt.raise(cause);
