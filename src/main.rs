@@ -98,6 +98,7 @@ fn answer(
         prompter: ui.prompter(),
         monitor: ui.monitor(),
         screen: ui.screen().clone(),
+        interrupt: interrupt.clone(),
     };
     let answer = command(&around);
     ui.close();

@@ -9,6 +9,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use instancesync::cli;
+use instancesync::commands::{self, Surroundings};
+use instancesync::exit::ExitCode;
+use instancesync::interrupt::{Interrupt, InterruptCause};
+use instancesync::settings::{Environment, OutputSettings};
+use instancesync::ui::{Questions, Ui};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::binary::{Outcome, over_ssh, run};
@@ -246,6 +252,28 @@ fn what_blocks_is_told_at_once_and_changes_nothing() {
     for (before, root) in before.iter().zip([&source, &target]) {
         assert_none(&diff(before, &Manifest::of(root.path())), "a refused run");
     }
+}
+
+#[test]
+fn a_plan_that_is_to_stop_is_no_plan() {
+    let (source, target) = (source(), target());
+    let arguments = [words(&["instancesync", "plan"]), onto(&source, &target)].concat();
+    let Some(cli::Command::Plan(arguments)) = cli::parse(arguments).unwrap().command else {
+        panic!("not understood");
+    };
+    let (environment, interrupt) = (Environment::default(), Interrupt::default());
+    let output = OutputSettings::for_answers(&environment);
+    let ui = Ui::start(&output, Questions::Forbidden, &interrupt).unwrap();
+    interrupt.raise(InterruptCause::CtrlC);
+    let around = Surroundings {
+        environment,
+        prompter: ui.prompter(),
+        monitor: ui.monitor(),
+        screen: ui.screen().clone(),
+        interrupt,
+    };
+    let failure = commands::plan(*arguments, &around).unwrap_err();
+    assert_eq!(failure.exit, ExitCode::Interrupted);
 }
 
 #[test]
