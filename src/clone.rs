@@ -73,6 +73,7 @@ pub fn run(
             audience,
             monitor,
             stop: &stop,
+            interrupt,
             estimate: &estimate,
         };
         let result = match &settings.target {
@@ -91,6 +92,7 @@ struct Run<'a> {
     audience: Audience<'a>,
     monitor: &'a dyn Monitor,
     stop: &'a AtomicBool,
+    interrupt: &'a Interrupt,
     estimate: &'a Estimate,
 }
 
@@ -137,7 +139,10 @@ impl Run<'_> {
             }
         };
         agreed.pair = Some(access.pair().to_owned());
-        access.install_key(&session);
+        // A dry run changes nothing, not even for a while.
+        if !self.settings.dry_run {
+            access.install_key(&session);
+        }
         self.monitor.event(Event::StageStarted(Stage::Transfer));
         let mut passes = self.passes();
         let mut reopenings = 0;
@@ -316,7 +321,10 @@ impl Run<'_> {
             } else {
                 &[]
             };
-            let _quiesced = Quiesced::stop(units, self.monitor);
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(TransferError::Stopped);
+            }
+            let _quiesced = Quiesced::stop(units, self.monitor, self.interrupt);
             sender.pass(*plan)?;
             passes.remove(0);
         }

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cleanup::{self, CleanupSettings, Ending, Order, Release, Report};
 use crate::cli::{
@@ -15,6 +15,7 @@ use crate::exclude::profile::Catalog;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::inspect::{facts_here, facts_of};
+use crate::interrupt::Interrupt;
 use crate::monitor::Monitor;
 use crate::preflight::{Preflight, choose_rules};
 use crate::prompter::Prompter;
@@ -54,6 +55,8 @@ pub struct Surroundings {
     pub monitor: Arc<dyn Monitor>,
     /// Where a clean-up shows what it does.
     pub screen: Screen,
+    /// The wish to stop.
+    pub interrupt: Interrupt,
 }
 
 impl Surroundings {
@@ -81,12 +84,16 @@ pub fn plan(arguments: PlanArguments, around: &Surroundings) -> Result<Answer, F
     let as_json = clone.output.json;
     let settings = Settings::resolve(clone, &around.environment, around.prompter.as_ref())?;
     let source = Source::open(&settings)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = Arc::clone(&stop);
+    let raise = move || raised.store(true, Ordering::Relaxed);
+    let _subscription = around.interrupt.subscribe(raise);
     let (session, link_bytes_per_second) = reach(&settings, around)?;
     let preflight = Preflight {
         settings: &settings,
         source: &source,
         monitor: around.monitor.as_ref(),
-        stop: &AtomicBool::new(false),
+        stop: &stop,
     };
     let prepared = preflight.prepare(&session, link_bytes_per_second);
     session.close();

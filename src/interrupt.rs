@@ -36,7 +36,17 @@ type Callback = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 struct Shared {
     cause: AtomicU8,
-    callbacks: Mutex<(u64, Vec<(u64, Callback)>)>,
+    callbacks: Mutex<Callbacks>,
+}
+
+#[derive(Default)]
+struct Callbacks {
+    /// The number of the newest.
+    newest: u64,
+    /// For when the flag is raised.
+    raised: Vec<(u64, Callback)>,
+    /// For when the process ends on the spot.
+    ending: Vec<(u64, Callback)>,
 }
 
 /// A flag that many hold; cheap to clone and to look at. Once raised it stays so.
@@ -62,7 +72,7 @@ impl Interrupt {
             .cause
             .compare_exchange(0, value, Ordering::SeqCst, Ordering::SeqCst);
         if first.is_ok() {
-            let callbacks = std::mem::take(&mut self.callbacks().1);
+            let callbacks = std::mem::take(&mut self.callbacks().raised);
             for (_, callback) in callbacks {
                 callback();
             }
@@ -92,15 +102,15 @@ impl Interrupt {
     /// raises it: to shut a socket, to wake a waiter. It must not block.
     pub fn subscribe(&self, callback: impl FnOnce() + Send + 'static) -> Subscription {
         let mut callbacks = self.callbacks();
-        callbacks.0 += 1;
-        let number = callbacks.0;
+        callbacks.newest += 1;
+        let number = callbacks.newest;
         // RACE: the flag is looked at under the lock that `raise` takes after setting it, so
         // a callback is called by one of the two and never forgotten.
         if self.is_raised() {
             drop(callbacks);
             callback();
         } else {
-            callbacks.1.push((number, Box::new(callback)));
+            callbacks.raised.push((number, Box::new(callback)));
         }
         Subscription {
             interrupt: self.clone(),
@@ -108,7 +118,28 @@ impl Interrupt {
         }
     }
 
-    fn callbacks(&self) -> std::sync::MutexGuard<'_, (u64, Vec<(u64, Callback)>)> {
+    /// Calls `callback` where the process ends on the spot, without the ends of what its threads
+    /// hold: for what must not stay as it is.
+    pub fn at_the_end(&self, callback: impl FnOnce() + Send + 'static) -> Subscription {
+        let mut callbacks = self.callbacks();
+        callbacks.newest += 1;
+        let number = callbacks.newest;
+        callbacks.ending.push((number, Box::new(callback)));
+        Subscription {
+            interrupt: self.clone(),
+            number,
+        }
+    }
+
+    /// Calls those who have something to do before the process ends on the spot.
+    pub fn end(&self) {
+        let callbacks = std::mem::take(&mut self.callbacks().ending);
+        for (_, callback) in callbacks {
+            callback();
+        }
+    }
+
+    fn callbacks(&self) -> std::sync::MutexGuard<'_, Callbacks> {
         self.0
             .callbacks
             .lock()
@@ -119,10 +150,9 @@ impl Interrupt {
 impl Drop for Subscription {
     fn drop(&mut self) {
         let number = self.number;
-        self.interrupt
-            .callbacks()
-            .1
-            .retain(|(other, _)| *other != number);
+        let mut callbacks = self.interrupt.callbacks();
+        callbacks.raised.retain(|(other, _)| *other != number);
+        callbacks.ending.retain(|(other, _)| *other != number);
     }
 }
 
@@ -156,5 +186,24 @@ mod tests {
         let _late = interrupt.subscribe(count(100));
         assert_eq!(calls.load(Ordering::SeqCst), 101);
         assert_eq!(interrupt.check(), Err(Interrupted(InterruptCause::CtrlC)));
+    }
+
+    #[test]
+    fn the_end_calls_only_those_who_wait_for_it() {
+        let calls = Arc::new(AtomicU32::new(0));
+        let count = |amount: u32| {
+            let calls = Arc::clone(&calls);
+            move || {
+                calls.fetch_add(amount, Ordering::SeqCst);
+            }
+        };
+        let interrupt = Interrupt::default();
+        let _held = interrupt.at_the_end(count(1));
+        drop(interrupt.at_the_end(count(10)));
+        interrupt.raise(InterruptCause::CtrlC);
+        assert_eq!(calls.load(Ordering::SeqCst), 0);
+        interrupt.end();
+        interrupt.end();
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
     }
 }

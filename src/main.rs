@@ -98,6 +98,7 @@ fn answer(
         prompter: ui.prompter(),
         monitor: ui.monitor(),
         screen: ui.screen().clone(),
+        interrupt: interrupt.clone(),
     };
     let answer = command(&around);
     ui.close();
@@ -131,6 +132,7 @@ fn listen_for_signals(interrupt: &Interrupt, screen: &Screen) -> Result<(), Fail
                 _ => InterruptCause::Terminated,
             };
             if interrupt.is_raised() {
+                interrupt.end();
                 std::process::exit(cause.exit().code().into());
             }
             interrupt.raise(cause);

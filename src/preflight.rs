@@ -3,7 +3,7 @@
 //! of how a plan is shown.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::exclude::profile::{Policies, Selected};
@@ -17,6 +17,7 @@ use crate::plan::{CHECKS, Check, Plan, PlanInput, TargetRoom, mount_points};
 use crate::session::Session;
 use crate::settings::{Settings, SystemSettings};
 use crate::source::Source;
+use crate::transfer::TransferError;
 use crate::transfer::scan::{Extent, Scan};
 
 /// What the preflight needs.
@@ -70,6 +71,10 @@ impl Preflight<'_> {
         let target = session.facts(places.target_root)?;
         let (selected, rules) = choose_rules(&self.settings.rules, system, (&source, &target))?;
         let extent = self.measure(&rules, &places, &target);
+        if self.stop.load(Ordering::Relaxed) {
+            // What was not measured to its end is no plan to agree to.
+            return Err(Failure::of(ExitCode::Interrupted, &TransferError::Stopped));
+        }
         let mounts: Vec<String> = self.settings.mounts.iter().map(|path| text(path)).collect();
         let plan = Plan::make(&PlanInput {
             source_dir: &places.source_dir,

@@ -1,4 +1,4 @@
-//! `authorized_keys` of root and the login user: the source's lines and the target's further
+//! `authorized_keys` of root and in `/home`: the source's lines and the target's further
 //! keys, without those of runs. Knows nothing of whose account it is: the path says so.
 
 use std::collections::BTreeSet;

@@ -21,13 +21,17 @@ const ENABLED: &[&str] = &[
 ];
 
 impl Merger {
-    /// Returns the paths that it has to see, part by part with `*` and `?`; below the root, and
-    /// for keys also below the home directory of the login user.
+    /// Returns the paths that it has to see, part by part with `*` and `?`: at least those that
+    /// the profiles have it merge, for nothing else brings these to the target.
     pub(super) fn wanted(self) -> &'static [&'static str] {
         match self {
             Merger::Fstab => &["etc/fstab"],
             Merger::Accounts => accounts::WANTED,
-            Merger::AuthorizedKeys => &["root/.ssh/authorized_keys", "root/.ssh/authorized_keys2"],
+            Merger::AuthorizedKeys => &[
+                "root/.ssh/authorized_keys",
+                "root/.ssh/authorized_keys2",
+                "home/*/.ssh/authorized_keys",
+            ],
             Merger::Hosts => &["etc/hosts"],
             Merger::NetworkUnits | Merger::Agents => ENABLED,
             Merger::Sshd => sshd::WANTED,

@@ -4,9 +4,18 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
+
+use instancesync::cli;
+use instancesync::commands::{self, Surroundings};
+use instancesync::exit::ExitCode;
+use instancesync::interrupt::{Interrupt, InterruptCause};
+use instancesync::settings::{Environment, OutputSettings};
+use instancesync::ui::{Questions, Ui};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::binary::{Outcome, over_ssh, run};
 use crate::support::can_run;
@@ -45,6 +54,7 @@ fn source() -> SmallRoot {
             "/root/.ssh/authorized_keys",
             "ssh-ed25519 SOURCEKEY admin\n",
         )
+        .file("/home/a/.ssh/authorized_keys", "ssh-ed25519 KEYOFA a\n")
         .file("/srv/www/index.html", "the page")
         .file("/boot/vmlinuz-5.10.0-1-amd64", "the source's kernel")
 }
@@ -135,6 +145,11 @@ fn assert_is_clone(target: &Path) {
         keys.contains("SOURCEKEY") && keys.contains("TARGETKEY"),
         "{keys}"
     );
+    assert_file(
+        target,
+        "home/a/.ssh/authorized_keys",
+        "ssh-ed25519 KEYOFA a\n",
+    );
     let hosts = text("etc/hosts");
     assert!(
         hosts.contains("10.0.0.9 database") && hosts.contains("127.0.1.1 target"),
@@ -186,7 +201,10 @@ fn a_system_on_another_machine_becomes_a_clone() {
         &diff(&before, &Manifest::of(target.path())),
         "the plan changed something",
     );
+    let inode = || fs::metadata(sshd.authorized_keys()).unwrap().ino();
+    let inode_before = inode();
     let dry = run(&with(system.clone(), &["--dry-run", "-v"]));
+    assert_eq!(inode(), inode_before, "the dry run wrote the file of keys");
     assert_code(&dry, 0, "the dry run");
     assert!(dry.stderr.contains("fstab: /etc/fstab: "), "{dry:#?}");
     assert_none(
@@ -234,6 +252,28 @@ fn what_blocks_is_told_at_once_and_changes_nothing() {
     for (before, root) in before.iter().zip([&source, &target]) {
         assert_none(&diff(before, &Manifest::of(root.path())), "a refused run");
     }
+}
+
+#[test]
+fn a_plan_that_is_to_stop_is_no_plan() {
+    let (source, target) = (source(), target());
+    let arguments = [words(&["instancesync", "plan"]), onto(&source, &target)].concat();
+    let Some(cli::Command::Plan(arguments)) = cli::parse(arguments).unwrap().command else {
+        panic!("not understood");
+    };
+    let (environment, interrupt) = (Environment::default(), Interrupt::default());
+    let output = OutputSettings::for_answers(&environment);
+    let ui = Ui::start(&output, Questions::Forbidden, &interrupt).unwrap();
+    interrupt.raise(InterruptCause::CtrlC);
+    let around = Surroundings {
+        environment,
+        prompter: ui.prompter(),
+        monitor: ui.monitor(),
+        screen: ui.screen().clone(),
+        interrupt,
+    };
+    let failure = commands::plan(*arguments, &around).unwrap_err();
+    assert_eq!(failure.exit, ExitCode::Interrupted);
 }
 
 #[test]
@@ -372,40 +412,98 @@ fn a_clean_up_of_another_machine_is_refused_where_there_is_nothing_of_amazon() {
     assert!(outcome.stderr.contains("error: target: "), "{outcome:#?}");
 }
 
+/// A `systemctl` that notes in `log` what it is asked, and what comes of it: `bad` is no unit,
+/// `idle` does not run, `slow` does not stop before the file `go` is there, `stuck` starts no more.
+fn note_calls(place: &Path) {
+    let script = format!(
+        "#!/bin/sh\ncd {}\ncase $1.$2 in\n\
+         is-active.idle | is-active.bad) echo inactive; exit 3 ;;\n\
+         is-active.*) echo active; exit 0 ;;\nesac\n\
+         echo \"$@\" >>log\n\
+         case $1.$2 in\n\
+         *.bad | start.stuck) echo no such unit >&2; exit 5 ;;\n\
+         stop.slow) while [ ! -e go ]; do sleep 0.05; done ;;\nesac\n",
+        place.display()
+    );
+    let program = place.join("systemctl");
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A clone of a tree that stops `db.service` and `unit` for its last pass.
+fn quiescing(place: &Path, unit: &str, source: &SmallRoot, target: &SmallRoot) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_instancesync"));
+    command
+        .args(["--yes", "--quiesce", "db.service", "--quiesce", unit])
+        .arg("--source")
+        .arg(source.path())
+        .arg("--to")
+        .arg(target.path())
+        .env_clear()
+        .env("PATH", format!("{}:/usr/bin:/bin", place.display()));
+    command
+}
+
 #[test]
 fn services_are_stopped_for_the_last_pass_and_always_started_again() {
     let (source, target) = (source(), SmallRoot::new());
     let place = tempfile::tempdir().unwrap();
-    let (log, program) = (place.path().join("log"), place.path().join("systemctl"));
-    let script = format!(
-        "#!/bin/sh\necho \"$@\" >>{}\n[ \"$2\" != bad ] || {{ echo no such unit >&2; exit 5; }}\n",
-        log.display()
-    );
-    fs::write(&program, script).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let run = |unit: &str| {
-        let output = Command::new(env!("CARGO_BIN_EXE_instancesync"))
-            .args([
-                "--yes",
-                "--quiesce",
-                "db.service",
-                "--quiesce",
-                unit,
-                "--source",
-            ])
-            .arg(source.path())
-            .arg("--to")
-            .arg(target.path())
-            .env_clear()
-            .env("PATH", format!("{}:/usr/bin:/bin", place.path().display()))
+    note_calls(place.path());
+    let log = place.path().join("log");
+    for (unit, code, calls) in [
+        (
+            "web",
+            0,
+            "stop db.service\nstop web\nstart web\nstart db.service\n",
+        ),
+        ("bad", 23, "stop db.service\nstop bad\nstart db.service\n"),
+        ("idle", 0, "stop db.service\nstop idle\nstart db.service\n"),
+        (
+            "stuck",
+            23,
+            "stop db.service\nstop stuck\nstart stuck\nstart db.service\n",
+        ),
+    ] {
+        let output = quiescing(place.path(), unit, &source, &target)
             .output()
             .unwrap();
-        (output.status.code(), fs::read_to_string(&log).unwrap())
+        let called = fs::read_to_string(&log).unwrap();
+        assert_eq!((output.status.code(), called.as_str()), (Some(code), calls));
+        fs::remove_file(&log).unwrap();
+    }
+    let output = quiescing(place.path(), "--help", &source, &target).output();
+    assert_eq!(
+        output.unwrap().status.code(),
+        Some(2),
+        "no name of a service"
+    );
+}
+
+#[test]
+fn a_second_ctrl_c_starts_what_was_stopped_before_it_ends_the_run() {
+    let (source, target) = (source(), SmallRoot::new());
+    let place = tempfile::tempdir().unwrap();
+    note_calls(place.path());
+    let log = || fs::read_to_string(place.path().join("log")).unwrap_or_default();
+    let mut run = quiescing(place.path(), "slow", &source, &target)
+        .spawn()
+        .unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    let wait_for = |what: &str| {
+        while !log().contains(what) {
+            assert!(Instant::now() < until, "no {what}: {}", log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
     };
-    let expected = "stop db.service\nstop web\nstart web\nstart db.service\n";
-    assert_eq!(run("web"), (Some(0), expected.to_owned()));
-    fs::remove_file(&log).unwrap();
-    let expected = "stop db.service\nstop bad\nstart db.service\n";
-    assert_eq!(run("bad"), (Some(23), expected.to_owned()));
-    assert_eq!(run("--help").0, Some(2), "no name of a service");
+    wait_for("stop slow");
+    let process = Pid::from_child(&run);
+    kill_process(process, Signal::INT).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    kill_process(process, Signal::INT).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    assert_eq!(
+        log(),
+        "stop db.service\nstop slow\nstart slow\nstart db.service\n"
+    );
+    fs::write(place.path().join("go"), "").unwrap();
 }
