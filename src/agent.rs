@@ -16,7 +16,7 @@ use crate::distro::gather;
 use crate::exclude::Rules;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
-use crate::fixup::{Report, Task, kept_room};
+use crate::fixup::{Task, kept_room};
 use crate::fs::{Dir, Root};
 use crate::prompter::NobodyThere;
 use crate::transfer::TransferError;
@@ -210,16 +210,18 @@ impl AgentSession<'_> {
         let bytes = std::mem::take(&mut self.task);
         let task: Task = postcard::from_bytes(&bytes)
             .map_err(|_| TransferError::Protocol("a task that makes no sense"))?;
-        let performed = task
-            .perform(Path::new(OsStr::from_bytes(root)))
-            .map_err(|error| format!("{error}: {}", error.cause()));
-        let (done, report) = match performed {
-            Ok(report) => (Ok(()), report),
-            Err(why) => (Err(why), Report::default()),
-        };
-        let report = postcard::to_stdvec(&report)
-            .map_err(|_| TransferError::Protocol("a report that cannot be encoded"))?;
-        self.answer(&Up::FixedUp(done), &report)
+        let root = Path::new(OsStr::from_bytes(root));
+        match task.perform(root) {
+            Ok(report) => {
+                let report = postcard::to_stdvec(&report)
+                    .map_err(|_| TransferError::Protocol("a report that cannot be encoded"))?;
+                self.answer(&Up::FixedUp, &report)
+            }
+            Err(error) => self.conclude(Err(TransferError::Root(
+                format!("target: {}", root.display()),
+                error,
+            ))),
+        }
     }
 
     /// Carries out an order to clean up; who gave it has asked before.

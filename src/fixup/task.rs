@@ -66,8 +66,11 @@ impl Task {
     /// Performs the task on the system below `root`, in place.
     ///
     /// The target's versions are those of now: what the passes have replaced is the source's.
+    /// Fails at once where another run has the root locked: the agent of a link that was lost may
+    /// still be at work.
     pub fn perform(&self, root: &Path) -> Result<Report> {
         let dir = Dir::open_root(root)?;
+        dir.lock()?;
         let looked_at = Root::open(root)?;
         let target = gather(&dir, Side::Target, &self.mergers, None);
         let mut report = Report {

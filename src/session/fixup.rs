@@ -7,7 +7,7 @@ use std::path::Path;
 use super::Session;
 use crate::fixup::{Report, Task};
 use crate::transfer::TransferError;
-use crate::transfer::wire::message::{Down, FailureClass, Up};
+use crate::transfer::wire::message::{Down, Up};
 
 /// Bytes of one part: well below what a frame can carry.
 const PART_LEN: usize = 1 << 20;
@@ -30,14 +30,11 @@ impl Session {
         loop {
             let frame = self.link.next()?;
             match frame.message()? {
-                Up::FixedUp(Ok(())) => {
+                Up::FixedUp => {
                     return postcard::from_bytes(frame.body())
                         .map_err(|_| TransferError::Protocol("a report that makes no sense"));
                 }
-                Up::FixedUp(Err(text)) | Up::Failed { text, .. } => {
-                    let class = FailureClass::Other;
-                    return Err(TransferError::Peer { text, class });
-                }
+                Up::Failed { text, class } => return Err(TransferError::Peer { text, class }),
                 _ => {} // A heartbeat.
             }
         }

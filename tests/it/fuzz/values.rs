@@ -228,7 +228,7 @@ pub fn all_up() -> Vec<Up> {
             text: "full".into(),
             class: FailureClass::Locked,
         },
-        Up::FixedUp(Err("why".into())),
+        Up::FixedUp,
         Up::CleanedUp(Err(Refusal {
             is_refused: true,
             text: "no".into(),

@@ -122,8 +122,8 @@ pub enum Up {
         /// What the source can do about it.
         class: FailureClass,
     },
-    /// The files are made; what was done is in the body. Or why not. WIRE[fix-up]
-    FixedUp(Result<(), String>),
+    /// The files are made; what was done is in the body. WIRE[fix-up]
+    FixedUp,
     /// What came of an order to clean up is in the body; or why nothing did. WIRE[clean-up]
     CleanedUp(Result<(), Refusal>),
     /// Device numbers, bytes and inodes of what the rules keep. WIRE[kept]
@@ -149,7 +149,7 @@ impl Up {
             | Up::PassDone(_)
             | Up::Finished
             | Up::Failed { .. }
-            | Up::FixedUp(_)
+            | Up::FixedUp
             | Up::CleanedUp(_)
             | Up::Kept(_)
             | Up::Facts(_) => Ok(()),
