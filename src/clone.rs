@@ -55,6 +55,10 @@ pub fn run(
     audience: Audience<'_>,
     interrupt: &Interrupt,
 ) -> Result<Report, Failure> {
+    if settings.system.is_none() && !settings.accepted.is_empty() {
+        let what = "--accept is for a clone of a whole system: no plan stands before this one";
+        return Err(Failure::usage(what).hint("leave it away, or pass --scope system"));
+    }
     let source = Source::open(settings)?;
     let stop = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&stop);

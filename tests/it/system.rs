@@ -302,8 +302,10 @@ fn a_directory_tree_is_copied_as_it_is() {
     ]);
     assert_code(&run(&arguments), 0, "a tree");
     assert_file(target.path(), "etc/hostname", "source\n");
-    let outcome = run(&with(arguments, &["--with", "caches"]));
+    let outcome = run(&with(arguments.clone(), &["--with", "caches"]));
     assert_code(&outcome, 2, "a profile for a tree");
+    let outcome = run(&with(arguments, &["--accept", "no-room"]));
+    assert_code(&outcome, 2, "a blocker for a tree");
 }
 
 #[test]
