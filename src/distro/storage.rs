@@ -2,7 +2,7 @@
 
 use super::look::{Look, active_lines};
 use super::mounts::{self, Uuids, device_name, unescape};
-use crate::facts::{Storage, Swap};
+use crate::facts::{Mount, Storage, Swap};
 
 /// Gathers all of it.
 pub(super) fn gather(look: &Look) -> Storage {
@@ -12,8 +12,10 @@ pub(super) fn gather(look: &Look) -> Storage {
     // The key of an encrypted swap is new at every start: no volume to keep.
     let crypttab = look.text("/etc/crypttab").unwrap_or_default();
     let is_kept = |line: &str| !line.split([' ', '\t', ',']).any(|word| word == "swap");
+    let mounts = mounts::gather(look);
     Storage {
-        mounts: mounts::gather(look),
+        by_hand: by_hand(look, &mounts),
+        mounts,
         swaps: swaps(look),
         lvm: has("LVM-"),
         raid: mdstat
@@ -21,6 +23,27 @@ pub(super) fn gather(look: &Look) -> Storage {
             .any(|line| line.starts_with("md") && line.contains(" : ")),
         luks: has("CRYPT-LUKS") || active_lines(&crypttab).any(is_kept),
     }
+}
+
+/// Returns data that lies where usually only something is mounted.
+fn by_hand(look: &Look, mounts: &[Mount]) -> Vec<String> {
+    let is_mounted = |path: &str| mounts.iter().any(|mount| mount.path == path);
+    let holds_data = |path: &String| {
+        // LIVE: a mount is never looked into: a file server that is gone never answers.
+        !is_mounted(path) && (!look.is_directory(path) || !look.names(path).is_empty())
+    };
+    let in_directory = |directory: &str| {
+        let names = match is_mounted(directory) {
+            true => Vec::new(),
+            false => look.names(directory),
+        };
+        let paths = names.into_iter().map(|name| format!("{directory}/{name}"));
+        paths.filter(holds_data).collect::<Vec<_>>()
+    };
+    ["/mnt", "/media"]
+        .into_iter()
+        .flat_map(in_directory)
+        .collect()
 }
 
 /// Returns what device-mapper says its volumes are: `LVM-…`, `CRYPT-LUKS2-…`.

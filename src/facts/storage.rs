@@ -10,6 +10,8 @@ pub struct Storage {
     pub mounts: Vec<Mount>,
     /// Active swap, and swap that `/etc/fstab` names.
     pub swaps: Vec<Swap>,
+    /// What lies in `/mnt` and `/media` without being mounted there, and is not empty.
+    pub by_hand: Vec<String>,
     /// Whether device-mapper volumes of LVM are in use.
     pub lvm: bool,
     /// Whether software RAID (`/proc/mdstat`) is in use.

@@ -143,6 +143,7 @@ pub const CHECKS: &[Check] = &[
     always(blocker("no-inodes", &[27], room::no_inodes)),
     warning("shared-identity", &[14, 15, 46], safety::shared_identity),
     warning("target-not-fresh", &[46], safety::target_not_fresh),
+    warning("data-left-behind", &[24], storage::data_left_behind),
     always(warning("size-unknown", &[27], room::size_unknown)),
     always(warning("room-tight", &[27], room::tight)),
     warning(

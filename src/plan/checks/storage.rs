@@ -37,6 +37,29 @@ pub(super) fn mount_left_out(input: &PlanInput<'_>) -> Option<Found> {
     )
 }
 
+pub(super) fn data_left_behind(input: &PlanInput<'_>) -> Option<Found> {
+    let stays = |path: &&String| input.verdict(path, true) == Verdict::Skip;
+    let by_hand = input.source.storage.by_hand.iter();
+    let names: Vec<&str> = by_hand.filter(stays).map(String::as_str).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let mut flags: Vec<&str> = Vec::new();
+    for (directory, flag) in [
+        ("/mnt/", "--include '/mnt/***'"),
+        ("/media/", "--include '/media/***'"),
+    ] {
+        if names.iter().any(|path| path.starts_with(directory)) {
+            flags.push(flag);
+        }
+    }
+    found(
+        format!("the source's {} would stay behind", list(&names)),
+        "it is no mount, but lies where rules expect what is mounted by hand",
+        format!("move it, or say {} to copy it", flags.join(" ")),
+    )
+}
+
 pub(super) fn attributes_lost(input: &PlanInput<'_>) -> Option<Found> {
     let mut lost: Vec<String> = Vec::new();
     for (source, target) in input.landings() {

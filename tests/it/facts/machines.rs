@@ -703,8 +703,13 @@ fn storage_below_the_mounts_is_told() {
         .mount("/home", "btrfs", "0:44", "/dev/vdc")
         .link("/dev/disk/by-uuid/cccc", "../../vdc")
         .mount("/srv/share", "nfs4", "0:45", "server:/export")
+        .file("/mnt/data/file", "data")
+        .dir("/mnt/empty")
+        .file("/mnt/disk/file", "on another file system")
+        .mount("/mnt/disk", "ext4", "254:7", "/dev/vdd")
         .facts();
     let storage = facts.storage;
+    assert_eq!(storage.by_hand, ["/mnt/data"]);
     assert!(storage.raid && storage.lvm && storage.luks);
     let swaps: Vec<_> = storage
         .swaps

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of texts; the snapshots do.
 
+use instancesync::exclude::Verdict;
 use instancesync::exclude::profile::{HostnamePolicy, IdentityPolicy};
 use instancesync::facts::{
     Agent, BootLoader, BootMode, DnsKind, Family, Firewall, FsFeatures, Init, Libc, MountKind,
@@ -318,6 +319,18 @@ const DISKS: &[Case] = &[
             let share = mount("/mnt/share", "nfs4", MountKind::Network);
             p.source.storage.mounts.push(share);
             p.keep("/mnt/*");
+        },
+    ),
+    case(
+        "data-left-behind",
+        |p| {
+            p.source.storage.by_hand = vec!["/mnt/data".to_owned()];
+            p.rules.push((Verdict::Skip, "/mnt/**"));
+        },
+        |p| {
+            p.source.storage.by_hand = vec!["/mnt/data".to_owned()];
+            p.rules.push((Verdict::Copy, "/mnt/***"));
+            p.rules.push((Verdict::Skip, "/mnt/**"));
         },
     ),
     case(
