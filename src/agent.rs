@@ -215,7 +215,7 @@ impl AgentSession<'_> {
             Ok(report) => {
                 let report = postcard::to_stdvec(&report)
                     .map_err(|_| TransferError::Protocol("a report that cannot be encoded"))?;
-                self.answer(&Up::FixedUp, &report)
+                Ok(self.link.out.send_with(&Up::FixedUp, &report)?)
             }
             Err(error) => self.conclude(Err(TransferError::Root(
                 format!("target: {}", root.display()),
@@ -232,13 +232,7 @@ impl AgentSession<'_> {
             Ok(report) => (Ok(()), serde_json::to_vec(&report).unwrap_or_default()),
             Err(failure) => (Err(refusal(&failure)), Vec::new()),
         };
-        self.answer(&Up::CleanedUp(done), &report)
-    }
-
-    fn answer(&self, message: &Up, body: &[u8]) -> Result<(), TransferError> {
-        let mut frame = self.link.out.builder(message, body.len())?;
-        frame.body().extend_from_slice(body);
-        Ok(self.link.out.send_built(frame)?)
+        Ok(self.link.out.send_with(&Up::CleanedUp(done), &report)?)
     }
 
     fn take_key(&mut self, request: KeyRequest) -> Result<(), TransferError> {

@@ -68,12 +68,21 @@ impl Session {
         question: &Down,
         choose: impl Fn(Up) -> Option<Answer>,
     ) -> Result<Answer, Failure> {
-        let lost = |error: TransferError| Failure::of(ExitCode::Link, &error);
-        let asked = self.link.out.send(question);
-        asked.map_err(|error| lost(error.into()))?;
+        let answered = match self.link.out.send(question) {
+            Ok(()) => self.answer(|message, _body| choose(message)),
+            Err(error) => Err(error.into()),
+        };
+        answered.map_err(|error| lost(&error))
+    }
+
+    /// Waits for what `choose` takes for the answer, given each message and its body.
+    fn answer<Answer>(
+        &self,
+        choose: impl Fn(Up, &[u8]) -> Option<Answer>,
+    ) -> Result<Answer, TransferError> {
         loop {
-            let message = self.link.next().and_then(|frame| frame.message());
-            if let Some(answer) = choose(message.map_err(|error| lost(error.into()))?) {
+            let frame = self.link.next()?;
+            if let Some(answer) = choose(frame.message()?, frame.body()) {
                 return Ok(answer);
             }
         }
@@ -113,6 +122,11 @@ impl Session {
             }
         }
     }
+}
+
+/// Returns the failure of what was asked of an agent that cannot be heard.
+fn lost(error: &TransferError) -> Failure {
+    Failure::of(ExitCode::Link, error)
 }
 
 /// A pipe that takes a whole frame at once.

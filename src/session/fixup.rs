@@ -23,20 +23,15 @@ impl Session {
                 root: root.as_os_str().as_bytes().to_vec(),
                 last: index + 1 == parts.len(),
             };
-            let mut frame = self.link.out.builder(&message, part.len())?;
-            frame.body().extend_from_slice(part);
-            self.link.out.send_built(frame)?;
+            self.link.out.send_with(&message, part)?;
         }
-        loop {
-            let frame = self.link.next()?;
-            match frame.message()? {
-                Up::FixedUp => {
-                    return postcard::from_bytes(frame.body())
-                        .map_err(|_| TransferError::Protocol("a report that makes no sense"));
-                }
-                Up::Failed { text, class } => return Err(TransferError::Peer { text, class }),
-                _ => {} // A heartbeat.
-            }
-        }
+        self.answer(|message, body| match message {
+            Up::FixedUp => Some(
+                postcard::from_bytes(body)
+                    .map_err(|_| TransferError::Protocol("a report that makes no sense")),
+            ),
+            Up::Failed { text, class } => Some(Err(TransferError::Peer { text, class })),
+            _ => None,
+        })?
     }
 }

@@ -215,8 +215,7 @@ fn send_sums(
             }
         }
         sums.resize(count as usize * SUM_LEN, NO_BLOCK);
-        send_part(
-            pass,
+        pass.out.send_with(
             &Up::Sums {
                 want: job.want,
                 first,
@@ -251,8 +250,7 @@ fn send_signatures(
             Some(Ok(count)) => contents.truncate(count),
             Some(Err(_)) | None => contents.clear(),
         }
-        send_part(
-            pass,
+        pass.out.send_with(
             &Up::Window {
                 want: job.want,
                 index,
@@ -261,16 +259,6 @@ fn send_signatures(
         )?;
     }
     Ok(())
-}
-
-fn send_part(
-    pass: &TargetPass<'_>,
-    message: &Up,
-    body: &[u8],
-) -> std::result::Result<(), LinkLost> {
-    let mut frame = pass.out.builder(message, body.len())?;
-    frame.body().extend_from_slice(body);
-    pass.out.send_built(frame)
 }
 
 #[cfg(test)]

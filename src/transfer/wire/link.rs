@@ -69,6 +69,13 @@ impl FrameSender {
         self.send_built(self.builder(message, 0)?)
     }
 
+    /// Sends a message with its body, compressed where that pays.
+    pub fn send_with(&self, message: &impl Serialize, body: &[u8]) -> Result<(), LinkLost> {
+        let mut frame = self.builder(message, body.len())?;
+        frame.body().extend_from_slice(body);
+        self.send_built(frame)
+    }
+
     /// Starts a frame with its message; `body_capacity` bytes of body are expected.
     pub fn builder(
         &self,
