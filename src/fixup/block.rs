@@ -2,6 +2,8 @@
 //! before every merge and made anew, so that merging twice is merging once. Knows nothing of what
 //! the lines mean.
 
+use super::File;
+
 const BEGIN: &[u8] = b"# >>> instancesync: from the source, made anew by every clone";
 const BEGIN_MARK: &[u8] = b"# >>> instancesync";
 const END: &[u8] = b"# <<< instancesync";
@@ -21,6 +23,22 @@ pub(super) fn lines(contents: &[u8]) -> impl Iterator<Item = &[u8]> {
     body.split(|byte| *byte == b'\n').take(count)
 }
 
+/// Returns the lines of a file of the source that say something to its readers, each with the
+/// comments right above it, which belong to it. What an earlier clone wrote is no comment.
+pub(super) fn commented_lines(contents: &[u8]) -> impl Iterator<Item = (Vec<&[u8]>, &[u8])> {
+    let mut comments = Vec::new();
+    lines(contents).filter_map(move |line| {
+        let trimmed = line.trim_ascii();
+        if !trimmed.starts_with(b"#") {
+            return Some((std::mem::take(&mut comments), line));
+        }
+        if !is_own(trimmed) {
+            comments.push(line);
+        }
+        None
+    })
+}
+
 /// Returns the words of a line.
 pub(super) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(u8::is_ascii_whitespace)
@@ -32,7 +50,7 @@ fn is_mark(line: &[u8]) -> bool {
 }
 
 /// Tells whether an earlier clone wrote this line: a mark, or a remark in a block.
-pub(super) fn is_own(line: &[u8]) -> bool {
+fn is_own(line: &[u8]) -> bool {
     is_mark(line) || line.starts_with(REMARK)
 }
 
@@ -59,12 +77,22 @@ impl Block {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
+    /// Returns the file that stands where `target` does, with `own`, the target's part of it, and
+    /// this block at its end; `None` where there is neither file nor block.
+    pub(super) fn file(&self, target: Option<&File>, own: Vec<u8>) -> Option<File> {
+        match target {
+            Some(target) => Some(target.with(self.append_to(own))),
+            None if self.is_empty() => None,
+            None => Some(File::of_root(self.append_to(own))),
+        }
+    }
+
     /// Returns the file of the target, free of blocks, with this one at its end.
-    pub(super) fn append_to(&self, mut contents: Vec<u8>) -> Vec<u8> {
+    fn append_to(&self, mut contents: Vec<u8>) -> Vec<u8> {
         if self.is_empty() {
             return contents;
         }

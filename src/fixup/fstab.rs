@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use super::block::{Block, REMARK, is_own, lines, without_block, words};
-use super::{Case, Change, File, Level, path, quoted};
+use super::block::{Block, REMARK, commented_lines, lines, without_block, words};
+use super::{Case, Change, Level, path, quoted};
 use crate::facts::Init;
 
 /// File systems that come over a network.
@@ -137,18 +137,8 @@ pub(super) fn merge(case: &mut Case<'_>) {
         .map(|entry| point_of(entry.point))
         .collect();
     let mut block = Block::default();
-    let mut comments: Vec<&[u8]> = Vec::new();
-    for line in lines(&source.contents) {
-        let trimmed = line.trim_ascii();
-        if trimmed.starts_with(b"#") {
-            if !is_own(trimmed) {
-                comments.push(line);
-            }
-            continue;
-        }
-        // Comments belong to the line right below them.
-        let above = std::mem::take(&mut comments);
-        if trimmed.is_empty() {
+    for (above, line) in commented_lines(&source.contents) {
+        if line.trim_ascii().is_empty() {
             continue;
         }
         match fate(case, line, &own_points) {
@@ -171,10 +161,8 @@ pub(super) fn merge(case: &mut Case<'_>) {
             }
         }
     }
-    let file = match target {
-        Some(target) => target.with(block.append_to(own)),
-        None if block.is_empty() => return,
-        None => File::of_root(block.append_to(own)),
+    let Some(file) = block.file(target, own) else {
+        return;
     };
     let reason = "the target's file systems, and mounts of the source that need no disk of it";
     case.propose(&path, Change::Write(file), Level::Info, reason);

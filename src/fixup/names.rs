@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::block::{Block, is_own, lines, without_block, words};
-use super::{Case, Change, File, Level, path, quoted};
+use super::block::{Block, commented_lines, lines, without_block, words};
+use super::{Case, Change, Level, path, quoted};
 use crate::facts::Facts;
 
 /// Names of the loopback that every distribution has in its own form.
@@ -68,17 +68,7 @@ pub(super) fn merge(case: &mut Case<'_>) {
     let own = without_block(target.map_or(&[][..], |file| &file.contents));
     let sieve = Sieve::of(case, &own);
     let mut block = Block::default();
-    let mut comments: Vec<&[u8]> = Vec::new();
-    for line in lines(&source.contents) {
-        let trimmed = line.trim_ascii();
-        if trimmed.starts_with(b"#") {
-            if !is_own(trimmed) {
-                comments.push(line);
-            }
-            continue;
-        }
-        // Comments belong to the line right below them.
-        let above = std::mem::take(&mut comments);
+    for (above, line) in commented_lines(&source.contents) {
         let Some((address, names)) = parse(line) else {
             continue;
         };
@@ -104,10 +94,8 @@ pub(super) fn merge(case: &mut Case<'_>) {
             false => block.push(&[&[address], &further[..]].concat().join(&b" "[..])),
         }
     }
-    let file = match target {
-        Some(target) => target.with(block.append_to(own)),
-        None if block.is_empty() => return,
-        None => File::of_root(block.append_to(own)),
+    let Some(file) = block.file(target, own) else {
+        return;
     };
     let reason = "the target's own names and the further lines of the source";
     case.propose(&path, Change::Write(file), Level::Info, reason);
