@@ -231,8 +231,8 @@ mod tests {
     use std::ffi::OsString;
     use std::time::Duration;
 
-    use super::{Work, apply};
-    use crate::cleanup::draft::Draft;
+    use super::{Done, Work, apply};
+    use crate::cleanup::draft::{Change, Draft};
     use crate::cleanup::profile::CleanupProfile;
     use crate::cleanup::programs::{Output, ProgramError, Programs};
     use crate::cleanup::sshd::SshdCheck;
@@ -253,6 +253,20 @@ mod tests {
         }
     }
 
+    /// Applies changes of files alone.
+    fn applied(tree: &Tree, changes: &[Change]) -> Done {
+        let work = Work {
+            tree,
+            programs: &Touchy(Cell::new(0)),
+            rpm: None,
+            profile: &CleanupProfile::shipped().unwrap(),
+            generation: None,
+            changes,
+            packages: Vec::new(),
+        };
+        apply(&work, &|_| {}).unwrap()
+    }
+
     #[test]
     fn an_sshd_that_would_not_start_gets_its_files_back() {
         let place = tempfile::tempdir().unwrap();
@@ -271,16 +285,7 @@ mod tests {
         draft.set_text("/etc/yum.conf", "", "test");
         let (changes, problems) = draft.finish();
         assert!(problems.is_empty(), "{problems:?}");
-        let work = Work {
-            tree: &tree,
-            programs: &Touchy(Cell::new(0)),
-            rpm: None,
-            profile: &CleanupProfile::shipped().unwrap(),
-            generation: None,
-            changes: &changes,
-            packages: Vec::new(),
-        };
-        let done = apply(&work, &|_| {}).unwrap();
+        let done = applied(&tree, &changes);
         assert_eq!(done.problems.len(), 2, "{:?}", done.problems);
         assert!(done.problems[0].contains("sshd_config line 2: bad"));
         assert_eq!(done.sshd, SshdCheck::Passed, "asked once more at the end");
@@ -298,16 +303,7 @@ mod tests {
         draft.remove("/motd", "test");
         let (changes, _) = draft.finish();
         std::fs::write(&file, "somebody's\n").unwrap();
-        let work = Work {
-            tree: &tree,
-            programs: &Touchy(Cell::new(0)),
-            rpm: None,
-            profile: &CleanupProfile::shipped().unwrap(),
-            generation: None,
-            changes: &changes,
-            packages: Vec::new(),
-        };
-        let done = apply(&work, &|_| {}).unwrap();
+        let done = applied(&tree, &changes);
         assert_eq!(done.problems.len(), 1, "{:?}", done.problems);
         assert_eq!(tree.text("/motd").unwrap(), "somebody's\n");
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::packages::Package;
 use super::profile::Generation;
 use super::tree::Tree;
+use crate::distro::Assignments;
 
 /// One package in so many has to be Amazon's build for the machine to be Amazon Linux: a single
 /// agent from Amazon makes none, and half a conversion does not end it.
@@ -67,6 +68,7 @@ pub fn recognise(tree: &Tree, packages: &[Package]) -> Recognition {
         .text("/etc/os-release")
         .or_else(|| tree.text("/usr/lib/os-release"))
         .unwrap_or_default();
+    let os_release = Assignments::parse(&os_release);
     let mut by_files = by_os_release(&os_release);
     if let Some(generation) = by_files {
         evidence.push(format!("os-release says Amazon Linux {generation}"));
@@ -97,11 +99,10 @@ pub fn recognise(tree: &Tree, packages: &[Package]) -> Recognition {
     }
 }
 
-fn os_release_of(text: &str) -> Release {
-    let version = os_release_value(text, "VERSION_ID").unwrap_or_default();
+fn os_release_of(values: &Assignments) -> Release {
     Release {
-        id: os_release_value(text, "ID").unwrap_or_default(),
-        major: major(&version),
+        id: values.get("ID").unwrap_or_default().to_owned(),
+        major: major(values.get("VERSION_ID").unwrap_or_default()),
     }
 }
 
@@ -109,18 +110,9 @@ fn major(version: &str) -> String {
     version.split('.').next().unwrap_or("").to_owned()
 }
 
-fn os_release_value(text: &str, key: &str) -> Option<String> {
-    let mut lines = text.lines().filter_map(|line| line.trim().split_once('='));
-    let (_, value) = lines.find(|(present, _)| *present == key)?;
-    Some(value.trim().trim_matches(['"', '\'']).to_owned())
-}
-
-fn by_os_release(text: &str) -> Option<Generation> {
-    let is_amazon = os_release_value(text, "ID").is_some_and(|id| id == "amzn");
-    is_amazon
-        .then(|| os_release_value(text, "VERSION_ID"))
-        .flatten()
-        .and_then(|version| by_version(&version))
+fn by_os_release(values: &Assignments) -> Option<Generation> {
+    let is_amazon = values.get("ID") == Some("amzn");
+    by_version(values.get("VERSION_ID").filter(|_| is_amazon)?)
 }
 
 /// Versions of the first generation are months: `2018.03`.
@@ -166,9 +158,10 @@ fn release_of_line(line: &str) -> Release {
 }
 
 fn image_name(text: &str) -> Option<String> {
-    let name = os_release_value(text, "image_name")?;
+    let values = Assignments::parse(text);
+    let name = values.get("image_name")?;
     let is_amazon = ["amzn", "al20"].iter().any(|start| name.starts_with(start));
-    is_amazon.then_some(name)
+    is_amazon.then(|| name.to_owned())
 }
 
 /// Counts the builds of each release: `1.el7`, `3.amzn2.0.1`, `5.amzn2023`.

@@ -5,24 +5,24 @@ use std::collections::BTreeMap;
 
 /// The assignments of a file; of two of one name the later one, as a shell would have it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Assignments(BTreeMap<String, String>);
+pub struct Assignments(BTreeMap<String, String>);
 
 impl Assignments {
     /// Reads a text. Quotes and backslashes are a shell's; nothing is expanded.
-    pub(super) fn parse(text: &str) -> Assignments {
+    pub fn parse(text: &str) -> Assignments {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let lines = text.lines().filter_map(parse_line);
         Assignments(lines.collect())
     }
 
     /// Returns a value that is not empty.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub fn get(&self, name: &str) -> Option<&str> {
         let value = self.0.get(name).map(String::as_str);
         value.filter(|value| !value.is_empty())
     }
 
     /// Tells whether a value says yes, in any of the ways of such files.
-    pub(super) fn is_yes(&self, name: &str) -> bool {
+    pub fn is_yes(&self, name: &str) -> bool {
         let value = self.get(name).unwrap_or("").to_ascii_lowercase();
         matches!(value.as_str(), "yes" | "true" | "on" | "1")
     }

@@ -29,6 +29,7 @@ mod units;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use assignments::Assignments;
 use look::Look;
 use processes::Processes;
 use units::Units;
