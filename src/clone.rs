@@ -174,7 +174,8 @@ impl Run<'_> {
         sent.map_err(|error| failure_of(&error))
     }
 
-    /// Makes the plan of a whole system, shows it and has it agreed to. Nothing has changed before it, and nothing has when it fails.
+    /// Makes the plan of a whole system, shows it and has it agreed to. Nothing has changed before
+    /// it, and nothing has when it fails.
     fn prepare(
         &self,
         session: &Session,

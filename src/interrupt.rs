@@ -53,6 +53,13 @@ struct Callbacks {
 #[derive(Clone, Default)]
 pub struct Interrupt(Arc<Shared>);
 
+impl Callbacks {
+    fn next_number(&mut self) -> u64 {
+        self.newest += 1;
+        self.newest
+    }
+}
+
 /// Keeps a callback subscribed; dropping it takes the callback back.
 #[must_use]
 pub struct Subscription {
@@ -102,8 +109,7 @@ impl Interrupt {
     /// raises it: to shut a socket, to wake a waiter. It must not block.
     pub fn subscribe(&self, callback: impl FnOnce() + Send + 'static) -> Subscription {
         let mut callbacks = self.callbacks();
-        callbacks.newest += 1;
-        let number = callbacks.newest;
+        let number = callbacks.next_number();
         // RACE: the flag is looked at under the lock that `raise` takes after setting it, so
         // a callback is called by one of the two and never forgotten.
         if self.is_raised() {
@@ -112,19 +118,19 @@ impl Interrupt {
         } else {
             callbacks.raised.push((number, Box::new(callback)));
         }
-        Subscription {
-            interrupt: self.clone(),
-            number,
-        }
+        self.subscription(number)
     }
 
     /// Calls `callback` where the process ends on the spot, without the ends of what its threads
     /// hold: for what must not stay as it is.
     pub fn at_the_end(&self, callback: impl FnOnce() + Send + 'static) -> Subscription {
         let mut callbacks = self.callbacks();
-        callbacks.newest += 1;
-        let number = callbacks.newest;
+        let number = callbacks.next_number();
         callbacks.ending.push((number, Box::new(callback)));
+        self.subscription(number)
+    }
+
+    fn subscription(&self, number: u64) -> Subscription {
         Subscription {
             interrupt: self.clone(),
             number,
@@ -169,15 +175,18 @@ mod tests {
 
     use super::{Interrupt, InterruptCause, Interrupted};
 
+    /// Returns a callback that adds `amount` to `calls`.
+    fn counting(calls: &Arc<AtomicU32>, amount: u32) -> impl FnOnce() + Send + 'static {
+        let calls = Arc::clone(calls);
+        move || {
+            calls.fetch_add(amount, Ordering::SeqCst);
+        }
+    }
+
     #[test]
     fn calls_each_subscriber_once() {
         let calls = Arc::new(AtomicU32::new(0));
-        let count = |amount: u32| {
-            let calls = Arc::clone(&calls);
-            move || {
-                calls.fetch_add(amount, Ordering::SeqCst);
-            }
-        };
+        let count = |amount| counting(&calls, amount);
         let interrupt = Interrupt::default();
         let _early = interrupt.subscribe(count(1));
         drop(interrupt.subscribe(count(10)));
@@ -191,12 +200,7 @@ mod tests {
     #[test]
     fn the_end_calls_only_those_who_wait_for_it() {
         let calls = Arc::new(AtomicU32::new(0));
-        let count = |amount: u32| {
-            let calls = Arc::clone(&calls);
-            move || {
-                calls.fetch_add(amount, Ordering::SeqCst);
-            }
-        };
+        let count = |amount| counting(&calls, amount);
         let interrupt = Interrupt::default();
         let _held = interrupt.at_the_end(count(1));
         drop(interrupt.at_the_end(count(10)));

@@ -17,7 +17,7 @@ use instancesync::settings::{Environment, OutputSettings};
 use instancesync::ui::{Questions, Ui};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::binary::{Outcome, over_ssh, run};
+use crate::support::binary::{Outcome, login, over_ssh, run};
 use crate::support::can_run;
 use crate::support::manifest::{Manifest, diff};
 use crate::support::places::{LOCAL, OVER_SSH, assert_code, assert_none, with};
@@ -354,18 +354,7 @@ fn facts_tell_of_this_a_mounted_and_another_machine() {
         return;
     }
     let sshd = Sshd::start();
-    let arguments = [
-        "facts",
-        "--json",
-        "--target",
-        &sshd.address(),
-        "--identity",
-        sshd.identity_file().to_str().unwrap(),
-        "--known-hosts",
-        sshd.known_hosts_file().to_str().unwrap(),
-    ]
-    .map(OsString::from);
-    let there = run(&arguments);
+    let there = run(&[words(&["facts", "--json"]), login(&sshd.address(), &sshd)].concat());
     assert_code(&there, 0, "there");
     let there: instancesync::facts::Facts = serde_json::from_str(&there.stdout).unwrap();
     assert_eq!(
@@ -399,17 +388,8 @@ fn a_clean_up_of_another_machine_is_refused_where_there_is_nothing_of_amazon() {
         return;
     }
     let sshd = Sshd::start();
-    let outcome = run(&[
-        "cleanup",
-        "amazon-ami",
-        "--dry-run",
-        "--target",
-        &sshd.address(),
-        "--identity",
-        sshd.identity_file().to_str().unwrap(),
-        "--known-hosts",
-        sshd.known_hosts_file().to_str().unwrap(),
-    ]);
+    let order = words(&["cleanup", "amazon-ami", "--dry-run"]);
+    let outcome = run(&[order, login(&sshd.address(), &sshd)].concat());
     assert_code(&outcome, 3, "no Amazon Linux");
     assert!(outcome.stderr.contains("error: target: "), "{outcome:#?}");
 }

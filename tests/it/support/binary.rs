@@ -149,6 +149,18 @@ pub fn over_ssh(sshd: &Sshd, source: &Path, target: &Path) -> Vec<OsString> {
 
 /// Does so by another address that leads there.
 pub fn over_ssh_by(address: &str, sshd: &Sshd, source: &Path, target: &Path) -> Vec<OsString> {
+    let rest = words(&[
+        "--source".as_ref(),
+        source.as_os_str(),
+        "--target-dir".as_ref(),
+        target.as_os_str(),
+        "--yes".as_ref(),
+    ]);
+    [login(address, sshd), rest].concat()
+}
+
+/// Returns the arguments that reach the machine behind `sshd`.
+pub fn login(address: &str, sshd: &Sshd) -> Vec<OsString> {
     words(&[
         "--target".as_ref(),
         address.as_ref(),
@@ -156,11 +168,6 @@ pub fn over_ssh_by(address: &str, sshd: &Sshd, source: &Path, target: &Path) -> 
         sshd.identity_file().as_os_str(),
         "--known-hosts".as_ref(),
         sshd.known_hosts_file().as_os_str(),
-        "--source".as_ref(),
-        source.as_os_str(),
-        "--target-dir".as_ref(),
-        target.as_os_str(),
-        "--yes".as_ref(),
     ])
 }
 
