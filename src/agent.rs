@@ -11,14 +11,13 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::authorized_keys::{self, Account, Owner, Which};
-use crate::cleanup;
 use crate::distro::gather;
 use crate::exclude::Rules;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::fixup::{Task, kept_room};
 use crate::fs::{Dir, Root};
-use crate::prompter::NobodyThere;
+use crate::orders::Order;
 use crate::transfer::TransferError;
 use crate::transfer::receiver::receive;
 use crate::transfer::wire::frame::{Frame, FrameError};
@@ -152,7 +151,7 @@ impl AgentSession<'_> {
             Down::Key(request) => self.take_key(request),
             Down::Facts { root } => self.take_facts(&root),
             Down::Kept { root, rules } => self.take_kept(&root, &rules),
-            Down::CleanUp => self.take_order(frame.body()),
+            Down::Order => self.take_order(frame.body()),
             Down::FixUp { root, last } => self.take_task(frame.body(), last.then_some(&root)),
             Down::Begin {
                 target,
@@ -224,15 +223,15 @@ impl AgentSession<'_> {
         }
     }
 
-    /// Carries out an order to clean up; who gave it has asked before.
+    /// Carries out an order; who gave it has asked before.
     fn take_order(&self, order: &[u8]) -> Result<(), TransferError> {
-        let order: cleanup::Order = serde_json::from_slice(order)
+        let order: Order = serde_json::from_slice(order)
             .map_err(|_| TransferError::Protocol("an order that makes no sense"))?;
-        let (done, report) = match cleanup::perform(&order, &NobodyThere, &cleanup::Unwatched) {
-            Ok(report) => (Ok(()), serde_json::to_vec(&report).unwrap_or_default()),
+        let (done, answer) = match order.perform() {
+            Ok(answer) => (Ok(()), serde_json::to_vec(&answer).unwrap_or_default()),
             Err(failure) => (Err(refusal(&failure)), Vec::new()),
         };
-        Ok(self.link.out.send_with(&Up::CleanedUp(done), &report)?)
+        Ok(self.link.out.send_with(&Up::Ordered(done), &answer)?)
     }
 
     fn take_key(&mut self, request: KeyRequest) -> Result<(), TransferError> {

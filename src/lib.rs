@@ -22,6 +22,7 @@ pub mod inspect;
 pub mod interrupt;
 pub mod merger;
 pub mod monitor;
+pub mod orders;
 pub mod plan;
 pub mod preflight;
 pub mod problem;

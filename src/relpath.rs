@@ -102,6 +102,19 @@ impl RelPath {
         Some((RelPath(parent.to_vec()), Name(name.into())))
     }
 
+    /// Returns the rest of this path below `start`, the root for `start` itself; `None` where it
+    /// does not lie there.
+    pub fn below(&self, start: &RelPath) -> Option<RelPath> {
+        if start.is_root() {
+            return Some(self.clone());
+        }
+        match self.0.strip_prefix(start.as_bytes())? {
+            [] => Some(RelPath::root()),
+            [b'/', rest @ ..] => Some(RelPath(rest.to_vec())),
+            _ => None,
+        }
+    }
+
     /// Returns the names from the root down.
     pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
         self.0
@@ -191,6 +204,15 @@ mod tests {
         assert_eq!(path.as_bytes(), b"a/b/c\xff");
         assert_eq!(path.split(), Some((RelPath::new(b"a/b").unwrap(), name)));
         assert_eq!(RelPath::root().split(), None);
+    }
+
+    #[test]
+    fn lies_below_whole_parts_only() {
+        let path = |text: &str| RelPath::new(text.as_bytes()).unwrap();
+        assert_eq!(path("a/b/c").below(&path("a")), Some(path("b/c")));
+        assert_eq!(path("a").below(&path("a")), Some(RelPath::root()));
+        assert_eq!(path("ab").below(&path("a")), None);
+        assert_eq!(path("a").below(&RelPath::root()), Some(path("a")));
     }
 
     #[test]

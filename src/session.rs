@@ -3,10 +3,10 @@
 //! what is transferred.
 
 mod access;
-mod cleanup;
 mod facts;
 mod fixup;
 mod key;
+mod orders;
 
 use std::io;
 use std::thread::JoinHandle;

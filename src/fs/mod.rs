@@ -9,12 +9,16 @@ pub mod metadata;
 pub mod owned;
 pub mod root;
 pub mod stage;
+pub mod staged;
 pub mod status;
+pub mod tree;
 pub mod xattrs;
 
 pub use dir::{Dir, usable_name};
 pub use root::{Root, Space};
+pub use staged::Staged;
 pub use status::{FileId, Status, Volume, status_of_fd};
+pub use tree::Tree;
 
 use rustix::io::Errno;
 

@@ -18,6 +18,8 @@ use crate::relpath::Name;
 /// The name of the private directory, at the root of the copy and of each file system below it.
 pub const STAGE_NAME: &[u8] = b".instancesync";
 const PARTIAL_PREFIX: &str = "partial-";
+/// What a temp's name consists of; everything else in the stage is there to stay.
+const TEMP_DIGITS: std::ops::RangeInclusive<u8> = b'0'..=b'9';
 
 /// An open stage.
 #[derive(Debug)]
@@ -70,12 +72,14 @@ impl Stage {
     }
 
     fn remove_leftovers(&self) -> Result<()> {
-        for name in self.dir.names()? {
-            if !name.starts_with(PARTIAL_PREFIX.as_bytes()) {
-                self.dir.remove_tree(&usable_name(&name)?)?;
-            }
-        }
-        Ok(())
+        let is_temp = |name: &[u8]| name.iter().all(|byte| TEMP_DIGITS.contains(byte));
+        self.remove_all(is_temp)
+    }
+
+    fn remove_all(&self, goes: impl Fn(&[u8]) -> bool) -> Result<()> {
+        let names = self.dir.names()?;
+        let mut going = names.iter().filter(|name| goes(name));
+        going.try_for_each(|name| self.dir.remove_tree(&usable_name(name)?))
     }
 
     /// Returns the handle of the private directory.
@@ -144,26 +148,29 @@ impl Stage {
         ))
     }
 
-    /// Removes the stage with everything in it; the directory around it keeps its time stamp.
+    /// Removes temps and partial files, and the stage unless something else is in it: a whole new
+    /// tree, or one that was replaced. The directory around it keeps its time stamp.
     pub fn remove(&self) -> Result<()> {
-        let before = self.parent.status()?;
-        match self.parent.remove_tree(&usable_name(STAGE_NAME)?) {
-            // It was an extra where its file system is mounted a second time.
-            Err(error) if error.is_missing() => {}
-            result => result?,
-        }
-        change_mtime(Object::open(&self.parent), before.mtime())
+        self.remove_leftovers()?;
+        self.remove_all(|name| name.starts_with(PARTIAL_PREFIX.as_bytes()))?;
+        self.remove_empty()
     }
 
     /// After a run that was cut: removes the stage unless a partial file waits in it.
     pub fn leave(&self) -> Result<()> {
         self.remove_leftovers()?;
-        let holds_partial = self
-            .dir
-            .names()?
-            .iter()
-            .any(|name| name.starts_with(PARTIAL_PREFIX.as_bytes()));
-        if holds_partial { Ok(()) } else { self.remove() }
+        self.remove_empty()
+    }
+
+    fn remove_empty(&self) -> Result<()> {
+        let before = self.parent.status()?;
+        match self.parent.remove_dir(&usable_name(STAGE_NAME)?) {
+            Err(error) if error.errno == Errno::NOTEMPTY => return Ok(()),
+            // It was an extra where its file system is mounted a second time.
+            Err(error) if error.is_missing() => {}
+            result => result?,
+        }
+        change_mtime(Object::open(&self.parent), before.mtime())
     }
 }
 

@@ -294,7 +294,7 @@ fn dispatch(link: &Link, pass: &TargetPass<'_>, crew: Crew) -> Result<(), Transf
             | Down::Pass { .. }
             | Down::Finish
             | Down::FixUp { .. }
-            | Down::CleanUp
+            | Down::Order
             | Down::Kept { .. }
             | Down::Facts { .. } => {
                 return Err(TransferError::Protocol("a message out of turn"));

@@ -150,7 +150,7 @@ pub fn all_down(rules: Rules) -> Vec<Down> {
             root: b"/".to_vec(),
             last: true,
         },
-        Down::CleanUp,
+        Down::Order,
         Down::Kept {
             root: b"/".to_vec(),
             rules: Rules::none(),
@@ -229,7 +229,7 @@ pub fn all_up() -> Vec<Up> {
             class: FailureClass::Locked,
         },
         Up::FixedUp,
-        Up::CleanedUp(Err(Refusal {
+        Up::Ordered(Err(Refusal {
             is_refused: true,
             text: "no".into(),
             hints: vec!["do".into()],

@@ -182,8 +182,8 @@ pub enum Down {
         /// Whether it is the last part.
         last: bool,
     },
-    /// Orders a clean-up of the machine; the order is in the body. WIRE[clean-up]
-    CleanUp,
+    /// Orders something that is no transfer; the order is in the body. WIRE[order]
+    Order,
     /// Asks how much room what the rules keep takes there. WIRE[kept]
     Kept {
         /// The root of the system to look at, absolute.
@@ -242,7 +242,7 @@ impl Down {
             | Down::Finish
             | Down::Failed(_)
             | Down::FixUp { .. }
-            | Down::CleanUp
+            | Down::Order
             | Down::Kept { .. }
             | Down::Facts { .. } => Ok(()),
         }

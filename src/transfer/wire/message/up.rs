@@ -124,8 +124,8 @@ pub enum Up {
     },
     /// The files are made; what was done is in the body. WIRE[fix-up]
     FixedUp,
-    /// What came of an order to clean up is in the body; or why nothing did. WIRE[clean-up]
-    CleanedUp(Result<(), Refusal>),
+    /// What came of an order is in the body; or why nothing did. WIRE[order]
+    Ordered(Result<(), Refusal>),
     /// Device numbers, bytes and inodes of what the rules keep. WIRE[kept]
     Kept(Vec<(String, u64, u64)>),
     /// What the target machine is, or why its root cannot be looked at. WIRE[facts]
@@ -150,7 +150,7 @@ impl Up {
             | Up::Finished
             | Up::Failed { .. }
             | Up::FixedUp
-            | Up::CleanedUp(_)
+            | Up::Ordered(_)
             | Up::Kept(_)
             | Up::Facts(_) => Ok(()),
         }

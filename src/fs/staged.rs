@@ -1,0 +1,125 @@
+//! A whole new tree beside the one that it will replace: one stage on each volume that is written
+//! to, in the private directory `.instancesync` at the top of that volume.
+//!
+//! ```text
+//! .instancesync/          0700, of the volume
+//!     stage/              the new tree of this volume; the mount points in it are empty directories
+//!     previous/           after the switch: the tree that was replaced
+//!     journal, clone, ... notes, on the first volume only
+//!     instancesync        the program, on the first volume only
+//! ```
+//! Knows nothing of passes, and of how a stage takes its place.
+
+use rustix::io::Errno;
+
+use super::owned::{OwnedFile, read_owned, replace_owned};
+use super::stage::{STAGE_NAME, Stage};
+use super::tree::Tree;
+use super::{Dir, Result, usable_name};
+use crate::entry::Metadata;
+use crate::relpath::{Name, RelPath};
+
+/// The new tree of a volume, in its private directory.
+pub const NEW_NAME: &[u8] = b"stage";
+/// What was replaced, in the private directory.
+pub const PREVIOUS_NAME: &[u8] = b"previous";
+/// The program, for the console and for the next boot, in the first volume's private directory.
+pub const PROGRAM_NAME: &[u8] = b"instancesync";
+
+/// A tree and the one that is being built beside it.
+#[derive(Debug)]
+pub struct Staged {
+    live: Dir,
+    stage: Tree,
+    volumes: Vec<RelPath>,
+}
+
+impl Staged {
+    /// Makes what is missing of the stages and opens them. `volumes` are the mount points below
+    /// `live` that have stages of their own; the volume of `live` itself is not named.
+    pub fn make(live: &Dir, volumes: &[RelPath]) -> Result<Staged> {
+        let make = |path: &RelPath| {
+            let stage = Stage::open(live.open_beneath(path)?)?;
+            let name = usable_name(NEW_NAME)?;
+            match stage.dir().make_dir(&name) {
+                Err(error) if error.errno != Errno::EXIST => Err(error),
+                _ => stage.dir().open_dir(&name),
+            }
+        };
+        let again = live.open_beneath(&RelPath::root())?;
+        Staged::with(again, volumes, make)
+    }
+
+    /// Opens the stages that are there.
+    pub fn open(live: &Dir, volumes: &[RelPath]) -> Result<Staged> {
+        let open = |path: &RelPath| private_dir(live, path)?.open_dir(&usable_name(NEW_NAME)?);
+        let again = live.open_beneath(&RelPath::root())?;
+        Staged::with(again, volumes, open)
+    }
+
+    fn with(
+        live: Dir,
+        volumes: &[RelPath],
+        stage_of: impl Fn(&RelPath) -> Result<Dir>,
+    ) -> Result<Staged> {
+        let mut stage = Tree::from(stage_of(&RelPath::root())?);
+        for path in volumes {
+            stage.add_part(path.clone(), stage_of(path)?);
+        }
+        Ok(Staged {
+            live,
+            stage,
+            volumes: volumes.to_vec(),
+        })
+    }
+
+    /// Returns the tree that will be replaced.
+    pub fn live(&self) -> &Dir {
+        &self.live
+    }
+
+    /// Returns the new tree.
+    pub fn stage(&self) -> &Tree {
+        &self.stage
+    }
+
+    /// Returns the mount points with stages of their own, without the first volume's.
+    pub fn volumes(&self) -> &[RelPath] {
+        &self.volumes
+    }
+}
+
+/// Opens the private directory of the volume that begins at `volume` below `live`.
+pub fn private_dir(live: &Dir, volume: &RelPath) -> Result<Dir> {
+    live.open_beneath(volume)?
+        .open_dir(&usable_name(STAGE_NAME)?)
+}
+
+/// Reads a note in the private directory of the first volume; `None` where there is none.
+pub fn read_note(live: &Dir, name: &Name) -> Result<Option<Vec<u8>>> {
+    let private = match private_dir(live, &RelPath::root()) {
+        Err(error) if error.is_missing() => return Ok(None),
+        result => result?,
+    };
+    Ok(read_owned(&private, name)?.map(|note| note.contents))
+}
+
+/// Writes a note there, whole and on disk before it is visible.
+pub fn write_note(live: &Dir, name: &Name, contents: &[u8]) -> Result<()> {
+    let note = OwnedFile {
+        contents: contents.to_vec(),
+        metadata: Metadata {
+            mode: 0o600,
+            ..Metadata::default()
+        },
+    };
+    replace_owned(&private_dir(live, &RelPath::root())?, name, &note)
+}
+
+/// Removes a note, if it is there.
+pub fn remove_note(live: &Dir, name: &Name) -> Result<()> {
+    match private_dir(live, &RelPath::root()).and_then(|private| private.remove_file(name)) {
+        Err(error) if error.is_missing() => Ok(()),
+        result => result,
+    }
+}
