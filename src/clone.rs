@@ -292,6 +292,7 @@ impl Run<'_> {
                 DeleteLimit::Unlimited => u64::MAX,
                 DeleteLimit::AtMost(count) => count,
             }),
+            staged: None,
         };
         let target = match &self.settings.target {
             Target::Directory(path) => path,

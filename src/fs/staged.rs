@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::owned::{OwnedFile, read_owned, replace_owned};
 use super::stage::{STAGE_NAME, Stage};
 use super::tree::Tree;
-use super::{Dir, Result, usable_name};
+use super::{Dir, FsError, Result, usable_name};
 use crate::entry::Metadata;
 use crate::relpath::{Name, RelPath};
 
@@ -35,11 +35,19 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// Makes what is missing of the stages and opens them. `volumes` are the mount points below
+    /// Makes what is missing of the stages and opens them. Fails (EEXIST) beside a tree that was
+    /// replaced and is still there: one of the two has to go first. `volumes` are the mount points below
     /// `live` that have stages of their own; the volume of `live` itself is not named.
     pub fn make(live: &Dir, volumes: &[RelPath]) -> Result<Staged> {
         let make = |path: &RelPath| {
             let stage = Stage::open(live.open_beneath(path)?)?;
+            if stage.dir().status_of(&usable_name(PREVIOUS_NAME)?).is_ok() {
+                return Err(FsError {
+                    operation: "begin a stage beside the replaced system, which is still there"
+                        .to_owned(),
+                    errno: Errno::EXIST,
+                });
+            }
             let name = usable_name(NEW_NAME)?;
             match stage.dir().make_dir(&name) {
                 Err(error) if error.errno != Errno::EXIST => Err(error),
@@ -81,6 +89,11 @@ impl Staged {
     /// Returns the new tree.
     pub fn stage(&self) -> &Tree {
         &self.stage
+    }
+
+    /// Returns the new tree alone.
+    pub fn into_stage(self) -> Tree {
+        self.stage
     }
 
     /// Returns the mount points with stages of their own, without the first volume's.

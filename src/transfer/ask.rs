@@ -17,7 +17,7 @@ use super::target::{TargetPass, count, lock};
 use super::wire::message::{Basis, Up, Want, WantId};
 use super::{SMALL_FILE_LEN, TransferError};
 use crate::fs::stage::Temp;
-use crate::fs::{Dir, Result, extents};
+use crate::fs::{Dir, Result, Tree, extents};
 use crate::monitor::Pass;
 use crate::relpath::Name;
 
@@ -63,11 +63,11 @@ impl TargetPass<'_> {
             BasisUse::None => BasisPlan::Nothing,
             BasisUse::Compare => self.plan_basis(item)?,
         };
-        let basis = match (item.entry.kind.size() <= SMALL_FILE_LEN, item.place()) {
-            (true, Some(place)) if same_size && basis_use == BasisUse::Compare => {
+        self.note_compared(item.existing.as_ref());
+        let basis = match (item.entry.kind.size() <= SMALL_FILE_LEN, item.found_in()) {
+            (true, Some(dir)) if same_size && basis_use == BasisUse::Compare => {
                 // What cannot be read is sent whole.
-                small_digest(place.dir, &item.entry.name, item.entry.kind.size())
-                    .unwrap_or(Basis::None)
+                small_digest(dir, &item.entry.name, item.entry.kind.size()).unwrap_or(Basis::None)
             }
             (true, _) => Basis::None,
             (false, _) => self.open_large(item, plan, asks)?,
@@ -142,7 +142,8 @@ impl TargetPass<'_> {
             return Ok(None);
         };
         let path = &item.open.directory.path;
-        match stages.existing(self.tree.root.as_ref(), dir, path)? {
+        let root = self.tree.root.as_ref().map(Tree::root);
+        match stages.existing(root, dir, path)? {
             Some(stage) => stage.open_partial(&partial_key(&item.open.path_of(item.entry))),
             None => Ok(None),
         }

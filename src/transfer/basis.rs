@@ -170,7 +170,7 @@ fn open_basis(pass: &TargetPass<'_>, job: &BasisJob) -> Result<OwnedFd> {
     let missing = || FsError::missing("open basis");
     let entry = job.open.entry(job.want.index).ok_or_else(missing)?;
     let dir = pass.open(&job.open.directory.path)?.ok_or_else(missing)?;
-    let file = match job.plan {
+    match job.plan {
         BasisPlan::Partial { .. } => {
             let place = Place {
                 dir: &dir,
@@ -181,14 +181,10 @@ fn open_basis(pass: &TargetPass<'_>, job: &BasisJob) -> Result<OwnedFd> {
                 .open_partial(&partial_key(&job.open.path_of(entry)))?;
             return Ok(partial.ok_or_else(missing)?.1);
         }
-        BasisPlan::Nothing | BasisPlan::Existing { .. } | BasisPlan::Windows { .. } => {
-            dir.open_file(&entry.name)?
-        }
-    };
-    match job.plan.id() == Some(crate::fs::status_of_fd(&file)?.id()) {
-        true => Ok(file),
-        false => Err(missing()),
+        BasisPlan::Nothing | BasisPlan::Existing { .. } | BasisPlan::Windows { .. } => {}
     }
+    let id = job.plan.id().ok_or_else(missing)?;
+    pass.open_found(&job.open.directory.path, &entry.name, id)
 }
 
 /// Sends the sums of all blocks. A basis that cannot be read any more gets sums that no block has,

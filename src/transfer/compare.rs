@@ -1,7 +1,7 @@
 //! What is to be done about an entry, given what the target has in its place. Pure: tested as a
 //! table. Knows nothing of how it is done.
 
-use crate::entry::{Entry, Kind, Metadata};
+use crate::entry::{Entry, Kind, Metadata, Timestamp};
 use crate::fs::FileId;
 use crate::fs::metadata::xattrs_differ;
 use crate::monitor::Pass;
@@ -17,6 +17,19 @@ pub struct Existing {
     pub id: FileId,
     /// How many names it has.
     pub link_count: u64,
+    /// When anything about the inode changed.
+    pub ctime: Timestamp,
+    /// In which tree it was found.
+    pub origin: Origin,
+}
+
+/// In which tree something was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In the one that is written to.
+    Own,
+    /// In the live tree beside the stage: it is not there yet, and must not be changed.
+    Live,
 }
 
 /// What is to be done.
@@ -98,7 +111,7 @@ pub fn metadata_differs(wanted: &Metadata, present: &Metadata) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Action, BasisUse, Existing, Sharing, decide};
+    use super::{Action, BasisUse, Existing, Origin, Sharing, decide};
     use crate::entry::{Entry, Kind, Metadata, Timestamp, Xattr};
     use crate::fs::FileId;
     use crate::monitor::Pass;
@@ -136,6 +149,8 @@ mod tests {
             metadata: entry.metadata.clone(),
             id,
             link_count: 1,
+            ctime: Timestamp::default(),
+            origin: Origin::Own,
         }
     }
 

@@ -9,7 +9,7 @@ use super::settle::OpenListing;
 use super::target::{TargetPass, lock};
 use super::wire::message::{Digest, Outcome, WantId};
 use crate::entry::Entry;
-use crate::fs::Result;
+use crate::fs::{FsError, Result};
 use crate::problem::{Problem, ProblemKind, Side};
 
 impl TargetPass<'_> {
@@ -83,11 +83,12 @@ impl TargetPass<'_> {
     }
 
     fn is_still(&self, open: &OpenListing, entry: &Entry, plan: BasisPlan) -> Result<bool> {
-        let Some(dir) = self.open(&open.directory.path)? else {
+        if self.open(&open.directory.path)?.is_none() {
             return Ok(true);
-        };
-        let status = dir.status_of(&entry.name)?;
-        Ok(plan.id().is_none_or(|id| id == status.id()) && status.size() == entry.kind.size())
+        }
+        let found = self.find_again(open, entry)?;
+        let found = found.ok_or_else(|| FsError::missing("stat"))?;
+        Ok(plan.id().is_none_or(|id| id == found.id) && found.kind == entry.kind)
     }
 
     /// Reports what went wrong; tells whether to ask again.

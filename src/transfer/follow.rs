@@ -104,11 +104,9 @@ impl TargetPass<'_> {
         entry: &Entry,
         asks: &mut Asks,
     ) -> Result<()> {
-        let dir = self.open(&open.directory.path)?;
-        let existing = match &dir {
-            Some(dir) => self.existing(dir, &entry.name)?,
-            None => None,
-        };
+        let path = &open.directory.path;
+        let (dir, live) = (self.open(path)?, self.live_dir(path)?);
+        let existing = self.find(dir.as_ref(), live.as_ref(), &entry.name)?;
         self.compare_entry(
             Item {
                 open,
@@ -116,6 +114,7 @@ impl TargetPass<'_> {
                 entry,
                 existing,
                 dir: dir.as_ref(),
+                live: live.as_ref(),
             },
             asks,
         )

@@ -137,6 +137,8 @@ mod tests {
                 inode: 0,
             },
             link_count: 1,
+            ctime: crate::entry::Timestamp::default(),
+            origin: crate::transfer::compare::Origin::Own,
         };
         there.metadata.mtime.seconds = 1;
         assert_eq!(columns(Way::Sent, &entry, Some(&there)), ">f.st......");

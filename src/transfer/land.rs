@@ -113,7 +113,7 @@ impl TargetPass<'_> {
             path: &open.directory.path,
         };
         let existing = if self.tree.policy.items {
-            self.existing(dir, &entry.name)?
+            self.find_again(open, entry)?
         } else {
             None
         };

@@ -236,10 +236,9 @@ impl LargeLanding {
 
     fn basis_file(&mut self, pass: &TargetPass<'_>) -> Result<&OwnedFd> {
         if self.basis.is_none() {
-            let file = self.dir(pass)?.open_file(&self.entry()?.name)?;
-            if self.plan.id() != Some(crate::fs::status_of_fd(&file)?.id()) {
-                return Err(FsError::missing("open basis"));
-            }
+            let missing = || FsError::missing("open basis");
+            let (path, id) = (&self.open.directory.path, self.plan.id());
+            let file = pass.open_found(path, &self.entry()?.name, id.ok_or_else(missing)?)?;
             self.basis = Some(file);
         }
         self.basis
@@ -312,7 +311,7 @@ impl LargeLanding {
             path: &self.open.directory.path,
         };
         let existing = if pass.tree.policy.items {
-            pass.existing(&dir, &entry.name)?
+            pass.find_again(&self.open, &entry)?
         } else {
             None
         };

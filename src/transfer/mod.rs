@@ -18,6 +18,7 @@ pub mod itemize;
 pub mod land;
 pub mod large;
 pub mod links;
+pub mod live;
 pub mod place;
 pub mod prune;
 pub mod receiver;

@@ -39,7 +39,7 @@ impl TargetPass<'_> {
     /// Returns the stage for things that belong to `place`.
     pub fn stage(&self, place: Place<'_>) -> Result<Arc<Stage>> {
         match (&self.tree.stages, &self.tree.root) {
-            (Some(stages), Some(root)) => stages.for_directory(root, place.dir, place.path),
+            (Some(stages), Some(root)) => stages.for_directory(root.root(), place.dir, place.path),
             _ => Err(FsError {
                 operation: "write in a dry run".to_owned(),
                 errno: Errno::ROFS,
@@ -129,11 +129,30 @@ impl TargetPass<'_> {
     /// Makes a directory, private until its contents are in.
     pub fn make_directory(&self, place: Place<'_>, name: &Name, is_name_taken: bool) -> Result<()> {
         if !is_name_taken {
-            return place.dir.make_dir(name);
+            place.dir.make_dir(name)?;
+            return self.open_mount_point(place, name);
         }
         let mut temp = self.stage(place)?.reserve()?;
         temp.dir().make_dir(temp.name())?;
         temp.publish_in_place_of(place.dir, name)
+    }
+
+    /// The stage of a volume has the attributes of what is mounted; the directory below it, which
+    /// one sees only where the mount is missing, may be looked into.
+    fn open_mount_point(&self, place: Place<'_>, name: &Name) -> Result<()> {
+        let live = self.tree.live.as_ref();
+        if live.is_some_and(|live| live.is_volume(&place.path.join(name))) {
+            let metadata = Metadata {
+                mode: 0o755,
+                ..Metadata::default()
+            };
+            let object = Object::Leaf(place.dir, name);
+            self.note_refused(
+                &place.path.join(name),
+                &apply_metadata(object, false, &metadata, Before::Fresh),
+            );
+        }
+        Ok(())
     }
 
     /// Gives a complete file in the stage its attributes and its name; returns the inode of a
@@ -163,8 +182,19 @@ impl TargetPass<'_> {
         }
     }
 
-    /// Sets the attributes of a regular file that stays.
-    pub fn change_attributes(&self, place: Place<'_>, entry: &Entry) -> Result<()> {
+    /// Sets the attributes of a regular file that stays. One that the live tree has too becomes a
+    /// copy; returns the inode of that where the file has several names.
+    pub fn set_attributes(&self, place: Place<'_>, entry: &Entry) -> Result<Option<FileId>> {
+        let live = self.live_dir(place.path)?;
+        let there = live.and_then(|live| live.status_of(&entry.name).ok());
+        let own = place.dir.status_of(&entry.name)?;
+        if there.is_some_and(|there| there.id() == own.id()) {
+            return self.copy_from(place.dir, place, entry);
+        }
+        self.change_attributes(place, entry).map(|()| None)
+    }
+
+    fn change_attributes(&self, place: Place<'_>, entry: &Entry) -> Result<()> {
         let file = place.dir.open_file(&entry.name)?;
         let status: Status = crate::fs::status_of_fd(&file)?;
         if !status.is_file() {

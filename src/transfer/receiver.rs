@@ -5,7 +5,6 @@
 //! drains because the sender's reader always reads. Knows nothing of how the link was made.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -16,13 +15,12 @@ use super::basis::{self, BasisJobs, Budget};
 use super::prune::Extras;
 use super::reconcile::reconcile;
 use super::settle::{OpenListing, Tracker};
-use super::stages::Stages;
 use super::target::{Counts, TargetPass, TargetTree};
 use super::wire::frame::Frame;
 use super::wire::link::{Link, LinkLost};
 use super::wire::message::{BundleFile, Digest, Down, FailureClass, Outcome, Policy, Up, WantId};
 use crate::exclude::Rules;
-use crate::fs::{Dir, FsError};
+use crate::fs::FsError;
 use crate::monitor::{Pass, PassStats};
 
 /// Threads that compare and land. One more than the cores of a small server, so that one that
@@ -68,63 +66,19 @@ pub fn receive(
     rules: Rules,
     policy: Policy,
 ) -> Result<(), TransferError> {
-    let tree = open_tree(target, rules, policy)?;
+    let tree = TargetTree::open(target, rules, policy)?;
     link.out.send(&Up::Ready)?;
     let served = serve_passes(link, &tree);
     match (&tree.stages, &served) {
         (None, _) => {}
         (Some(stages), Ok(())) => stages
             .remove()
-            .map_err(|error| root_error("target: remove the stage", error))?,
+            .map_err(|error| TransferError::Root("target: remove the stage".to_owned(), error))?,
         // The run was cut: large files stay for the next one. The first error is the one to tell.
         (Some(stages), Err(_)) => drop(stages.leave()),
     }
     served?;
     Ok(link.out.send(&Up::Finished)?)
-}
-
-fn root_error(what: &str, error: FsError) -> TransferError {
-    TransferError::Root(what.to_owned(), error)
-}
-
-/// Opens the target directory, making it where it is missing.
-fn open_tree(target: &[u8], rules: Rules, policy: Policy) -> Result<TargetTree, TransferError> {
-    use std::os::unix::ffi::OsStrExt;
-    let path = Path::new(std::ffi::OsStr::from_bytes(target));
-    if !path.is_absolute() {
-        return Err(TransferError::Protocol(
-            "a target directory that is not absolute",
-        ));
-    }
-    let name = format!("target: {}", path.display());
-    if !Path::new("/proc/self/fd").exists() {
-        let errno = rustix::io::Errno::NOENT;
-        let error = FsError {
-            operation: "find /proc".to_owned(),
-            errno,
-        };
-        return Err(root_error(&name, error));
-    }
-    let opened = match Dir::open_root(path) {
-        Err(error) if error.is_missing() && policy.dry_run => None,
-        Err(error) if error.is_missing() => {
-            Some(Dir::create_root(path).map_err(|error| root_error(&name, error))?)
-        }
-        result => Some(result.map_err(|error| root_error(&name, error))?),
-    };
-    let stages = match &opened {
-        Some(root) if !policy.dry_run => {
-            let locked = root.lock().and_then(|()| Stages::open(root));
-            Some(locked.map_err(|error| root_error(&name, error))?)
-        }
-        _ => None,
-    };
-    Ok(TargetTree {
-        root: opened,
-        stages,
-        rules,
-        policy,
-    })
 }
 
 fn serve_passes(link: &Link, tree: &TargetTree) -> Result<(), TransferError> {
@@ -175,7 +129,8 @@ fn run_pass(
     };
     run_workers(link, &pass, &basis_jobs)?;
     pass.prune();
-    sync(tree, &pass.counts.stats()).map_err(|error| root_error("target: sync", error))?;
+    sync(tree, &pass.counts.stats())
+        .map_err(|error| TransferError::Root("target: sync".to_owned(), error))?;
     Ok(link.out.send(&Up::PassDone(pass.counts.stats()))?)
 }
 
@@ -186,7 +141,7 @@ fn sync(tree: &TargetTree, stats: &PassStats) -> Result<(), FsError> {
         && stats.deleted_entries == 0;
     match (&tree.root, &tree.stages) {
         (Some(root), Some(stages)) if !is_equal => {
-            root.sync_file_system()?;
+            root.root().sync_file_system()?;
             stages.sync()
         }
         _ => Ok(()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::TransferError;
 use super::ask::Asks;
-use super::compare::{Action, Existing, Sharing, attributes_differ, decide};
+use super::compare::{Action, BasisUse, Existing, Origin, Sharing, attributes_differ, decide};
 use super::itemize::Way;
 use super::links::{Leader, Role};
 use super::place::{Place, note_directory};
@@ -13,7 +13,7 @@ use super::settle::OpenListing;
 use super::target::{TargetPass, count, lock};
 use crate::entry::{Entry, Kind};
 use crate::fs::stage::STAGE_NAME;
-use crate::fs::{Dir, FsError, Result, usable_name};
+use crate::fs::{Dir, FileId, FsError, Result, usable_name};
 use crate::monitor::Counters;
 use crate::relpath::RelPath;
 
@@ -24,6 +24,8 @@ pub(super) struct Item<'a> {
     pub(super) entry: &'a Entry,
     pub(super) existing: Option<Existing>,
     pub(super) dir: Option<&'a Dir>,
+    /// The same directory of the live tree, where the target is a stage.
+    pub(super) live: Option<&'a Dir>,
 }
 
 impl<'a> Item<'a> {
@@ -33,6 +35,19 @@ impl<'a> Item<'a> {
             dir: self.dir?,
             path: &self.open.directory.path,
         })
+    }
+
+    /// Returns the directory in which the target's own was found.
+    pub(super) fn found_in(&self) -> Option<&'a Dir> {
+        match self.existing.as_ref()?.origin {
+            Origin::Own => self.dir,
+            Origin::Live => self.live,
+        }
+    }
+
+    fn is_live(&self) -> bool {
+        let existing = self.existing.as_ref();
+        existing.is_some_and(|existing| existing.origin == Origin::Live)
     }
 }
 
@@ -60,6 +75,7 @@ impl TargetPass<'_> {
         if listing.after.is_none() {
             self.note_own_attributes(open, dir.as_ref())?;
         }
+        let live = self.live_dir(&listing.path)?;
         let names = open.directory.names(dir.as_ref())?;
         for (index, entry) in (0u32..).zip(&listing.entries) {
             if entry.kind != Kind::Directory {
@@ -69,10 +85,8 @@ impl TargetPass<'_> {
             let is_there = names
                 .binary_search_by(|name| (**name).cmp(entry.name.as_bytes()))
                 .is_ok();
-            let existing = match &dir {
-                Some(dir) if is_there => self.existing(dir, &entry.name),
-                _ => Ok(None),
-            };
+            let own = dir.as_ref().filter(|_| is_there);
+            let existing = self.find(own, live.as_ref(), &entry.name);
             let done = existing.and_then(|existing| {
                 let item = Item {
                     open,
@@ -80,6 +94,7 @@ impl TargetPass<'_> {
                     entry,
                     existing,
                     dir: dir.as_ref(),
+                    live: live.as_ref(),
                 };
                 self.compare_entry(item, asks)
             });
@@ -134,21 +149,28 @@ impl TargetPass<'_> {
             self.pass,
             self.sharing(&item),
         );
+        if item.is_live() {
+            return self.take_over(&item, action, asks);
+        }
         let path = item.open.path_of(item.entry);
         match action {
+            Action::Equal if self.is_unproven(item.existing.as_ref()) => {
+                self.want(&item, BasisUse::Compare, asks)?;
+            }
             Action::Equal => {
                 if item.entry.kind != Kind::Directory {
                     count(&self.counts.equal);
                 }
-                self.entry_stays(&item);
+                self.entry_stays(&item, None);
             }
             Action::Attributes => {
-                if let (false, Some(place)) = (self.is_dry_run(), item.place()) {
-                    self.change_attributes(place, item.entry)?;
-                }
+                let id = match item.place() {
+                    Some(place) if !self.is_dry_run() => self.set_attributes(place, item.entry)?,
+                    _ => None,
+                };
                 count(&self.counts.attributes);
                 self.item(Way::Attributes, &path, item.entry, item.existing.as_ref());
-                self.entry_stays(&item);
+                self.entry_stays(&item, id);
             }
             Action::Make => {
                 let id = match item.place() {
@@ -178,10 +200,15 @@ impl TargetPass<'_> {
     /// single on the target, and an inode belongs to one group.
     fn sharing(&self, item: &Item<'_>) -> Sharing {
         match (&item.existing, item.entry.link) {
+            // What is only taken from the live tree gets an inode of its own, or is shared with it.
+            _ if item.is_live() => Sharing::Own,
             (Some(existing), None)
                 if existing.link_count > 1 && existing.kind != Kind::Directory =>
             {
-                Sharing::Foreign
+                match self.is_shared_with_live(item, existing) {
+                    true => Sharing::Own,
+                    false => Sharing::Foreign,
+                }
             }
             (Some(existing), Some(link)) if !lock(&self.links).claim(existing.id, link) => {
                 Sharing::Foreign
@@ -190,8 +217,9 @@ impl TargetPass<'_> {
         }
     }
 
-    fn entry_stays(&self, item: &Item<'_>) {
-        let id = item.existing.as_ref().map(|existing| existing.id);
+    /// Notes that what is there is the entry; `fresh` where it is another inode now.
+    fn entry_stays(&self, item: &Item<'_>, fresh: Option<FileId>) {
+        let id = fresh.or(item.existing.as_ref().map(|existing| existing.id));
         self.leader_landed(
             item.open,
             item.entry,
@@ -211,33 +239,27 @@ impl TargetPass<'_> {
         let Some(dir) = self.open(&open.directory.path)? else {
             return Ok(());
         };
-        let existing = self.existing(&dir, &entry.name)?;
-        let Some(existing) = existing else {
+        let Some(existing) = self.find_again(open, entry)? else {
             return Err(FsError::missing("stat"));
         };
-        if attributes_differ(entry, &existing.metadata) {
+        let is_equal = !attributes_differ(entry, &existing.metadata);
+        if existing.origin == Origin::Live {
+            return self.adopt(open, entry, is_equal);
+        }
+        let mut id = Some(existing.id);
+        if !is_equal {
             if !self.is_dry_run() {
-                self.change_attributes(
-                    Place {
-                        dir: &dir,
-                        path: &open.directory.path,
-                    },
-                    entry,
-                )?;
+                let path = &open.directory.path;
+                id = self
+                    .set_attributes(Place { dir: &dir, path }, entry)?
+                    .or(id);
             }
             count(&self.counts.attributes);
             self.item(Way::Attributes, &path, entry, Some(&existing));
         } else {
             count(&self.counts.equal);
         }
-        self.leader_landed(
-            open,
-            entry,
-            Leader {
-                path,
-                id: Some(existing.id),
-            },
-        );
+        self.leader_landed(open, entry, Leader { path, id });
         Ok(())
     }
 
@@ -293,7 +315,9 @@ impl TargetPass<'_> {
 
     fn holds_stage(&self, dir: &Dir, path: &RelPath) -> Result<bool> {
         match (&self.tree.stages, &self.tree.root) {
-            (Some(stages), Some(root)) => stages.holds(root, dir, path),
+            // The new tree of a stage holds no stage.
+            _ if self.tree.live.is_some() => Ok(false),
+            (Some(stages), Some(root)) => stages.holds(root.root(), dir, path),
             _ => Ok(true),
         }
     }

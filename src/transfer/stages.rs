@@ -27,6 +27,19 @@ impl Stages {
         Ok(stages)
     }
 
+    /// Opens those of a whole new tree beside `live`: where things are made, not the tree.
+    pub fn beside(live: &Dir, volumes: &[RelPath]) -> Result<Stages> {
+        let root = RelPath::root();
+        let mut by_volume = HashMap::new();
+        for path in volumes.iter().chain([&root]) {
+            let top = live.open_beneath(path)?;
+            by_volume.insert(top.volume()?, Some(Arc::new(Stage::open(top)?)));
+        }
+        Ok(Stages {
+            by_volume: Mutex::new(by_volume),
+        })
+    }
+
     /// Returns the stage for things that belong into the directory at `path`.
     pub fn for_directory(&self, root: &Dir, dir: &Dir, path: &RelPath) -> Result<Arc<Stage>> {
         let volume = dir.volume()?;

@@ -2,15 +2,20 @@
 //! counts, and the few ways to say that something happened. Knows nothing of the order of work.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::TransferError;
 use super::basis::{BasisJobs, Budget};
 use super::churn::target_problem;
-use super::compare::Existing;
+use super::compare::{Existing, Origin};
 use super::itemize::{Way, columns};
 use super::large::LargeLanding;
 use super::links::LinkGroups;
+use super::live::Live;
 use super::prune::Extras;
 use super::settle::{OpenListing, Settled, Tracker};
 use super::stages::Stages;
@@ -20,7 +25,7 @@ use crate::entry::{Entry, Kind, Metadata};
 use crate::exclude::Rules;
 use crate::fs::metadata::read_metadata;
 use crate::fs::xattrs::Object;
-use crate::fs::{Dir, FsError, Result};
+use crate::fs::{Dir, FsError, Result, Staged, Tree};
 use crate::monitor::{Pass, PassStats};
 use crate::problem::{Problem, ProblemKind};
 use crate::relpath::{Name, RelPath};
@@ -28,14 +33,89 @@ use crate::relpath::{Name, RelPath};
 /// The target directory, open for a transfer.
 #[derive(Debug)]
 pub struct TargetTree {
-    /// Its handle; `None` where a dry run found none.
-    pub root: Option<Dir>,
+    /// Where it is written; `None` where a dry run found none.
+    pub root: Option<Tree>,
+    /// The live tree beside it; `None` where it is written in place.
+    pub live: Option<Live>,
     /// Where things are made; `None` in a dry run.
     pub stages: Option<Stages>,
     /// What is not touched.
     pub rules: Rules,
     /// What to do.
     pub policy: Policy,
+}
+
+impl TargetTree {
+    /// Opens the target directory, making it where it is missing.
+    pub fn open(
+        target: &[u8],
+        rules: Rules,
+        policy: Policy,
+    ) -> std::result::Result<TargetTree, TransferError> {
+        let path = Path::new(OsStr::from_bytes(target));
+        if !path.is_absolute() {
+            return Err(TransferError::Protocol(
+                "a target directory that is not absolute",
+            ));
+        }
+        let name = format!("target: {}", path.display());
+        if !Path::new("/proc/self/fd").exists() {
+            let errno = rustix::io::Errno::NOENT;
+            let error = FsError {
+                operation: "find /proc".to_owned(),
+                errno,
+            };
+            return Err(root_error(&name, error));
+        }
+        if let Some(volumes) = &policy.staged {
+            return TargetTree::beside(path, volumes, rules, policy.clone())
+                .map_err(|error| root_error(&name, error));
+        }
+        let opened = match Dir::open_root(path) {
+            Err(error) if error.is_missing() && policy.dry_run => None,
+            Err(error) if error.is_missing() => {
+                Some(Dir::create_root(path).map_err(|error| root_error(&name, error))?)
+            }
+            result => Some(result.map_err(|error| root_error(&name, error))?),
+        };
+        let stages = match &opened {
+            Some(root) if !policy.dry_run => {
+                let locked = root.lock().and_then(|()| Stages::open(root));
+                Some(locked.map_err(|error| root_error(&name, error))?)
+            }
+            _ => None,
+        };
+        Ok(TargetTree {
+            root: opened.map(Tree::from),
+            live: None,
+            stages,
+            rules,
+            policy,
+        })
+    }
+
+    /// Opens a whole new tree beside the one at `path`. The lock is on that one's handle.
+    fn beside(
+        path: &Path,
+        volumes: &[RelPath],
+        rules: Rules,
+        policy: Policy,
+    ) -> Result<TargetTree> {
+        let live = Dir::open_root(path)?;
+        live.lock()?;
+        let staged = Staged::make(&live, volumes)?;
+        Ok(TargetTree {
+            root: Some(staged.into_stage()),
+            stages: Some(Stages::beside(&live, volumes)?),
+            live: Some(Live::new(live, volumes.to_vec())),
+            rules,
+            policy,
+        })
+    }
+}
+
+fn root_error(what: &str, error: FsError) -> TransferError {
+    TransferError::Root(what.to_owned(), error)
 }
 
 /// Counts of a pass, moved by many workers.
@@ -166,6 +246,8 @@ impl TargetPass<'_> {
             metadata,
             id: status.id(),
             link_count: status.link_count(),
+            ctime: status.ctime(),
+            origin: Origin::Own,
         }))
     }
 

@@ -23,6 +23,7 @@ mod plan;
 mod profiles;
 mod proof;
 mod ssh;
+mod staged;
 mod support;
 mod system;
 mod tidy;

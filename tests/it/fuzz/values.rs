@@ -110,6 +110,7 @@ pub fn all_down(rules: Rules) -> Vec<Down> {
                 dry_run: true,
                 items: false,
                 delete_limit: Some(1000),
+                staged: Some(vec![RelPath::new(b"home").unwrap()]),
             },
         },
         Down::Pass {

@@ -123,6 +123,7 @@ fn send(reader: io::PipeReader, writer: io::PipeWriter) -> Result<Vec<PassStats>
         dry_run: false,
         items: true,
         delete_limit: None,
+        staged: None,
     };
     let run = || {
         let sender = Sender::begin(&link, tree, (b"/x".to_vec(), policy), &monitor, &stop)?;

@@ -156,6 +156,7 @@ impl<'a> Job<'a> {
                 dry_run: false,
                 items: false,
                 delete_limit: None,
+                staged: None,
             },
             plans: one_pass(Pass::Timestamp),
             rules: Rules::none(),

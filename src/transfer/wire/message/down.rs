@@ -21,6 +21,9 @@ pub struct Policy {
     pub items: bool,
     /// Remove what the source does not have, at most so many entries; `None` removes nothing.
     pub delete_limit: Option<u64>,
+    /// Build a whole new tree beside the target directory: the mount points below it that get
+    /// stages of their own. `None` writes in place.
+    pub staged: Option<Vec<RelPath>>,
 }
 
 /// One directory, or a part of a long one. WIRE[listing]
