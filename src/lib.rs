@@ -20,6 +20,7 @@ pub mod fixup;
 pub mod fs;
 pub mod inspect;
 pub mod interrupt;
+pub mod layout;
 pub mod merger;
 pub mod monitor;
 pub mod orders;

@@ -12,6 +12,7 @@ use crate::exit::ExitCode;
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::inspect::facts_here;
+use crate::layout::Layout;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::plan::{CHECKS, Check, Plan, PlanInput, TargetRoom, mount_points};
 use crate::session::Session;
@@ -42,6 +43,10 @@ pub struct Prepared {
     pub selected: Selected,
     /// What the source is.
     pub source: Facts,
+    /// What the target is.
+    pub target: Facts,
+    /// Where a stage is built.
+    pub layout: Layout,
     /// What the run would do and what stands in its way.
     pub plan: Plan,
 }
@@ -93,10 +98,12 @@ impl Preflight<'_> {
             ..PlanInput::new(&source, &target, &rules)
         });
         Ok(Prepared {
-            rules,
             selected,
+            layout: Layout::new(self.source, (&source, &target), &rules),
+            rules,
             plan,
             source,
+            target,
         })
     }
 

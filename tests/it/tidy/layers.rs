@@ -35,6 +35,7 @@ const STORY: &[&str] = &[
     "session",
     "source",
     "inspect",
+    "layout",
     "preflight",
     "plan",
     "cleanup",
