@@ -9,6 +9,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod clone;
 mod commands;
+mod course;
 
 pub use clone::{
     CloneArguments, CompressChoice, HowArguments, IdentityChoice, KernelChoice, LoginArguments,
@@ -19,6 +20,7 @@ pub use commands::{
     CleanupArguments, CleanupCommand, ExplainArguments, FactsArguments, MachineArguments,
     PlanArguments, ProfilesCommand,
 };
+pub use course::{CourseArguments, ResumeChoice, StopChoice};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,6 +44,9 @@ Examples:
   Leave out logs, but keep one of them (the first match decides):
     instancesync --target root@192.0.2.7 --source /srv \\
         --include /app/log/audit.log --exclude '*.log' --yes
+
+  Make another machine the clone of this one, reboot it, and see it again:
+    instancesync --target root@192.0.2.7 --yes
 
   Copy onto a disk that is mounted here:
     instancesync --source / --to /mnt/disk --yes
@@ -226,6 +231,12 @@ mod tests {
             &["--target", "a", "--to", "b"][..],
             &["--to", "b", "--target-dir", "/c"],
             &["--max-delete", "3"],
+            &["--stage", "--in-place"],
+            &["--no-reboot", "--reboot-timeout", "9"],
+            &["--no-reboot", "--post-boot-hook", "true"],
+            &["--reboot-timeout", "0"],
+            &["--only", "checksum", "--passes", "2"],
+            &["--stop-after", "reboot"],
             &["-v", "-q"],
             &[
                 "--accept-new-host-key",

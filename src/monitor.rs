@@ -112,8 +112,7 @@ pub struct PassStats {
 }
 
 /// The stage a run is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Opening the SSH connection and logging in.
     Connect,
@@ -125,8 +124,70 @@ pub enum Stage {
     Transfer,
     /// Making files out of both machines'.
     FixUp,
+    /// Having the staged system prove that it can live.
+    Check,
+    /// Exchanging the old system and the new one.
+    Switch,
+    /// Rebooting the target and waiting for it.
+    Reboot,
+    /// Looking whether the clone is what it should be.
+    Verify,
     /// Removing the run's key and the agent.
     CleanUp,
+}
+
+impl Stage {
+    /// Every stage, in the order of a run.
+    pub const ALL: [Stage; 10] = [
+        Stage::Connect,
+        Stage::Agent,
+        Stage::Plan,
+        Stage::Transfer,
+        Stage::FixUp,
+        Stage::Check,
+        Stage::Switch,
+        Stage::Reboot,
+        Stage::Verify,
+        Stage::CleanUp,
+    ];
+
+    /// Returns the word of it, for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Stage::Connect => "connect",
+            Stage::Agent => "agent",
+            Stage::Plan => "plan",
+            Stage::Transfer => "transfer",
+            Stage::FixUp => "fix_up",
+            Stage::Check => "check",
+            Stage::Switch => "switch",
+            Stage::Reboot => "reboot",
+            Stage::Verify => "verify",
+            Stage::CleanUp => "clean_up",
+        }
+    }
+}
+
+/// What a check of the staged system found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckOutcome {
+    /// It is as it has to be.
+    Passed,
+    /// It is not, and this is what is wrong: the switch does not take place.
+    Failed(String),
+    /// There is nothing to check, and this is why.
+    NotApplicable(String),
+}
+
+impl CheckOutcome {
+    /// Returns the word of it, for programs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            CheckOutcome::Passed => "passed",
+            CheckOutcome::Failed(_) => "failed",
+            CheckOutcome::NotApplicable(_) => "not_applicable",
+        }
+    }
 }
 
 /// Something that happened.
@@ -162,6 +223,38 @@ pub enum Event {
         /// Whether a person should look at it.
         is_warning: bool,
         /// What was done and why.
+        text: String,
+    },
+    /// One check of the staged system came to its end.
+    Checked {
+        /// Names the check, for programs.
+        id: String,
+        /// What was checked, for people.
+        what: String,
+        /// What was found.
+        outcome: CheckOutcome,
+    },
+    /// The old system and the new one were exchanged.
+    Switched {
+        /// How long the target was neither the one nor the other, in microseconds.
+        elapsed_us: u64,
+        /// How many names were exchanged, moved in or moved out.
+        names: u64,
+    },
+    /// The run waits for something, from now on until the next stage or verification.
+    Waiting {
+        /// What for: "the clone to come back".
+        what: String,
+        /// How long it waits at most.
+        limit: Duration,
+    },
+    /// Something about the clone was looked at after its switch.
+    Verified {
+        /// What was looked at.
+        what: String,
+        /// Whether it is as it should be.
+        is_good: bool,
+        /// What was found.
         text: String,
     },
     /// Something did not fully make it.

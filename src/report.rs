@@ -1,16 +1,26 @@
 //! What happened in a run: what each pass did, what did not arrive, and the exit code of it.
 //!
-//! Grows with nothing but a bounded list of problems. Knows nothing of screens: `ui` prints it.
+//! Grows with nothing but bounded lists. Knows nothing of screens: `ui` prints it.
+
+mod card;
+mod timings;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::exit::ExitCode;
-use crate::monitor::{Counters, Event, Monitor, Pass, PassStats};
+use crate::monitor::{CheckOutcome, Counters, Event, Monitor, Pass, PassStats, Stage};
 use crate::problem::{Problem, ProblemKind};
+
+pub use card::CloneCard;
+pub use timings::Timings;
 
 /// LIMIT: problems that are kept with their paths; the rest is counted. A few MiB at most,
 /// and more than anyone reads; the log file and the JSON events have all of them.
 const MAX_KEPT_PROBLEMS: usize = 10_000;
+/// LIMIT: merged files, checks and looks at the clone that are kept, of each kind. A run has some
+/// hundred.
+const MAX_KEPT_LINES: usize = 10_000;
 
 /// Classes of trouble, the one that decides the exit code first: wrong data outweighs
 /// missing data, and a cause that the person can remove (room) outweighs its consequences.
@@ -28,21 +38,110 @@ pub const PRECEDENCE: [(ProblemKind, ExitCode); 6] = [
 pub struct Report {
     /// What each pass did, in the order in which they ended.
     pub passes: Vec<(Pass, PassStats)>,
+    /// How long each stage took.
+    pub timings: Timings,
+    /// The files that were made out of both machines'.
+    pub fix_ups: Vec<FixedUp>,
+    /// What the checks of the staged system found.
+    pub checks: Vec<Checked>,
+    /// The switch, if there was one.
+    pub switched: Option<Switched>,
+    /// What was seen of the clone after its switch.
+    pub verified: Vec<Verified>,
+    /// The stage after which the run ended because it was told to.
+    pub stopped_after: Option<Stage>,
+    /// What the clone of a whole system is, once that is known.
+    pub card: Option<CloneCard>,
     kept_problems: Vec<Problem>,
     problem_counts: [u64; PRECEDENCE.len()],
 }
 
+/// A file that was made out of both machines', or a word about one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FixedUp {
+    /// The path below the root, raw bytes.
+    pub path: Vec<u8>,
+    /// Who made it.
+    pub merger: &'static str,
+    /// Whether a person should look at it.
+    pub is_warning: bool,
+    /// What was done and why.
+    pub text: String,
+}
+
+/// One check of the staged system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Its name, for programs.
+    pub id: String,
+    /// What was checked.
+    pub what: String,
+    /// What was found.
+    pub outcome: CheckOutcome,
+}
+
+/// The switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switched {
+    /// How long the target was neither the one system nor the other, in microseconds.
+    pub elapsed_us: u64,
+    /// How many names were exchanged or moved.
+    pub names: u64,
+}
+
+/// One look at the clone after its switch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// What was looked at.
+    pub what: String,
+    /// Whether it is as it should be.
+    pub is_good: bool,
+    /// What was found.
+    pub text: String,
+}
+
 impl Report {
-    /// Takes in what an event says; most say nothing that lasts.
-    pub fn record(&mut self, event: &Event) {
+    /// Takes in what an event says that happened at `now`; most say nothing that lasts.
+    pub fn record(&mut self, event: &Event, now: Instant) {
         match event {
+            Event::StageStarted(stage) => self.timings.begin(*stage, now),
+            Event::FixUp {
+                path,
+                merger,
+                is_warning,
+                text,
+            } => push(&mut self.fix_ups, || FixedUp {
+                path: path.clone(),
+                merger,
+                is_warning: *is_warning,
+                text: text.clone(),
+            }),
+            Event::Checked { id, what, outcome } => push(&mut self.checks, || Checked {
+                id: id.clone(),
+                what: what.clone(),
+                outcome: outcome.clone(),
+            }),
+            Event::Switched { elapsed_us, names } => {
+                self.switched = Some(Switched {
+                    elapsed_us: *elapsed_us,
+                    names: *names,
+                });
+            }
+            Event::Verified {
+                what,
+                is_good,
+                text,
+            } => push(&mut self.verified, || Verified {
+                what: what.clone(),
+                is_good: *is_good,
+                text: text.clone(),
+            }),
             Event::Problem(problem) => self.add_problem(problem.clone()),
             Event::PassEnded(pass, stats) => self.passes.push((*pass, stats.clone())),
-            Event::StageStarted(_)
-            | Event::Estimate { .. }
+            Event::Estimate { .. }
             | Event::PassStarted(_)
             | Event::Item { .. }
-            | Event::FixUp { .. }
+            | Event::Waiting { .. }
             | Event::Notice(_)
             | Event::Reconnecting { .. } => {}
         }
@@ -83,6 +182,13 @@ impl Report {
     }
 }
 
+/// Adds a line while there is room.
+fn push<Line>(lines: &mut Vec<Line>, line: impl FnOnce() -> Line) {
+    if lines.len() < MAX_KEPT_LINES {
+        lines.push(line());
+    }
+}
+
 fn index(kind: ProblemKind) -> usize {
     match kind {
         ProblemKind::Mismatch => 0,
@@ -109,9 +215,21 @@ impl Recorder {
         }
     }
 
-    /// Returns the report of what was told so far.
+    /// Returns the report of what was told so far, the stage that is going on ended.
     pub fn report(&self) -> Report {
-        self.locked().clone()
+        let mut report = self.locked().clone();
+        report.timings.end(Instant::now());
+        report
+    }
+
+    /// Keeps what the clone of a whole system is.
+    pub fn describe(&self, card: CloneCard) {
+        self.locked().card = Some(card);
+    }
+
+    /// Notes that the run ends after this stage because it was told to.
+    pub fn stopped_after(&self, stage: Stage) {
+        self.locked().stopped_after = Some(stage);
     }
 
     fn locked(&self) -> MutexGuard<'_, Report> {
@@ -121,7 +239,7 @@ impl Recorder {
 
 impl Monitor for Recorder {
     fn event(&self, event: Event) {
-        self.locked().record(&event);
+        self.locked().record(&event, Instant::now());
         self.inner.event(event);
     }
 

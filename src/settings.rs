@@ -4,29 +4,33 @@
 //! The only reader of environment variables. Knows nothing of how a clone is done.
 
 mod ask;
+mod course;
 mod explain;
 mod login;
 mod machine;
+mod passes;
 mod places;
 pub mod profiles;
 mod rate;
+mod records;
 mod rules;
 mod system;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::cli::{
-    CloneArguments, CompressChoice, HowArguments, OutputArguments, PassChoice, SafetyArguments,
-};
+use crate::cli::{CloneArguments, CompressChoice, HowArguments, OutputArguments, SafetyArguments};
 use crate::exclude::Rules;
 use crate::failure::Failure;
 use crate::monitor::Pass;
 use crate::prompter::Prompter;
 
 pub use ask::agreement;
+pub use course::{Course, Hooks, Manner, Reboot, Resume, StopAfter};
 pub use explain::ExplainSettings;
 pub use login::{HostKeyPolicy, LoginSettings, Password};
 pub use machine::Machine;
+pub use passes::CatchUp;
+pub use records::RecordPlaces;
 pub use system::SystemSettings;
 
 /// Everything that one clone needs to know.
@@ -47,9 +51,18 @@ pub struct Settings {
     pub mounts: Vec<PathBuf>,
     /// Whether the person said that other file systems stay out.
     pub one_file_system: bool,
-    /// The passes in their order.
+    /// Whether the new tree is staged as a whole or written file by file.
+    pub manner: Manner,
+    /// What a clone of a whole system does besides copying.
+    pub course: Course,
+    /// Where the record of a clone of a whole system is kept on the source.
+    pub records: RecordPlaces,
+    /// The passes in their order, before any that catch up.
     pub passes: Vec<Pass>,
-    /// What may be deleted on the target; `None` for nothing.
+    /// Whether more timestamp passes follow the first.
+    pub catch_up: CatchUp,
+    /// What may be deleted on the target; `None` for nothing. A staged clone deletes without
+    /// limit: what the source does not have is not staged.
     pub deletion: Option<DeleteLimit>,
     /// Whether only to tell what would change.
     pub dry_run: bool,
@@ -200,6 +213,8 @@ pub struct Environment {
     pub is_dumb_terminal: bool,
     /// The working directory.
     pub directory: Option<PathBuf>,
+    /// `INSTANCESYNC_STATE_DIR`: where records are kept instead of below `/var` and `/run`.
+    pub state_directory: Option<PathBuf>,
 }
 
 impl Environment {
@@ -211,6 +226,9 @@ impl Environment {
             password: text("INSTANCESYNC_PASSWORD").map(Password::new),
             is_dumb_terminal: text("TERM").is_some_and(|term| term == "dumb"),
             directory: std::env::current_dir().ok(),
+            state_directory: std::env::var_os("INSTANCESYNC_STATE_DIR")
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from),
         }
     }
 }
@@ -230,6 +248,7 @@ impl Settings {
             place,
             what,
             profiles,
+            course,
             how,
             safety,
             login,
@@ -256,10 +275,16 @@ impl Settings {
             places::check_apart(&source, directory, &mounts, &rules)?;
         }
         let asks = !(safety.yes || safety.dry_run);
+        let runs = matches!(target, Target::Machine { .. }) && target_dir == Path::new("/");
+        let manner = Manner::resolve(&course, system.is_some(), runs)?;
         let settings = Settings {
             output: OutputSettings::new(&output, &safety, environment),
-            passes: passes(how.only),
-            deletion: deletion(&safety),
+            records: RecordPlaces::resolve(environment)?,
+            course: Course::resolve(course, (system.is_some(), runs), manner)?,
+            passes: passes::resolve(&how)?,
+            catch_up: CatchUp::resolve(&how, manner),
+            deletion: deletion(&safety, manner)?,
+            manner,
             dry_run: safety.dry_run,
             compression: compression(how.compress),
             bytes_per_second: bytes_per_second(&how)?,
@@ -297,19 +322,19 @@ fn units(names: Vec<String>) -> Result<Vec<String>, Failure> {
     }
 }
 
-fn passes(only: Option<PassChoice>) -> Vec<Pass> {
-    match only {
-        None => vec![Pass::Timestamp, Pass::Checksum],
-        Some(PassChoice::Timestamp) => vec![Pass::Timestamp],
-        Some(PassChoice::Checksum) => vec![Pass::Checksum],
+fn deletion(safety: &SafetyArguments, manner: Manner) -> Result<Option<DeleteLimit>, Failure> {
+    match (manner, safety.max_delete) {
+        (Manner::Staged, None) => Ok(Some(DeleteLimit::Unlimited)),
+        (Manner::Staged, Some(_)) => Err(Failure::usage(
+            "--max-delete: a staged clone deletes nothing one by one",
+        )
+        .hint("leave it away: the old system is kept as a whole, and 'instancesync rollback' brings it back")
+        .hint("--in-place --delete --max-delete N counts, file by file")),
+        (Manner::InPlace, None) => Ok(safety.delete.then_some(DeleteLimit::Unlimited)),
+        (Manner::InPlace, Some(limit)) => {
+            Ok(safety.delete.then_some(DeleteLimit::AtMost(limit)))
+        }
     }
-}
-
-fn deletion(safety: &SafetyArguments) -> Option<DeleteLimit> {
-    safety.delete.then_some(match safety.max_delete {
-        None => DeleteLimit::Unlimited,
-        Some(limit) => DeleteLimit::AtMost(limit),
-    })
 }
 
 fn compression(choice: CompressChoice) -> Compression {

@@ -60,6 +60,16 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
+/// Returns a moment, given in microseconds: 0.8 ms, 3.4 ms, 120 ms, 1.2 s.
+pub fn instant(microseconds: u64) -> String {
+    let milliseconds = microseconds as f64 / 1000.0;
+    match microseconds {
+        0..100_000 => format!("{milliseconds:.1} ms"),
+        100_000..1_000_000 => format!("{milliseconds:.0} ms"),
+        _ => duration(Duration::from_micros(microseconds)),
+    }
+}
+
 /// Returns a time to come, no more precise than it is known: 40 s, 3 min, 2 h 10 min.
 pub fn estimate(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -78,7 +88,7 @@ pub fn estimate(time: Duration) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{bytes, count, counted, duration, estimate};
+    use super::{bytes, count, counted, duration, estimate, instant};
 
     #[test]
     fn numbers_read_well() {
@@ -106,6 +116,9 @@ mod tests {
         assert_eq!(shown(41), "41 s");
         assert_eq!(shown(125), "2 min 05 s");
         assert_eq!(shown(11_520), "3 h 12 min");
+        assert_eq!(instant(3_410), "3.4 ms");
+        assert_eq!(instant(120_400), "120 ms");
+        assert_eq!(instant(1_200_000), "1.2 s");
         let about = |seconds| estimate(Duration::from_secs(seconds));
         assert_eq!(about(3), "a few seconds");
         assert_eq!(about(33), "40 s");

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
+use super::course::CourseArguments;
+
 /// Everything that shapes one clone.
 #[derive(Debug, Args)]
 pub struct CloneArguments {
@@ -18,6 +20,9 @@ pub struct CloneArguments {
     /// By which profiles.
     #[command(flatten)]
     pub profiles: ProfileArguments,
+    /// How a whole system takes its place.
+    #[command(flatten)]
+    pub course: CourseArguments,
     /// In which way.
     #[command(flatten)]
     pub how: HowArguments,
@@ -171,8 +176,16 @@ pub enum RuleArgument {
 #[command(next_help_heading = "How it is copied")]
 pub struct HowArguments {
     /// Run one of the two passes only
-    #[arg(long, value_name = "PASS")]
+    #[arg(long, value_name = "PASS", conflicts_with = "passes")]
     pub only: Option<PassChoice>,
+    /// Timestamp passes before the checksum pass: a number, or auto
+    ///
+    /// Each catches up with what the source changed during the one before it. auto
+    /// goes on while a pass sends less than half of what the one before it sent and
+    /// more than 4 MiB, five times at most. [default: auto for a staged clone, else
+    /// 1]
+    #[arg(long, value_name = "N|auto")]
+    pub passes: Option<String>,
     /// Pack data for the link
     #[arg(long, value_name = "METHOD", default_value = "auto")]
     pub compress: CompressChoice,
@@ -222,10 +235,13 @@ pub struct SafetyArguments {
     /// Remove from the target what the source does not have
     ///
     /// After the data has arrived, never across file systems, and never what a
-    /// rule leaves out.
+    /// rule leaves out. A staged clone of a whole system is made anew, so this goes
+    /// without saying there.
     #[arg(long)]
     pub delete: bool,
     /// Remove at most so many entries, and say so when there are more
+    ///
+    /// Not for a staged clone: there the old system as a whole is kept for a rollback.
     #[arg(long, value_name = "N", requires = "delete")]
     pub max_delete: Option<u64>,
     /// Take a blocker of the plan for a warning (repeatable)

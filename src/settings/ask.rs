@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{DeleteLimit, Environment, Settings, places};
+use super::{CatchUp, DeleteLimit, Environment, Manner, Reboot, Settings, places};
 use crate::cli::{PlaceArguments, SafetyArguments};
 use crate::exclude::Verdict;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
-use crate::monitor::Pass;
 use crate::prompter::Prompter;
 
 /// Asks for the target, and for the directories that were not given.
@@ -120,9 +119,11 @@ fn describe(settings: &Settings) -> String {
             settings.target,
             settings.target_dir.display()
         ),
-        format!("Passes     {}", passes(&settings.passes)),
-        format!("Deletion   {}", deletion(settings.deletion)),
+        format!("Passes     {}", passes(settings)),
     ];
+    if settings.manner == Manner::InPlace {
+        lines.push(format!("Deletion   {}", deletion(settings.deletion)));
+    }
     for mount in &settings.mounts {
         lines.push(format!("Also       what is mounted at {}", mount.display()));
     }
@@ -137,14 +138,46 @@ fn describe(settings: &Settings) -> String {
         let more = settings.rules.list().len() - SHOWN_RULES;
         lines.push(format!("           and {more} more rules"));
     }
-    if settings.target_dir == Path::new("/") {
-        lines.push("The system that runs on the target will be overwritten.".into());
-    }
+    lines.extend(what_becomes_of_the_system(settings));
     lines.join("\n")
 }
 
-fn passes(passes: &[Pass]) -> String {
-    let names: Vec<_> = passes.iter().map(Pass::to_string).collect();
+/// Returns what happens to a system that is there, in lines of their own.
+fn what_becomes_of_the_system(settings: &Settings) -> Vec<String> {
+    let is_root = settings.target_dir == Path::new("/");
+    let lines: &[&str] = match (settings.manner, settings.course.reboot) {
+        (Manner::Staged, Reboot::Within(_)) => &[
+            "The new system is put together beside the one that runs on the target, checked,",
+            "and switched to in an instant; then the target reboots. Until the switch nothing",
+            "that it runs on changes, and 'instancesync rollback' brings the old one back.",
+        ],
+        (Manner::Staged, Reboot::Never) => &[
+            "The new system is put together beside the one that is there, checked, and",
+            "switched to in an instant. 'instancesync rollback' brings the old one back.",
+        ],
+        (Manner::InPlace, _) if settings.system.is_some() && is_root => &[
+            "The system that runs on the target will be overwritten, file by file: until the",
+            "run has ended it is a mixture of both, and there is no rollback.",
+        ],
+        (Manner::InPlace, _) if is_root => {
+            &["The system that runs on the target will be overwritten."]
+        }
+        (Manner::InPlace, _) => &[],
+    };
+    lines.iter().map(|line| (*line).to_owned()).collect()
+}
+
+fn passes(settings: &Settings) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for group in settings.passes.chunk_by(|one, other| one == other) {
+        names.extend(group.first().map(|pass| match group.len() {
+            1 => pass.to_string(),
+            count => format!("{count} {pass}es"),
+        }));
+    }
+    if settings.catch_up != CatchUp::Never {
+        names.insert(1.min(names.len()), "others while they pay".to_owned());
+    }
     names.join(", then ")
 }
 

@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use super::{
-    Compression, DeleteLimit, Detail, Environment, HostKeyPolicy, Password, Settings, Target,
+    CatchUp, Compression, DeleteLimit, Detail, Environment, HostKeyPolicy, Manner, Password,
+    Reboot, Resume, Settings, StopAfter, Target,
 };
 use crate::cli;
 use crate::exit::ExitCode;
@@ -70,12 +72,21 @@ fn resolve(words: &[&str]) -> Result<Settings, Failure> {
 }
 
 #[test]
-fn the_defaults_are_a_whole_clone_without_deletion() {
+fn the_defaults_are_a_staged_clone_of_the_whole_system() {
     let settings = resolve(&["--target", "root@h", "--yes"]).unwrap();
     assert_eq!(settings.source, Path::new("/"));
     assert_eq!(settings.target_dir, Path::new("/"));
     assert_eq!(settings.passes, [Pass::Timestamp, Pass::Checksum]);
-    assert_eq!(settings.deletion, None);
+    assert_eq!(settings.manner, Manner::Staged);
+    assert_eq!(settings.catch_up, CatchUp::WhileItPays);
+    assert_eq!(settings.deletion, Some(DeleteLimit::Unlimited));
+    assert_eq!(
+        settings.course.reboot,
+        Reboot::Within(Duration::from_secs(600))
+    );
+    assert_eq!(settings.course.resume, Resume::Auto);
+    assert_eq!(settings.course.stop_after, None);
+    assert_eq!(settings.records.state, Path::new("/var/lib/instancesync"));
     assert_eq!(settings.compression, Compression::Auto);
     assert_eq!(settings.bytes_per_second, None);
     assert!(!settings.dry_run && settings.rules.is_empty());
@@ -120,6 +131,93 @@ fn flags_become_settings() {
     assert_eq!(settings.mounts, [Path::new(source).join("disk")]);
     assert_eq!(settings.output.detail, Detail::Trace);
     assert!(settings.dry_run && settings.output.items_to_stdout);
+}
+
+#[test]
+fn what_is_no_running_system_is_written_in_place() {
+    let target = tempfile::tempdir().unwrap();
+    let to = target.path().to_str().unwrap();
+    for words in [
+        &["--target=h", "--yes", "--scope=tree"][..],
+        &["--target=h", "--yes", "--target-dir=/mnt", "--scope=system"],
+        &["--to", to, "--yes", "--scope=system", "--exclude=/tmp/"],
+        &["--target=h", "--yes", "--source=/usr"],
+    ] {
+        let settings = resolve(words).unwrap();
+        assert_eq!(settings.manner, Manner::InPlace, "{words:?}");
+        assert_eq!(settings.course.reboot, Reboot::Never, "{words:?}");
+        assert_eq!(settings.catch_up, CatchUp::Never, "{words:?}");
+        assert_eq!(settings.deletion, None, "{words:?}");
+    }
+    let words = ["--to", to, "--yes", "--scope=system", "--exclude=/tmp/"];
+    let settings = resolve(&[&words[..], &["--stage", "--stop-after=switch"]].concat()).unwrap();
+    assert_eq!(settings.manner, Manner::Staged);
+    assert_eq!(settings.course.reboot, Reboot::Never);
+    assert_eq!(settings.course.stop_after, Some(StopAfter::Switch));
+}
+
+#[test]
+fn the_course_of_a_whole_system_can_be_chosen() {
+    let settings = resolve(&[
+        "--target=h",
+        "--yes",
+        "--in-place",
+        "--delete",
+        "--max-delete=3",
+        "--passes=3",
+        "--reboot-timeout=60",
+        "--stop-after=fix-up",
+        "--pre-switch-hook=sync",
+        "--post-boot-hook=true",
+    ])
+    .unwrap();
+    assert_eq!(settings.manner, Manner::InPlace);
+    assert_eq!(settings.deletion, Some(DeleteLimit::AtMost(3)));
+    assert_eq!(settings.passes.len(), 4);
+    assert_eq!(settings.catch_up, CatchUp::Never);
+    let course = settings.course;
+    assert_eq!(course.reboot, Reboot::Within(Duration::from_secs(60)));
+    assert_eq!(course.stop_after, Some(StopAfter::FixUp));
+    assert_eq!(course.hooks.pre_switch.as_deref(), Some("sync"));
+    assert_eq!(course.hooks.post_boot.as_deref(), Some("true"));
+    let settings = resolve(&["--target=h", "--yes", "--no-reboot", "--resume=never"]).unwrap();
+    assert_eq!(settings.course.reboot, Reboot::Never);
+    assert_eq!(settings.course.resume, Resume::Never);
+    let settings = resolve(&["--target=h", "--yes", "--scope=tree", "--passes=auto"]).unwrap();
+    assert_eq!(settings.catch_up, CatchUp::WhileItPays);
+}
+
+#[test]
+fn refuses_what_makes_no_sense_for_a_course() {
+    let mounted = &["--target=h", "--yes", "--target-dir=/mnt", "--scope=system"];
+    let tree = &["--target=h", "--yes", "--scope=tree"];
+    let running = &["--target=h", "--yes"];
+    for (place, flags) in [
+        (&tree[..], &["--stage"][..]),
+        (tree, &["--in-place"]),
+        (tree, &["--no-reboot"]),
+        (tree, &["--reboot-timeout=9"]),
+        (tree, &["--stop-after=plan"]),
+        (tree, &["--resume=auto"]),
+        (tree, &["--pre-switch-hook=true"]),
+        (tree, &["--post-boot-hook=true"]),
+        (tree, &["--passes=0"]),
+        (tree, &["--passes=21"]),
+        (tree, &["--passes=many"]),
+        (mounted, &["--reboot-timeout=9"]),
+        (mounted, &["--post-boot-hook=true"]),
+        (mounted, &["--resume=never"]),
+        (running, &["--delete", "--max-delete=3"]),
+        (running, &["--in-place", "--stop-after=check"]),
+        (running, &["--in-place", "--stop-after=switch"]),
+        (running, &["--in-place", "--resume=never"]),
+        (running, &["--pre-switch-hook= "]),
+    ] {
+        assert!(resolve(place).is_ok(), "{place:?}");
+        let failure = resolve(&[place, flags].concat()).unwrap_err();
+        assert_eq!(failure.exit, ExitCode::Usage, "{flags:?}");
+        assert!(!failure.hints.is_empty(), "{flags:?}: no hint");
+    }
 }
 
 #[test]

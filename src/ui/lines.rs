@@ -1,7 +1,7 @@
 //! Events as one line of English each, for terminals, pipes and log files alike.
 
 use super::{escape, units};
-use crate::monitor::{Event, PassStats, Stage};
+use crate::monitor::{CheckOutcome, Event, PassStats, Stage};
 use crate::problem::{Problem, ProblemKind};
 use crate::settings::Detail;
 
@@ -26,6 +26,21 @@ pub fn event(event: &Event) -> (Detail, String) {
             is_warning,
             text,
         } => (Detail::Normal, fix_up((path, merger), *is_warning, text)),
+        Event::Checked { what, outcome, .. } => checked(what, outcome),
+        Event::Switched { elapsed_us, names } => (Detail::Normal, switched(*elapsed_us, *names)),
+        Event::Waiting { what, limit } => (
+            Detail::Normal,
+            format!(
+                "waiting for {}, at most {}",
+                escape::text(what),
+                units::duration(*limit)
+            ),
+        ),
+        Event::Verified {
+            what,
+            is_good,
+            text,
+        } => (Detail::Normal, verified(what, *is_good, text)),
         Event::Problem(problem) => (
             Detail::Trace,
             format!("problem: {}", self::problem(problem)),
@@ -56,6 +71,37 @@ fn fix_up((path, merger): (&[u8], &str), is_warning: bool, text: &str) -> String
     format!("{merger}: {look}/{path}: {text}")
 }
 
+/// What failed is told to everybody, what passed to logs and those who want to see it all.
+fn checked(what: &str, outcome: &CheckOutcome) -> (Detail, String) {
+    let what = escape::text(what);
+    match outcome {
+        CheckOutcome::Passed => (Detail::Trace, format!("check passed: {what}")),
+        CheckOutcome::Failed(text) => (
+            Detail::Quiet,
+            format!("check failed: {what}: {}", escape::text(text)),
+        ),
+        CheckOutcome::NotApplicable(why) => (
+            Detail::Trace,
+            format!("check left out: {what}: {}", escape::text(why)),
+        ),
+    }
+}
+
+fn switched(elapsed_us: u64, names: u64) -> String {
+    let names = units::counted(names, "name");
+    format!("switched {names} in {}", units::instant(elapsed_us))
+}
+
+/// Returns one line for what was seen of the clone.
+pub fn verified(what: &str, is_good: bool, text: &str) -> String {
+    let (what, text) = (escape::text(what), escape::text(text));
+    let word = if is_good { "verified" } else { "not verified" };
+    match text.is_empty() {
+        true => format!("{word}: {what}"),
+        false => format!("{word}: {what}: {text}"),
+    }
+}
+
 /// Returns what a stage does.
 pub fn stage(stage: Stage) -> &'static str {
     match stage {
@@ -64,6 +110,10 @@ pub fn stage(stage: Stage) -> &'static str {
         Stage::Plan => "looking at both machines",
         Stage::Transfer => "copying",
         Stage::FixUp => "making files out of both machines'",
+        Stage::Check => "checking that the new system can live",
+        Stage::Switch => "switching to the new system",
+        Stage::Reboot => "rebooting the target",
+        Stage::Verify => "looking at the clone",
         Stage::CleanUp => "cleaning up on the target",
     }
 }
@@ -140,7 +190,7 @@ pub fn problem(problem: &Problem) -> String {
 #[cfg(test)]
 mod tests {
     use super::{event, problem};
-    use crate::monitor::Event;
+    use crate::monitor::{CheckOutcome, Event};
     use crate::problem::{Problem, ProblemKind, Side};
     use crate::settings::Detail;
 
@@ -161,6 +211,61 @@ mod tests {
         one.operation.clear();
         one.cause.clear();
         assert_eq!(problem(&one), "target: srv/a\\x0a: vanished");
+    }
+
+    #[test]
+    fn only_a_check_that_fails_is_told_to_everybody() {
+        let shown = |outcome| {
+            event(&Event::Checked {
+                id: "sshd".into(),
+                what: "the SSH server starts".into(),
+                outcome,
+            })
+        };
+        assert_eq!(
+            shown(CheckOutcome::Failed("line 3\n".into())),
+            (
+                Detail::Quiet,
+                "check failed: the SSH server starts: line 3\\x0a".into()
+            )
+        );
+        assert_eq!(
+            shown(CheckOutcome::Passed),
+            (Detail::Trace, "check passed: the SSH server starts".into())
+        );
+        assert_eq!(
+            shown(CheckOutcome::NotApplicable("there is none".into())).1,
+            "check left out: the SSH server starts: there is none"
+        );
+    }
+
+    #[test]
+    fn the_way_to_the_clone_reads_well() {
+        let shown = |told| event(&told).1;
+        let looked = |is_good, text: &str| Event::Verified {
+            what: "services".into(),
+            is_good,
+            text: text.into(),
+        };
+        assert_eq!(
+            shown(Event::Switched {
+                elapsed_us: 3_410,
+                names: 17,
+            }),
+            "switched 17 names in 3.4 ms"
+        );
+        assert_eq!(
+            shown(Event::Waiting {
+                what: "the clone to come back".into(),
+                limit: std::time::Duration::from_secs(600),
+            }),
+            "waiting for the clone to come back, at most 10 min 00 s"
+        );
+        assert_eq!(shown(looked(true, "")), "verified: services");
+        assert_eq!(
+            shown(looked(false, "nginx.service failed")),
+            "not verified: services: nginx.service failed"
+        );
     }
 
     #[test]

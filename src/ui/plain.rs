@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::plan::{findings_text, plan_text};
-use super::progress::Progress;
-use super::{Outcome, Sink, failure_text, lines, logfile, summary, units};
+use super::progress::{Progress, Waiting};
+use super::{Outcome, Sink, escape, failure_text, lines, logfile, summary, units};
 use crate::monitor::Event;
 use crate::plan::Plan;
 use crate::settings::Detail;
@@ -131,6 +131,9 @@ fn stamped(text: &str) -> String {
 
 /// Returns how far a run is, in one line.
 pub fn line(progress: &Progress) -> String {
+    if let Some(waiting) = &progress.waiting {
+        return format!("still waiting for {}", waited(waiting));
+    }
     let Some(pass) = progress.pass else {
         return format!("still at it: {}", scanned(progress));
     };
@@ -143,6 +146,16 @@ pub fn line(progress: &Progress) -> String {
         text.push_str(&format!(", about {} to go", units::estimate(remaining)));
     }
     text
+}
+
+/// Returns what is waited for, how long it has been, and how long it may be.
+pub fn waited(waiting: &Waiting) -> String {
+    format!(
+        "{}: {} of {}",
+        escape::text(&waiting.what),
+        units::duration(waiting.elapsed),
+        units::duration(waiting.limit)
+    )
 }
 
 /// Returns what is done, of how much if that is known.
@@ -193,7 +206,24 @@ mod tests {
 
     use super::line;
     use crate::monitor::Pass;
-    use crate::ui::progress::Progress;
+    use crate::ui::progress::{Progress, Waiting};
+
+    #[test]
+    fn a_wait_is_told_with_its_end() {
+        let progress = Progress {
+            pass: Some(Pass::Checksum),
+            waiting: Some(Waiting {
+                what: "the clone to come back".into(),
+                elapsed: Duration::from_secs(31),
+                limit: Duration::from_secs(600),
+            }),
+            ..Progress::default()
+        };
+        assert_eq!(
+            line(&progress),
+            "still waiting for the clone to come back: 31 s of 10 min 00 s"
+        );
+    }
 
     #[test]
     fn tells_a_percentage_only_of_a_total() {

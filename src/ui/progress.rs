@@ -46,6 +46,19 @@ pub struct Progress {
     pub problem_count: u64,
     /// The path that was touched last.
     pub current_path: Vec<u8>,
+    /// What the run waits for.
+    pub waiting: Option<Waiting>,
+}
+
+/// What a run waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// What for: "the clone to come back".
+    pub what: String,
+    /// How long it has waited.
+    pub elapsed: Duration,
+    /// How long it waits at most.
+    pub limit: Duration,
 }
 
 /// Turns counters into progress, observation by observation.

@@ -86,6 +86,11 @@ impl Sink for Terminal {
 
 impl Drawing {
     fn draw(&self, progress: &Progress, width: usize) {
+        if let Some(waiting) = &progress.waiting {
+            let line = format!("waiting for {}", plain::waited(waiting));
+            self.show("{spinner} {msg}", &[line], width);
+            return;
+        }
         let (template, lines) = match (progress.pass, progress.fraction, self.stage) {
             (Some(pass), Some(fraction), _) => {
                 self.bar.set_prefix(pass.to_string());
@@ -105,6 +110,10 @@ impl Drawing {
             }
             (None, _, None) => return,
         };
+        self.show(template, &lines, width);
+    }
+
+    fn show(&self, template: &str, lines: &[String], width: usize) {
         let shown = width.saturating_sub(1);
         let lines = lines
             .iter()

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::progress::{Gauge, Progress};
+use super::progress::{Gauge, Progress, Waiting};
 use super::{Outcome, Sink};
 use crate::monitor::{Counters, Event, Monitor};
 use crate::plan::{Plan, Reader};
@@ -23,6 +23,8 @@ pub struct Watch {
 struct State {
     gauge: Gauge,
     problem_count: u64,
+    /// What the run waits for, since when, and how long at most.
+    waiting: Option<(String, Instant, Duration)>,
 }
 
 impl Watch {
@@ -33,6 +35,7 @@ impl Watch {
             state: Mutex::new(State {
                 gauge: Gauge::new(None, Instant::now()),
                 problem_count: 0,
+                waiting: None,
             }),
             sinks,
         }
@@ -49,6 +52,12 @@ impl Watch {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut progress = state.gauge.observe(&self.counters, now);
         progress.problem_count = state.problem_count;
+        let waiting = state.waiting.as_ref();
+        progress.waiting = waiting.map(|(what, since, limit)| Waiting {
+            what: what.clone(),
+            elapsed: now.saturating_duration_since(*since),
+            limit: *limit,
+        });
         progress
     }
 
@@ -58,10 +67,15 @@ impl Watch {
             Event::PassStarted(pass) => state.gauge = Gauge::new(Some(*pass), Instant::now()),
             Event::PassEnded(..) => state.gauge = Gauge::new(None, Instant::now()),
             Event::Problem(_) => state.problem_count += 1,
-            Event::StageStarted(_)
-            | Event::Estimate { .. }
+            Event::Waiting { what, limit } => {
+                state.waiting = Some((what.clone(), Instant::now(), *limit));
+            }
+            Event::StageStarted(_) | Event::Verified { .. } => state.waiting = None,
+            Event::Estimate { .. }
             | Event::Item { .. }
             | Event::FixUp { .. }
+            | Event::Checked { .. }
+            | Event::Switched { .. }
             | Event::Notice(_)
             | Event::Reconnecting { .. } => {}
         }

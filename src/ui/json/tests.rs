@@ -2,11 +2,13 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
-use super::{Json, base64};
+use super::Json;
+use super::body::{Body, base64, progress_body};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
-use crate::monitor::{Event, Pass, PassStats, Stage};
+use crate::monitor::{CheckOutcome, Event, Pass, PassStats, Stage};
 use crate::problem::{Problem, ProblemKind, Side};
 use crate::report::Report;
 use crate::ui::progress::Progress;
@@ -40,6 +42,10 @@ impl Shared {
                 .expect("a time of RFC 3339");
             if object["event"] == "summary" {
                 assert!(object.remove("elapsed_ms").is_some());
+                let stages = object.get_mut("stages_ms").unwrap();
+                for took in stages.as_object_mut().unwrap().values_mut() {
+                    *took = 0.into();
+                }
             }
             lines.push_str(&format!("{value}\n"));
         }
@@ -54,6 +60,14 @@ fn problem() -> Problem {
         path: b"a/\xff".to_vec(),
         operation: "write".into(),
         cause: "No space left on device".into(),
+    }
+}
+
+fn checked(outcome: CheckOutcome) -> Event {
+    Event::Checked {
+        id: "sshd".into(),
+        what: "the SSH server starts".into(),
+        outcome,
     }
 }
 
@@ -73,6 +87,22 @@ fn every_event_has_its_line() {
             change: ">f+++++++++".into(),
             path: b"etc/a\n".to_vec(),
         },
+        checked(CheckOutcome::Passed),
+        checked(CheckOutcome::Failed("bad".into())),
+        checked(CheckOutcome::NotApplicable("none".into())),
+        Event::Switched {
+            elapsed_us: 3410,
+            names: 17,
+        },
+        Event::Waiting {
+            what: "the clone to come back".into(),
+            limit: std::time::Duration::from_secs(600),
+        },
+        Event::Verified {
+            what: "services".into(),
+            is_good: true,
+            text: "12 run".into(),
+        },
         Event::Problem(problem()),
         Event::Notice("hello".into()),
         Event::PassEnded(Pass::Timestamp, PassStats::default()),
@@ -86,7 +116,10 @@ fn every_event_has_its_line() {
         json.event(event);
     }
     let mut report = Report::default();
-    events.iter().for_each(|event| report.record(event));
+    let now = Instant::now();
+    events.iter().for_each(|event| report.record(event, now));
+    report.timings.end(now);
+    report.stopped_after = Some(Stage::Switch);
     json.finish(&Outcome {
         report,
         failure: Some(Failure::new(ExitCode::Link, "link lost").hint("try again")),
@@ -103,12 +136,11 @@ fn progress_says_null_where_nothing_is_known() {
         change: ">f".into(),
         path: Vec::new(),
     });
-    json.tell(super::Body::Progress(super::progress_body(
-        &Progress::default(),
-    )));
+    json.tell(Body::Progress(progress_body(&Progress::default())));
     let lines = output.lines();
     assert_eq!(lines.lines().count(), 2, "an item nobody wants: {lines}");
     assert!(lines.contains(r#""total_entries":null"#), "{lines}");
+    assert!(lines.contains(r#""waiting_seconds":null"#), "{lines}");
 }
 
 #[test]
