@@ -1,43 +1,51 @@
-//! The story of one run, told top to bottom: look, reach the agent, pass after pass, and leave
-//! nothing behind whatever happens. Knows nothing of screens and of how bytes travel.
+//! The story of one run, told top to bottom: look, reach the agent, agree, go the way step by
+//! step, and leave nothing behind whatever happens. Knows nothing of screens and of how bytes
+//! travel.
 
+mod comeback;
 mod ending;
 mod estimate;
 mod fixups;
+mod hold_back;
+mod hooks;
 mod quiesce;
+mod route;
+mod steps;
+mod switchover;
 
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use self::ending::{failure_of, is_lost};
+use self::ending::{Trouble, failure_of};
 use self::estimate::Estimate;
 use self::fixups::Agreed;
-use self::quiesce::Quiesced;
+use self::route::Route;
+use self::switchover::Start;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::monitor::{Event, Monitor, Pass, Stage};
+use crate::layout::Layout;
+use crate::monitor::{Event, Monitor, Stage};
 use crate::plan::{Plan, Reader};
 use crate::preflight::Preflight;
 use crate::prompter::Prompter;
 use crate::report::{Recorder, Report};
 use crate::session::{Access, Session};
 use crate::settings::{
-    Compression, DeleteLimit, Detail, LoginSettings, Settings, Target, agreement,
+    Compression, Detail, LoginSettings, Settings, StopAfter, Target, agreement,
 };
 use crate::source::Source;
 use crate::transfer::TransferError;
-use crate::transfer::sender::{Deletes, PassPlan, Sender, Tree, Turn};
 use crate::transfer::wire::link::LinkSettings;
-use crate::transfer::wire::message::Policy;
 use crate::transfer::wire::packing;
 
 /// How often a lost link is opened again before the run gives up; the waits double from 1 s.
 const REOPENINGS: u32 = 5;
 /// A link that held so long starts the count of reopenings anew.
 const STEADY: Duration = Duration::from_secs(120);
+/// How often somebody who waits looks whether the run is to stop.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Who is shown the plan, and who agrees to it.
 #[derive(Clone, Copy)]
@@ -76,6 +84,7 @@ pub fn run(
             source: &source,
             audience,
             monitor,
+            recorder,
             stop: &stop,
             interrupt,
             estimate: &estimate,
@@ -95,12 +104,13 @@ struct Run<'a> {
     source: &'a Source,
     audience: Audience<'a>,
     monitor: &'a dyn Monitor,
+    recorder: &'a Recorder,
     stop: &'a AtomicBool,
     interrupt: &'a Interrupt,
     estimate: &'a Estimate,
 }
 
-impl Run<'_> {
+impl<'r> Run<'r> {
     fn link_settings(&self) -> LinkSettings {
         let compression = match self.settings.compression {
             Compression::Auto => packing::Compression::Auto,
@@ -121,22 +131,30 @@ impl Run<'_> {
             ..self.link_settings()
         };
         let mut session = Session::in_process(link)?;
-        let sent = self.prepare(&session, None).and_then(|agreed| {
-            self.monitor.event(Event::StageStarted(Stage::Transfer));
-            let sent = self.send(&mut session, &agreed, &mut self.passes());
-            sent.map_err(|error| failure_of(&error))
+        let done = self.prepare(&session, None).and_then(|agreed| {
+            let Some(agreed) = agreed else { return Ok(()) };
+            let mut route = Route::new(self.settings, &agreed.rules);
+            if self.take_up(&session, &agreed)? != Start::Anew {
+                route.steps.clear();
+            }
+            let done = self.proceed(&mut session, &agreed, &mut route);
+            done.map_err(Trouble::into_failure)
         });
         session.close();
-        sent
+        done
     }
 
     fn onto_machine(&self, address: &str, login: &LoginSettings) -> Result<(), Failure> {
         let (dir, link) = (&self.settings.target_dir, self.link_settings());
         let told = (self.audience.prompter, self.monitor);
         let mut access = Access::new(address, login, dir, link, told)?;
-        let mut session = access.open()?;
+        let session = access.open()?;
         let mut agreed = match self.prepare(&session, access.upload_bytes_per_second) {
-            Ok(agreed) => agreed,
+            Ok(Some(agreed)) => agreed,
+            Ok(None) => {
+                session.close();
+                return Ok(());
+            }
             Err(failure) => {
                 session.close();
                 return Err(failure);
@@ -147,43 +165,91 @@ impl Run<'_> {
         if !self.settings.dry_run {
             access.install_key(&session);
         }
-        self.monitor.event(Event::StageStarted(Stage::Transfer));
-        let mut passes = self.passes();
-        let mut reopenings = 0;
-        let mut opened = Instant::now();
-        let sent = loop {
-            match self.send(&mut session, &agreed, &mut passes) {
-                Err(error)
-                    if is_lost(&error, reopenings)
-                        && access.can_reopen()
-                        && reopenings < REOPENINGS =>
-                {
-                    session.close();
-                    if opened.elapsed() > STEADY {
-                        reopenings = 0;
-                    }
-                    session = self.reopen(&mut access, &mut reopenings, &error)?;
-                    opened = Instant::now();
-                }
-                result => break result,
-            }
-        };
+        let (session, done) = self.go_the_way(&mut access, session, &agreed);
+        let Some(session) = session else { return done };
         self.monitor.event(Event::StageStarted(Stage::CleanUp));
         access.remove_key(&session);
         session.close();
-        sent.map_err(|error| failure_of(&error))
+        done
+    }
+
+    /// Goes the whole way, over as many links as it takes, up to the clone that has come back.
+    /// Returns the session over which the key can be removed, if there is one.
+    fn go_the_way(
+        &self,
+        access: &mut Access<'_>,
+        session: Session,
+        agreed: &Agreed,
+    ) -> (Option<Session>, Result<(), Failure>) {
+        let start = match self.take_up(&session, agreed) {
+            Ok(start) => start,
+            Err(failure) => return (Some(session), Err(failure)),
+        };
+        let mut route = Route::new(self.settings, &agreed.rules);
+        if start != Start::Anew {
+            route.steps.clear();
+        }
+        let (session, done) = self.over_links(access, session, (agreed, &mut route));
+        let session = match (session, &done) {
+            (Some(session), Ok(())) => session,
+            (session, _) => return (session, done),
+        };
+        match (start, self.reboots()) {
+            (Start::Verify, _) => {
+                let seen = self.verify(&session, agreed);
+                (Some(session), seen)
+            }
+            (_, Some(limit)) => match self.come_back(access, session, (agreed, limit)) {
+                Ok(session) => {
+                    let seen = self.verify(&session, agreed);
+                    (Some(session), seen)
+                }
+                Err(failure) => (None, Err(failure)),
+            },
+            (_, None) => (Some(session), Ok(())),
+        }
+    }
+
+    /// Takes the steps, and opens a lost link again where that can help.
+    fn over_links(
+        &self,
+        access: &mut Access<'_>,
+        mut session: Session,
+        (agreed, route): (&Agreed, &mut Route<'r>),
+    ) -> (Option<Session>, Result<(), Failure>) {
+        let mut reopenings = 0;
+        let mut opened = Instant::now();
+        loop {
+            let trouble = match self.proceed(&mut session, agreed, route) {
+                Ok(()) => return (Some(session), Ok(())),
+                Err(trouble) => trouble,
+            };
+            if !trouble.is_lost(reopenings) || !access.can_reopen() || reopenings >= REOPENINGS {
+                return (Some(session), Err(trouble.into_failure()));
+            }
+            session.close();
+            if opened.elapsed() > STEADY {
+                reopenings = 0;
+            }
+            session = match self.reopen(access, &mut reopenings, trouble) {
+                Ok(session) => session,
+                Err(failure) => return (None, Err(failure)),
+            };
+            opened = Instant::now();
+        }
     }
 
     /// Makes the plan of a whole system, shows it and has it agreed to. Nothing has changed before
-    /// it, and nothing has when it fails.
+    /// it, and nothing has when it fails. Returns nothing where the run ends with the plan.
     fn prepare(
         &self,
         session: &Session,
         link_bytes_per_second: Option<u64>,
-    ) -> Result<Agreed, Failure> {
+    ) -> Result<Option<Agreed>, Failure> {
         let settings = self.settings;
         let mut agreed = Agreed {
             rules: settings.rules.clone(),
+            layout: Layout::default(),
             system: None,
             pair: None,
         };
@@ -196,13 +262,17 @@ impl Run<'_> {
             };
             let prepared = preflight.prepare(session, link_bytes_per_second)?;
             self.agree(&prepared.plan)?;
+            if settings.course.stop_after == Some(StopAfter::Plan) {
+                return Ok(None);
+            }
             agreed.rules = prepared.rules;
+            agreed.layout = prepared.layout;
             agreed.system = Some((prepared.selected, prepared.source));
         }
         if settings.output.detail > Detail::Quiet {
             self.estimate.tell(self.monitor, link_bytes_per_second);
         }
-        Ok(agreed)
+        Ok(Some(agreed))
     }
 
     /// A dry run may go on whatever stands against it: it changes nothing.
@@ -223,9 +293,9 @@ impl Run<'_> {
         &self,
         access: &mut Access<'_>,
         reopenings: &mut u32,
-        lost: &TransferError,
+        lost: Trouble,
     ) -> Result<Session, Failure> {
-        let mut cause = failure_of(lost);
+        let mut cause = lost.into_failure();
         while *reopenings < REOPENINGS {
             let wait = Duration::from_secs(1 << *reopenings);
             *reopenings += 1;
@@ -234,13 +304,7 @@ impl Run<'_> {
                 wait,
                 cause: cause.to_string(),
             });
-            let until = Instant::now() + wait;
-            while Instant::now() < until {
-                if self.stop.load(Ordering::Relaxed) {
-                    return Err(failure_of(&TransferError::Stopped));
-                }
-                std::thread::sleep(Duration::from_millis(50));
-            }
+            self.pause(wait)?;
             match access.open() {
                 Ok(session) => {
                     access.install_key(&session);
@@ -253,87 +317,15 @@ impl Run<'_> {
         Err(cause.hint("run the same command again: it continues"))
     }
 
-    /// Returns the passes, the last one deleting. A dry run looks once, as closely as the run
-    /// itself would.
-    fn passes(&self) -> Vec<PassPlan> {
-        let wanted = &self.settings.passes;
-        let passes: &[Pass] = match wanted.last() {
-            Some(last) if self.settings.dry_run => std::slice::from_ref(last),
-            _ => wanted,
-        };
-        let count = passes.len();
-        let plan = |(number, pass): (usize, &Pass)| {
-            let is_last = number + 1 == count;
-            let deletes = is_last && self.settings.deletion.is_some();
-            PassPlan {
-                pass: *pass,
-                deletes: if deletes {
-                    Deletes::AtEnd
-                } else {
-                    Deletes::Never
-                },
-                turn: if is_last { Turn::Last } else { Turn::Early },
-            }
-        };
-        passes.iter().enumerate().map(plan).collect()
-    }
-
-    /// Runs the passes that are left over one link; what is done is taken off the list.
-    fn send(
-        &self,
-        session: &mut Session,
-        agreed: &Agreed,
-        passes: &mut Vec<PassPlan>,
-    ) -> Result<(), TransferError> {
-        let policy = Policy {
-            dry_run: self.settings.dry_run,
-            items: self.settings.output.wants_items(),
-            delete_limit: self.settings.deletion.map(|limit| match limit {
-                DeleteLimit::Unlimited => u64::MAX,
-                DeleteLimit::AtMost(count) => count,
-            }),
-            staged: None,
-        };
-        let target = match &self.settings.target {
-            Target::Directory(path) => path,
-            Target::Machine { .. } => &self.settings.target_dir,
-        };
-        let target = target.as_os_str().as_bytes().to_vec();
-        let tree = self.source.tree(&agreed.rules);
-        let sent = self
-            .send_passes(session, tree, (target, policy), passes)
-            .and_then(|()| self.fix_up(session, agreed));
-        // The agent tidies up and then takes the request for the key; a lost link ends both.
-        match &sent {
-            Ok(()) | Err(TransferError::Link(_)) => {}
-            Err(TransferError::Stopped) => session.part("stopped by the source"),
-            Err(_) => session.part("given up by the source"),
-        }
-        sent
-    }
-
-    fn send_passes(
-        &self,
-        session: &Session,
-        tree: Tree<'_>,
-        target: (Vec<u8>, Policy),
-        passes: &mut Vec<PassPlan>,
-    ) -> Result<(), TransferError> {
-        let sender = Sender::begin(&session.link, tree, target, self.monitor, self.stop)?;
-        while let Some(plan) = passes.first() {
-            let is_last = plan.turn == Turn::Last && !self.settings.dry_run;
-            let units = if is_last {
-                &*self.settings.quiesce
-            } else {
-                &[]
-            };
+    /// Waits, unless the run is to stop.
+    fn pause(&self, wait: Duration) -> Result<(), Failure> {
+        let until = Instant::now() + wait;
+        while Instant::now() < until {
             if self.stop.load(Ordering::Relaxed) {
-                return Err(TransferError::Stopped);
+                return Err(failure_of(&TransferError::Stopped));
             }
-            let _quiesced = Quiesced::stop(units, self.monitor, self.interrupt);
-            sender.pass(*plan)?;
-            passes.remove(0);
+            std::thread::sleep(LOOK);
         }
-        sender.finish()
+        Ok(())
     }
 }

@@ -16,7 +16,7 @@ use crate::layout::Layout;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::plan::{CHECKS, Check, Plan, PlanInput, TargetRoom, mount_points};
 use crate::session::Session;
-use crate::settings::{Settings, SystemSettings};
+use crate::settings::{Manner, Settings, SystemSettings};
 use crate::source::Source;
 use crate::transfer::TransferError;
 use crate::transfer::scan::{Extent, Scan};
@@ -91,6 +91,7 @@ impl Preflight<'_> {
             profiles: &selected.profiles,
             included_mounts: &mounts,
             one_file_system: self.settings.one_file_system,
+            is_staged: self.settings.manner == Manner::Staged,
             extent: extent.as_ref(),
             target_room: &self.kept_room(session, &rules, (&places, &target))?,
             link_bytes_per_second,

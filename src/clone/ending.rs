@@ -6,9 +6,56 @@ use crate::failure::Failure;
 use crate::transfer::TransferError;
 use crate::transfer::wire::message::FailureClass;
 
+/// What stopped a step.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The error of a transfer.
+    Transfer(TransferError),
+    /// Anything else; with the exit code of a link, another one may help.
+    Failed(Failure),
+}
+
+impl From<TransferError> for Trouble {
+    fn from(error: TransferError) -> Trouble {
+        Trouble::Transfer(error)
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Trouble {
+        Trouble::Failed(failure)
+    }
+}
+
+impl Trouble {
+    /// Tells whether the run can go on over a new link.
+    pub(super) fn is_lost(&self, reopenings: u32) -> bool {
+        match self {
+            Trouble::Transfer(error) => is_lost(error, reopenings),
+            Trouble::Failed(failure) => failure.exit == ExitCode::Link,
+        }
+    }
+
+    /// Tells whether there is no link any more over which the agent could be told of it.
+    pub(super) fn is_without_link(&self) -> bool {
+        match self {
+            Trouble::Transfer(error) => matches!(error, TransferError::Link(_)),
+            Trouble::Failed(failure) => failure.exit == ExitCode::Link,
+        }
+    }
+
+    /// Makes the failure of a run of it.
+    pub(super) fn into_failure(self) -> Failure {
+        match self {
+            Trouble::Transfer(error) => failure_of(&error),
+            Trouble::Failed(failure) => failure,
+        }
+    }
+}
+
 /// Tells whether the transfer can go on over a new link. Right after a link was opened again the
 /// agent of the one before may still hold the target for a moment.
-pub(super) fn is_lost(error: &TransferError, reopenings: u32) -> bool {
+fn is_lost(error: &TransferError, reopenings: u32) -> bool {
     match error {
         TransferError::Link(_) => true,
         TransferError::Peer { class, .. } => reopenings > 0 && *class == FailureClass::Locked,

@@ -6,6 +6,7 @@ use crate::exclude::Rules;
 use crate::exclude::profile::Selected;
 use crate::facts::Facts;
 use crate::fixup::{Level, Report, Task, gather};
+use crate::layout::Layout;
 use crate::merger::Merger;
 use crate::monitor::{Event, Stage};
 use crate::problem::Side;
@@ -17,6 +18,8 @@ use crate::transfer::TransferError;
 pub(super) struct Agreed {
     /// The rules of the run.
     pub(super) rules: Rules,
+    /// Where a stage is built.
+    pub(super) layout: Layout,
     /// For a whole system: the profiles and the facts of the source.
     pub(super) system: Option<(Selected, Facts)>,
     /// Names the pair of source and target in the key's line.

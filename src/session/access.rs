@@ -66,7 +66,20 @@ impl<'a> Access<'a> {
     pub fn open(&mut self) -> Result<Session, Failure> {
         self.monitor.event(Event::StageStarted(Stage::Connect));
         let connection = self.connect()?;
+        for notice in connection.notices() {
+            self.monitor.event(Event::Notice(notice));
+        }
         self.monitor.event(Event::StageStarted(Stage::Agent));
+        self.start(connection)
+    }
+
+    /// Does the same without a word, for a target that may not be up.
+    pub fn try_open(&mut self) -> Result<Session, Failure> {
+        let connection = self.connect()?;
+        self.start(connection)
+    }
+
+    fn start(&mut self, connection: Connection) -> Result<Session, Failure> {
         let AgentProcess {
             process,
             target,
@@ -96,12 +109,8 @@ impl<'a> Access<'a> {
         } else {
             self.prompter
         };
-        let connection = Connection::open(&self.address, &self.login, prompter)
-            .map_err(|error| Failure::of(ExitCode::Link, &error).maybe_hint(error.hint()))?;
-        for notice in connection.notices() {
-            self.monitor.event(Event::Notice(notice));
-        }
-        Ok(connection)
+        Connection::open(&self.address, &self.login, prompter)
+            .map_err(|error| Failure::of(ExitCode::Link, &error).maybe_hint(error.hint()))
     }
 
     fn start_agent(&self, connection: &Connection) -> Result<AgentProcess, Failure> {
