@@ -48,6 +48,8 @@ impl Run<'_> {
             rules: agreed.rules.clone(),
             returning_pair: agreed.pair.clone(),
             hostname: system.and_then(|system| system.hostname.clone()),
+            staged: None,
+            apart: Vec::new(),
             dry_run: self.settings.dry_run,
         };
         let report = session.fix_up(&self.settings.target_dir, &task)?;

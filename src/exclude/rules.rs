@@ -23,6 +23,9 @@ pub const MAX_ORIGIN_LEN: usize = 4096 + 32;
 /// LIMIT: longest reason of a rule in bytes: three lines of a terminal.
 pub const MAX_REASON_LEN: usize = 240;
 
+/// A name that nobody has written a rule for.
+const ANY_NAME: &[u8] = b"instancesync-any-name";
+
 /// What happens to a path, and who said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision<'r> {
@@ -99,6 +102,17 @@ impl Rules {
     /// for all that lies below it, as a walk from the root would find.
     pub fn decide_deep(&self, path: &RelPath, is_directory: bool) -> Decision<'_> {
         self.trace(path, is_directory).0
+    }
+
+    /// Tells whether a name at the top of a volume is none of the clone's business: it is
+    /// protected, or a directory whose contents are. Whether the clone has put something into
+    /// such a directory nevertheless, the caller has to look.
+    pub fn leaves_alone(&self, path: &RelPath, is_directory: bool) -> bool {
+        let any_name = Name::new(ANY_NAME).map(|name| path.join(&name));
+        let protects =
+            |path: &RelPath, is_directory| self.decide_deep(path, is_directory).verdict.protects();
+        protects(path, is_directory)
+            || is_directory && any_name.is_ok_and(|inside| protects(&inside, false))
     }
 
     /// Decides as [`Rules::decide_deep`] and tells which parent decided, if one did.

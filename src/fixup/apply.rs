@@ -11,7 +11,7 @@ use crate::entry::{Kind, Metadata, Timestamp};
 use crate::fs::metadata::{Before, apply_metadata, read_metadata};
 use crate::fs::owned::{OwnedFile, read_owned, replace_owned};
 use crate::fs::xattrs::Object;
-use crate::fs::{Dir, FsError, Result};
+use crate::fs::{Dir, FsError, Result, Tree};
 use crate::problem::{Problem, Side};
 use crate::relpath::{Name, RelPath};
 
@@ -38,20 +38,35 @@ pub enum Outcome {
     Failed(Problem),
 }
 
-/// Applies `edits` in their order to the tree at `root`. One that fails does not stop the others.
+/// Where originals come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Originals<'a> {
+    /// From the tree that is edited.
+    Edited,
+    /// From the tree that the edited one will replace.
+    Live(&'a Dir),
+}
+
+/// Applies `edits` in their order to `tree`. One that fails does not stop the others.
 ///
-/// What stood at a changed path is kept below `/var/lib/instancesync/originals` first; the
-/// original of an earlier run is never replaced.
-pub fn apply(root: &Dir, edits: &[Edit]) -> Vec<Applied> {
+/// What stood at a changed path is kept below `/var/lib/instancesync/originals` of `tree` first;
+/// the original of an earlier run is never replaced. No file is changed in place, for it may have
+/// names elsewhere.
+pub fn apply(tree: &Tree, edits: &[Edit], originals: Originals<'_>) -> Vec<Applied> {
     let one = |edit: &Edit| Applied {
         path: edit.path.clone(),
-        outcome: match apply_one(root, edit) {
+        outcome: match apply_one(tree, edit, originals) {
             Ok(true) => Outcome::Changed,
             Ok(false) => Outcome::Unchanged,
             Err(error) => Outcome::Failed(problem(Side::Target, &edit.path, &error)),
         },
     };
     edits.iter().map(one).collect()
+}
+
+/// Returns the path below which originals are kept.
+pub(super) fn originals() -> RelPath {
+    super::path(ORIGINALS)
 }
 
 /// Tells whether an edit would change anything. What cannot be looked at would.
@@ -67,21 +82,28 @@ pub(super) fn is_pending(root: &Dir, edit: &Edit) -> bool {
 }
 
 /// Applies one edit; tells whether anything changed.
-fn apply_one(root: &Dir, edit: &Edit) -> Result<bool> {
+fn apply_one(tree: &Tree, edit: &Edit, originals: Originals<'_>) -> Result<bool> {
     let (parent, name) = edit
         .path
         .split()
         .ok_or_else(|| FsError::missing("edit the root"))?;
-    let dir = match root.open_beneath(&parent) {
+    let dir = match tree.open_beneath(&parent) {
         Err(error) if error.is_missing() && edit.change == Change::Remove => return Ok(false),
-        Err(error) if error.is_missing() => open_or_make(root, &parent, &edit.change)?,
+        Err(error) if error.is_missing() => open_or_make(tree, &parent, &edit.change)?,
         result => result?,
     };
     let found = Found::at(&dir, &name)?;
     if found.holds(&edit.change) {
         return Ok(false);
     }
-    keep_original(root, &parent, &name, &found)?;
+    match originals {
+        Originals::Edited => keep_original(tree, &parent, &name, &found)?,
+        Originals::Live(live) => match live.open_beneath(&parent) {
+            Err(error) if error.is_missing() || error.is_not_directory() => {}
+            Err(error) => return Err(error),
+            Ok(dir) => keep_original(tree, &parent, &name, &Found::at(&dir, &name)?)?,
+        },
+    }
     match &edit.change {
         Change::Write(file) => replace_owned(&dir, &name, &found.replaced_by(file))?,
         Change::Link(text) => replace_link(&dir, &name, text)?,
@@ -172,12 +194,12 @@ fn replace_link(dir: &Dir, name: &Name, text: &[u8]) -> Result<()> {
 
 /// Opens a directory, making what is missing of it with root's 0755; `.ssh` with the owner of
 /// the file in it and 0700.
-fn open_or_make(root: &Dir, path: &RelPath, change: &Change) -> Result<Dir> {
+fn open_or_make(tree: &Tree, path: &RelPath, change: &Change) -> Result<Dir> {
     let owner = match change {
         Change::Write(file) => (file.uid, file.gid),
         Change::Link(_) | Change::Remove => (0, 0),
     };
-    make_parts(root, path, |name| match name {
+    make_parts(tree, path, |name| match name {
         b".ssh" => (0o700, owner),
         _ => (0o755, (0, 0)),
     })
@@ -185,12 +207,13 @@ fn open_or_make(root: &Dir, path: &RelPath, change: &Change) -> Result<Dir> {
 
 /// Goes down part by part, making those that are missing with mode and owner of `attributes`.
 fn make_parts(
-    root: &Dir,
+    tree: &Tree,
     path: &RelPath,
     attributes: impl Fn(&[u8]) -> (u16, (u32, u32)),
 ) -> Result<Dir> {
-    let mut dir = root.open_beneath(&RelPath::root())?;
-    for part in path.parts() {
+    let (part, rest) = tree.part_of(path);
+    let mut dir = part.open_beneath(&RelPath::root())?;
+    for part in rest.parts() {
         let name = crate::fs::usable_name(part)?;
         dir = match dir.open_dir(&name) {
             Err(error) if error.is_missing() => {
@@ -213,16 +236,16 @@ fn make_parts(
 }
 
 /// Puts what was found below the originals, unless an earlier run has done so.
-fn keep_original(root: &Dir, parent: &RelPath, name: &Name, found: &Found) -> Result<()> {
+fn keep_original(tree: &Tree, parent: &RelPath, name: &Name, found: &Found) -> Result<()> {
     if matches!(found, Found::Nothing) {
         return Ok(());
     }
-    let mut path = super::path(ORIGINALS);
+    let mut path = originals();
     for part in parent.parts() {
         path = path.join(&crate::fs::usable_name(part)?);
     }
-    let owner = root.status()?;
-    let originals = make_parts(root, &path, |part| match part {
+    let owner = tree.root().status()?;
+    let originals = make_parts(tree, &path, |part| match part {
         b"var" | b"lib" => (0o755, (0, 0)),
         _ => (0o700, (owner.uid(), owner.gid())),
     })?;

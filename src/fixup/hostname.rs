@@ -2,7 +2,6 @@
 //! target has for it. Knows nothing of who resolves it.
 
 use super::{Change, Edit, File, Level, path};
-use crate::fs::Root;
 use crate::merger::Merger;
 
 /// Files that hold the name alone.
@@ -13,18 +12,17 @@ const ASSIGNED: [(&str, &str); 2] = [
     ("/etc/conf.d/hostname", "hostname"),
 ];
 
-/// Returns the edits that give the system below `root` its name.
-pub(super) fn edits(root: &Root, name: &str) -> Vec<Edit> {
+/// Returns the edits that give a system its name, of which `text` reads a file.
+pub(super) fn edits(text: &dyn Fn(&str) -> Option<String>, name: &str) -> Vec<Edit> {
     let mut edits = Vec::new();
     for file in WHOLE {
         // The first is where every init of today looks.
-        if file == WHOLE[0] || root.status(file).is_some() {
+        if file == WHOLE[0] || text(file).is_some() {
             edits.push(edit(file, format!("{name}\n")));
         }
     }
     for (file, key) in ASSIGNED {
-        let text = root.text(file);
-        if let Some(text) = text.and_then(|text| assigned(&text, key, name)) {
+        if let Some(text) = text(file).and_then(|text| assigned(&text, key, name)) {
             edits.push(edit(file, text));
         }
     }

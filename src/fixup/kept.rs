@@ -1,31 +1,162 @@
 //! Which paths of the target are its own by the rules: their owners have to go on meaning the
-//! same, and the room that they take is not to be had. Looks only below the fixed beginnings of the patterns. Knows nothing of accounts.
+//! same, the room that they take is not to be had, and a staged clone takes them along. Looks only
+//! below the fixed beginnings of the patterns. Knows nothing of accounts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::exclude::{Rules, Verdict};
-use crate::fs::Dir;
+use crate::exclude::{Decision, Rules, Verdict};
+use crate::fs::{Dir, Result, Status};
 use crate::relpath::{Name, RelPath};
 
-/// Returns the paths with the verdict `keep` below `root`; what lies in such a directory is not
-/// named again. What cannot be read has nothing to keep.
-pub(super) fn paths(root: &Dir, rules: &Rules) -> Vec<RelPath> {
-    let kept = rules
-        .list()
-        .iter()
-        .filter(|rule| rule.verdict == Verdict::Keep);
-    let beginnings: BTreeSet<RelPath> = kept.map(|rule| beginning(&rule.pattern)).collect();
-    let mut found = BTreeSet::new();
-    for path in beginnings {
-        // The root would mean a walk over everything: such a pattern keeps nothing by itself.
-        if path.is_root() {
-            continue;
+/// How a path comes to be the target's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Held {
+    /// By the verdict `keep`.
+    Keep,
+    /// By the verdict `merge`: until a merger has another opinion.
+    Merge,
+    /// The person left it out.
+    LeftOut,
+}
+
+impl Held {
+    fn by(decision: &Decision<'_>) -> Option<Held> {
+        match decision.verdict {
+            Verdict::Keep => Some(Held::Keep),
+            Verdict::Merge => Some(Held::Merge),
+            // A rule without a reason is the person's.
+            Verdict::Skip if decision.rule.is_some_and(|rule| rule.reason.is_empty()) => {
+                Some(Held::LeftOut)
+            }
+            Verdict::Skip | Verdict::Copy => None,
         }
-        look(root, rules, &path, &mut found);
     }
-    found.into_iter().collect()
+}
+
+/// A tree in which paths are looked for.
+pub(super) trait Ground {
+    /// Opens a directory by its path.
+    fn open(&self, path: &RelPath) -> Result<Dir>;
+    /// Opens the directory `name` in `dir`, which lies at `path`; `None` where it is not entered.
+    fn enter(&self, dir: &Dir, name: &Name, path: &RelPath, status: &Status) -> Option<Dir>;
+}
+
+/// Everything below a root, whatever is mounted there.
+impl Ground for Dir {
+    fn open(&self, path: &RelPath) -> Result<Dir> {
+        self.open_beneath(path)
+    }
+
+    fn enter(&self, dir: &Dir, name: &Name, _: &RelPath, _: &Status) -> Option<Dir> {
+        dir.open_dir(name).ok()
+    }
+}
+
+/// Returns the paths that `wanted` asks for; what lies in such a directory is not named again.
+/// What cannot be read has nothing to keep. With `Reach::Anchored`, patterns for which everything
+/// would have to be looked at keep nothing by themselves.
+pub(super) fn held(
+    ground: &dyn Ground,
+    rules: &Rules,
+    wanted: &[Held],
+    reach: Reach,
+) -> BTreeMap<RelPath, Held> {
+    let mut search = Search {
+        ground,
+        rules,
+        wanted,
+        found: BTreeMap::new(),
+    };
+    for (path, depth) in search.beginnings() {
+        match (path.is_root(), reach) {
+            (true, Reach::Anchored) => {}
+            (true, Reach::Everywhere) => {
+                if let Ok(root) = ground.open(&path) {
+                    search.inside(&root, &path, depth);
+                }
+            }
+            (false, _) => search.from(&path, depth),
+        }
+    }
+    search.found
+}
+
+/// How far it is looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Only below the fixed beginnings of patterns.
+    Anchored,
+    /// Wherever a pattern can match.
+    Everywhere,
+}
+
+/// Returns the paths with the verdict `keep` below `root`, but for patterns that match anywhere.
+pub(super) fn paths(root: &Dir, rules: &Rules) -> Vec<RelPath> {
+    let found = held(root, rules, &[Held::Keep], Reach::Anchored);
+    found.into_keys().collect()
+}
+
+struct Search<'a> {
+    ground: &'a dyn Ground,
+    rules: &'a Rules,
+    wanted: &'a [Held],
+    found: BTreeMap<RelPath, Held>,
+}
+
+impl Search<'_> {
+    /// Returns where patterns begin, and how many names deep one can match.
+    fn beginnings(&self) -> BTreeMap<RelPath, usize> {
+        let mut beginnings = BTreeMap::new();
+        for rule in self.rules.list() {
+            let decision = Decision {
+                verdict: rule.verdict,
+                rule: Some(rule),
+            };
+            if Held::by(&decision).is_some_and(|by| self.wanted.contains(&by)) {
+                let deepest = beginnings.entry(beginning(&rule.pattern)).or_insert(0);
+                *deepest = depth(&rule.pattern).max(*deepest);
+            }
+        }
+        beginnings
+    }
+
+    fn from(&mut self, path: &RelPath, depth: usize) {
+        let Some((parent, name)) = path.split() else {
+            return;
+        };
+        if let Ok(dir) = self.ground.open(&parent) {
+            self.at(&dir, (path, &name), depth);
+        }
+    }
+
+    fn at(&mut self, dir: &Dir, (path, name): (&RelPath, &Name), depth: usize) {
+        let Ok(status) = dir.status_of(name) else {
+            return;
+        };
+        let is_directory = status.is_directory();
+        let decision = self.rules.decide_deep(path, is_directory);
+        if let Some(by) = Held::by(&decision) {
+            if self.wanted.contains(&by) {
+                self.found.insert(path.clone(), by);
+            }
+        } else if decision.verdict == Verdict::Copy
+            && is_directory
+            && path.parts().count() < depth
+            && let Some(inner) = self.ground.enter(dir, name, path, &status)
+        {
+            self.inside(&inner, path, depth);
+        }
+    }
+
+    fn inside(&mut self, dir: &Dir, path: &RelPath, depth: usize) {
+        for name in dir.names().unwrap_or_default() {
+            if let Ok(name) = Name::new(&name) {
+                self.at(dir, (&path.join(&name), &name), depth);
+            }
+        }
+    }
 }
 
 /// What is kept on one file system.
@@ -83,46 +214,18 @@ fn beginning(pattern: &str) -> RelPath {
     RelPath::new(path.join("/").as_bytes()).unwrap_or_default()
 }
 
-fn look(root: &Dir, rules: &Rules, path: &RelPath, found: &mut BTreeSet<RelPath>) {
-    let Some((parent, name)) = path.split() else {
-        return;
-    };
-    let Ok(dir) = root.open_beneath(&parent) else {
-        return;
-    };
-    look_at(&dir, rules, (path, &name), found);
-}
-
-fn look_at(
-    dir: &Dir,
-    rules: &Rules,
-    (path, name): (&RelPath, &Name),
-    found: &mut BTreeSet<RelPath>,
-) {
-    let Ok(status) = dir.status_of(name) else {
-        return;
-    };
-    let is_directory = status.is_directory();
-    match rules.decide_deep(path, is_directory).verdict {
-        Verdict::Keep => {
-            found.insert(path.clone());
-        }
-        Verdict::Copy if is_directory => {
-            let Ok(inner) = dir.open_dir(name) else {
-                return;
-            };
-            for name in inner.names().unwrap_or_default() {
-                let Ok(name) = Name::new(&name) else { continue };
-                look_at(&inner, rules, (&path.join(&name), &name), found);
-            }
-        }
-        Verdict::Copy | Verdict::Skip | Verdict::Merge => {}
+/// Returns how many names deep a pattern can match; what lies below a match is not asked about.
+fn depth(pattern: &str) -> usize {
+    let fixed = pattern.trim_end_matches('*');
+    if !pattern.starts_with('/') || fixed.contains("**") {
+        return usize::MAX;
     }
+    pattern.trim_matches('/').split('/').count()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{beginning, paths, room};
+    use super::{beginning, depth, paths, room};
     use crate::exclude::{Rule, Rules, Verdict};
     use crate::fs::Dir;
 
@@ -137,6 +240,19 @@ mod tests {
             ("/a/{b,c}/d", "a"),
         ] {
             assert_eq!(beginning(pattern).as_bytes(), path.as_bytes(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_matches_no_deeper_than_its_parts() {
+        for (pattern, expected) in [
+            ("/etc/netplan/***", 3),
+            ("/home/*/.ssh/keys", 4),
+            ("/a/{b,c/d}/e", 4),
+            ("/a/**/b", usize::MAX),
+            ("*.bak", usize::MAX),
+        ] {
+            assert_eq!(depth(pattern), expected, "{pattern}");
         }
     }
 

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::is_pending;
 use super::{
-    Applied, Edit, Gathered, Level, Merged, Note, Outcome, Situation, Versions, apply,
+    Applied, Edit, Gathered, Level, Merged, Note, Originals, Outcome, Situation, Versions, apply,
     change_owners, gather, hostname, kept, merge, owners_of,
 };
 use crate::exclude::{Rules, Verdict};
 use crate::facts::Facts;
-use crate::fs::{Dir, Result, Root};
+use crate::fs::{Dir, Result, Root, Staged, Tree};
 use crate::merger::Merger;
 use crate::problem::{Problem, Side};
 use crate::relpath::RelPath;
@@ -32,6 +32,10 @@ pub struct Task {
     pub returning_pair: Option<String>,
     /// The name that the target gets, where one was given.
     pub hostname: Option<String>,
+    /// For a staged clone: the mount points with stages of their own. `None` is in place.
+    pub staged: Option<Vec<RelPath>>,
+    /// Paths of the source that were not looked into: other file systems are mounted there.
+    pub apart: Vec<RelPath>,
     /// Whether only to tell what would be done.
     pub dry_run: bool,
 }
@@ -63,42 +67,73 @@ pub struct Done {
 }
 
 impl Task {
-    /// Performs the task on the system below `root`, in place.
+    /// Performs the task on the system below `root`, or on the stage for it. Nothing is staged for
+    /// a dry run: it tells what would be done in place.
     ///
-    /// The target's versions are those of now: what the passes have replaced is the source's.
-    /// Fails at once where another run has the root locked: the agent of a link that was lost may
-    /// still be at work.
+    /// In place the target's versions are those of now: what the passes have replaced is the
+    /// source's. Fails at once where another run has the root locked: the agent of a link that was
+    /// lost may still be at work.
     pub fn perform(&self, root: &Path) -> Result<Report> {
         let dir = Dir::open_root(root)?;
         dir.lock()?;
-        let looked_at = Root::open(root)?;
-        let target = gather(&dir, Side::Target, &self.mergers, None);
-        let mut report = Report {
-            problems: [&self.source.problems[..], &target.problems[..]].concat(),
-            ..Report::default()
-        };
-        let kept = kept::paths(&dir, &self.rules);
-        let (owners, unread) = owners_of(&dir, &kept);
-        report.problems.extend(unread);
-        let merged = self.merge(&looked_at, target, &owners);
-        report.notes = merged.notes;
-        let edits = self.wanted(merged.edits, &looked_at);
+        let system = Root::open(root)?;
+        match &self.staged {
+            Some(volumes) if !self.dry_run => {
+                self.perform_staged(&Staged::open(&dir, volumes)?, &system)
+            }
+            _ => self.perform_in_place(dir, &system),
+        }
+    }
+
+    fn perform_in_place(&self, dir: Dir, system: &Root) -> Result<Report> {
+        let present = |path: &[u8]| system.status(&String::from_utf8_lossy(path)).is_some();
+        let target = crate::distro::gather(system);
+        let (mut report, merged, kept) = self.look(&dir, &target, &present);
+        let edits = self.wanted(merged.edits, &|path| system.text(path));
         if self.dry_run {
             let pending = edits.iter().filter(|edit| is_pending(&dir, edit));
             report.edits = pending.map(Done::of).collect();
             return Ok(report);
         }
-        let applied = apply(&dir, &edits);
+        let tree = Tree::from(dir);
+        let applied = apply(&tree, &edits, Originals::Edited);
         report.take(&edits, applied);
         if !merged.owners.is_empty() {
-            let (changed, failed) = change_owners(&dir, &kept, &merged.owners);
+            let (changed, failed) = change_owners(tree.root(), &kept, &merged.owners);
             report.owner_changes = changed;
             report.problems.extend(failed);
         }
         Ok(report)
     }
 
-    fn merge(&self, root: &Root, target: Gathered, owners: &super::Owners) -> Merged {
+    /// Reads what the target has below `dir` and merges; also returns what the target keeps.
+    pub(super) fn look(
+        &self,
+        dir: &Dir,
+        target_facts: &Facts,
+        present: &dyn Fn(&[u8]) -> bool,
+    ) -> (Report, Merged, Vec<RelPath>) {
+        let target = gather(dir, Side::Target, &self.mergers, None);
+        let mut report = Report {
+            problems: [&self.source.problems[..], &target.problems[..]].concat(),
+            ..Report::default()
+        };
+        let kept = kept::paths(dir, &self.rules);
+        let (owners, unread) = owners_of(dir, &kept);
+        report.problems.extend(unread);
+        let situation = Situation {
+            source: &self.source_facts,
+            target: target_facts,
+            kept: &owners,
+            returning_pair: self.returning_pair.as_deref(),
+            present,
+        };
+        let mut merged = self.merge(target, &situation);
+        report.notes = std::mem::take(&mut merged.notes);
+        (report, merged, kept)
+    }
+
+    fn merge(&self, target: Gathered, situation: &Situation<'_>) -> Merged {
         let unreadable = |merger: &Merger| {
             let problems = self.source.problems.iter().chain(&target.problems);
             problems
@@ -115,23 +150,15 @@ impl Task {
             source: self.source.objects.clone(),
             target: target.objects,
         };
-        let target_facts = crate::distro::gather(root);
-        let present = |path: &[u8]| {
-            let path = String::from_utf8_lossy(path);
-            root.status(&path).is_some()
-        };
-        let situation = Situation {
-            source: &self.source_facts,
-            target: &target_facts,
-            kept: owners,
-            returning_pair: self.returning_pair.as_deref(),
-            present: &present,
-        };
-        merge(&mergers, &versions, &situation)
+        merge(&mergers, &versions, situation)
     }
 
     /// Leaves out edits of paths about which the person or a `keep` decided, and adds the name.
-    fn wanted(&self, edits: Vec<Edit>, root: &Root) -> Vec<Edit> {
+    pub(super) fn wanted(
+        &self,
+        edits: Vec<Edit>,
+        text: &dyn Fn(&str) -> Option<String>,
+    ) -> Vec<Edit> {
         let is_ours = |edit: &Edit| {
             let decision = self.rules.decide_deep(&edit.path, false);
             match decision.rule {
@@ -142,14 +169,14 @@ impl Task {
         };
         let mut wanted: Vec<Edit> = edits.into_iter().filter(is_ours).collect();
         if let Some(name) = &self.hostname {
-            wanted.extend(hostname::edits(root, name));
+            wanted.extend(hostname::edits(text, name));
         }
         wanted
     }
 }
 
 impl Report {
-    fn take(&mut self, edits: &[Edit], applied: Vec<Applied>) {
+    pub(super) fn take(&mut self, edits: &[Edit], applied: Vec<Applied>) {
         for (edit, applied) in edits.iter().zip(applied) {
             match applied.outcome {
                 Outcome::Changed => self.edits.push(Done::of(edit)),

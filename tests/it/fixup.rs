@@ -9,6 +9,8 @@ mod application;
 mod case;
 #[path = "fixup/properties.rs"]
 mod properties;
+#[path = "fixup/staged.rs"]
+mod staged;
 
 use std::path::{Path, PathBuf};
 

@@ -303,3 +303,34 @@ fn check_any(pattern: &str, name: &[u8]) {
         }
     }
 }
+
+#[test]
+fn leaves_alone_what_is_protected_and_directories_whose_contents_are() {
+    let list = [
+        "/boot/***",
+        "/tmp/**",
+        "/mnt/*",
+        "/srv/data/**",
+        "/swapfile",
+        "/opt/x*",
+    ];
+    let list = list.map(|pattern| rule(Verdict::Skip, pattern));
+    let rules = Rules::new(list.to_vec()).unwrap();
+    for (text, is_directory, expected) in [
+        (&b"boot"[..], true, true),
+        (b"tmp", true, true),
+        (b"tmp", false, false),
+        (b"mnt", true, true),
+        (b"swapfile", false, true),
+        (b"srv", true, false),
+        (b"srv/data", true, true),
+        (b"opt", true, false),
+        (b"etc", true, false),
+    ] {
+        assert_eq!(
+            rules.leaves_alone(&path(text), is_directory),
+            expected,
+            "{text:?}"
+        );
+    }
+}

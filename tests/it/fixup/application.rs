@@ -6,9 +6,10 @@ use std::path::Path;
 use super::case::path;
 use crate::support::{Ability, can_run};
 use instancesync::fixup::{
-    Change, Edit, File, Level, Object, Outcome, OwnerMap, apply, change_owners, gather, owners_of,
+    Change, Edit, File, Level, Object, Originals, Outcome, OwnerMap, apply, change_owners, gather,
+    owners_of,
 };
-use instancesync::fs::Dir;
+use instancesync::fs::{Dir, Tree};
 use instancesync::merger::Merger;
 use instancesync::problem::Side;
 use tempfile::TempDir;
@@ -45,8 +46,8 @@ fn read(root: &Path, at: &str) -> String {
 }
 
 fn apply_to(root: &TempDir, edits: &[Edit]) -> Vec<Outcome> {
-    let dir = Dir::open_root(root.path()).unwrap();
-    apply(&dir, edits)
+    let tree = Tree::from(Dir::open_root(root.path()).unwrap());
+    apply(&tree, edits, Originals::Edited)
         .into_iter()
         .map(|applied| applied.outcome)
         .collect()
