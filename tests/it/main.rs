@@ -24,6 +24,7 @@ mod profiles;
 mod proof;
 mod ssh;
 mod support;
+mod switch;
 mod system;
 mod tidy;
 mod wire_golden;
