@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod authorized_keys;
+pub mod boot;
 pub mod cleanup;
 pub mod cli;
 pub mod clone;
@@ -34,6 +35,7 @@ pub mod session;
 pub mod settings;
 pub mod source;
 pub mod ssh;
+pub mod switch;
 pub mod transfer;
 pub mod ui;
 pub mod units;

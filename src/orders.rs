@@ -1,17 +1,34 @@
 //! What the agent is ordered to do on its machine besides transfers, and what it answers. Knows
 //! nothing of the wire.
 
+mod clone_note;
+mod target;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cleanup;
 use crate::failure::Failure;
 use crate::prompter::NobodyThere;
+use crate::switch::{Freed, Switched};
+pub use target::{RollbackOrder, RolledBack, SwitchOrder, TargetOrder, TargetState};
 
 /// One order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Order {
     /// Clean up a machine that left Amazon.
     CleanUp(cleanup::Order),
+    /// Let the stage take its place.
+    Switch(SwitchOrder),
+    /// Put back what the switch replaced.
+    Rollback(RollbackOrder),
+    /// Free what was replaced, or the stage where nothing was.
+    Discard(TargetOrder),
+    /// Tell what state the target is in.
+    Status(TargetOrder),
+    /// Boot the machine again, in 2 s.
+    Reboot,
+    /// The source has seen the clone: what waits for that may go.
+    Confirm(TargetOrder),
 }
 
 /// What came of an order; each has its own.
@@ -19,6 +36,16 @@ pub enum Order {
 pub enum Answer {
     /// Of a clean-up.
     CleanUp(cleanup::Report),
+    /// Of a switch.
+    Switched(Switched),
+    /// Of a rollback.
+    RolledBack(RolledBack),
+    /// Of a discard.
+    Discarded(Freed),
+    /// Of a look.
+    Status(Box<TargetState>),
+    /// Of what has nothing to tell.
+    Done,
 }
 
 impl Order {
@@ -28,6 +55,12 @@ impl Order {
             Order::CleanUp(order) => {
                 cleanup::perform(order, &NobodyThere, &cleanup::Unwatched).map(Answer::CleanUp)
             }
+            Order::Switch(order) => target::switch_over(order).map(Answer::Switched),
+            Order::Rollback(order) => target::roll_back(order).map(Answer::RolledBack),
+            Order::Discard(order) => target::discard_rest(order).map(Answer::Discarded),
+            Order::Status(order) => target::look(order).map(Box::new).map(Answer::Status),
+            Order::Reboot => target::reboot().map(|()| Answer::Done),
+            Order::Confirm(order) => target::confirm(order).map(|()| Answer::Done),
         }
     }
 }

@@ -11,7 +11,7 @@ const MAX_ANSWER: u64 = 1 << 20;
 const TICK: Duration = Duration::from_millis(2);
 
 /// Runs a program and returns what it writes when it succeeds in time.
-pub(super) fn ask(program: &str, arguments: &[&str], limit: Duration) -> Option<String> {
+pub(crate) fn ask(program: &str, arguments: &[&str], limit: Duration) -> Option<String> {
     let mut child = Command::new(program)
         .args(arguments)
         .env_clear()

@@ -30,6 +30,7 @@ mod units;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use assignments::Assignments;
+pub(crate) use command::ask;
 use look::Look;
 use processes::Processes;
 use units::Units;

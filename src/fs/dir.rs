@@ -251,6 +251,27 @@ impl Dir {
             .doing("rename")
     }
 
+    /// Moves `name` to `other_name` in `other`, where nothing may be (`EEXIST`).
+    ///
+    /// RACE: a file system that cannot refuse replacing is asked before instead.
+    pub fn move_to_free(&self, name: &Name, other: &Dir, other_name: &Name) -> Result<()> {
+        let moved = rustix::fs::renameat_with(
+            &self.fd,
+            name.as_bytes(),
+            &other.fd,
+            other_name.as_bytes(),
+            RenameFlags::NOREPLACE,
+        );
+        match moved {
+            Err(Errno::INVAL | Errno::NOSYS) => match other.status_of(other_name) {
+                Ok(_) => Err(Errno::EXIST).doing("rename"),
+                Err(error) if error.is_missing() => self.rename(name, other, other_name),
+                Err(error) => Err(error),
+            },
+            result => result.doing("rename"),
+        }
+    }
+
     /// Swaps two objects at one moment; where the file system cannot, moves the old one aside
     /// first, so that the name is missing for that long.
     pub fn exchange(

@@ -83,6 +83,11 @@ impl FsError {
     }
 }
 
+/// Writes what all file systems hold in memory to their disks.
+pub fn sync_all() {
+    rustix::fs::sync();
+}
+
 /// Names the operation of a failed call.
 pub(crate) trait Doing<T> {
     /// Attaches what was being done.

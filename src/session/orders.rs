@@ -33,8 +33,14 @@ impl Session {
     pub fn clean_up(&self, order: &cleanup::Order) -> Result<cleanup::Report, Failure> {
         match self.order(&Order::CleanUp(order.clone()))? {
             Answer::CleanUp(report) => Ok(report),
+            _ => Err(misplaced()),
         }
     }
+}
+
+/// Returns the failure of an answer to something else.
+pub fn misplaced() -> Failure {
+    Failure::new(ExitCode::Link, "target: the answer to another order")
 }
 
 fn failure_of(refusal: Refusal) -> Failure {

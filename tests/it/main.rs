@@ -25,6 +25,7 @@ mod proof;
 mod ssh;
 mod staged;
 mod support;
+mod switch;
 mod system;
 mod tidy;
 mod wire_golden;

@@ -25,6 +25,7 @@ const CHAPTERS: &[(&str, &[&str])] = &[
     ("fixup", &["distro", "exclude", "fs"]),
     ("ssh", &[]),
     ("transfer", &["exclude", "fs"]),
+    ("switch", &["exclude", "fs"]),
     ("authorized_keys", &["fs"]),
     ("settings", &["cli", "exclude", "failure", "ssh"]),
 ];
@@ -40,6 +41,7 @@ const STORY: &[&str] = &[
     "plan",
     "cleanup",
     "orders",
+    "boot",
     "report",
     "failure",
 ];

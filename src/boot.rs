@@ -1,0 +1,85 @@
+//! What surrounds a switch: the one-shot that looks after it at the next boot, the reboot, and
+//! the state of the machine afterwards.
+//!
+//! While a switch can be cut, a unit lies in the `/etc` of both trees, so that whichever of them
+//! boots repairs it. Knows nothing of how names are exchanged.
+
+mod first;
+mod machine;
+mod reboot;
+mod units;
+
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+
+use crate::entry::{Metadata, Xattr};
+use crate::fs::metadata::read_metadata;
+use crate::fs::owned::{OwnedFile, replace_owned};
+use crate::fs::staged::{PROGRAM_NAME, private_dir};
+use crate::fs::xattrs::Object;
+use crate::fs::{Dir, FsError, Result, Tree, usable_name};
+use crate::relpath::RelPath;
+
+pub(crate) use first::remove_key;
+pub use first::{BOOTED_NAME, Booted, boot, is_booted, watch_key};
+pub use machine::{MachineState, boot_id};
+pub use reboot::{reboot_now, reboot_soon};
+pub use units::{arm, disarm};
+
+/// The label of SELinux, which decides whether the init may start a file.
+const LABEL: &[u8] = b"security.selinux";
+
+/// Puts the running program into the private directory, for the console and the next boot.
+pub fn place_program(live: &Dir) -> Result<()> {
+    let contents = std::fs::read("/proc/self/exe").map_err(|error| FsError {
+        operation: "read the own program".to_owned(),
+        errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
+    })?;
+    let programs = RelPath::new(b"usr/bin").map_err(|_| FsError::unusable_name())?;
+    // A file in a directory of ours would not be started where SELinux is enforced.
+    let label = live.open_beneath(&programs).map(|dir| label_of(&dir));
+    let program = OwnedFile {
+        contents,
+        metadata: private(0o700, label.unwrap_or_default()),
+    };
+    let private = private_dir(live, &RelPath::root())?;
+    replace_owned(&private, &usable_name(PROGRAM_NAME)?, &program)
+}
+
+fn private(mode: u16, xattrs: Vec<Xattr>) -> Metadata {
+    let now = jiff::Timestamp::now();
+    Metadata {
+        mode,
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        mtime: crate::entry::Timestamp {
+            seconds: now.as_second(),
+            nanoseconds: 0,
+        },
+        xattrs,
+    }
+}
+
+/// Returns the label of a directory as the only attribute; none where there is none.
+fn label_of(dir: &Dir) -> Vec<Xattr> {
+    let read = || read_metadata(Object::Open(dir.as_fd()), &dir.status()?);
+    let mut xattrs = read().map(|found| found.xattrs).unwrap_or_default();
+    xattrs.retain(|xattr| xattr.name == LABEL);
+    xattrs
+}
+
+/// Opens the trees called `side` of the first volume and of `volumes` as one.
+pub fn side_tree(live: &Dir, volumes: &[RelPath], side: &[u8]) -> Result<Tree> {
+    let open = |path: &RelPath| private_dir(live, path)?.open_dir(&usable_name(side)?);
+    let mut tree = Tree::from(open(&RelPath::root())?);
+    for path in volumes {
+        tree.add_part(path.clone(), open(path)?);
+    }
+    Ok(tree)
+}
+
+/// Returns the live tree as one; what is mounted in it is reached through it.
+pub fn live_tree(live: &Dir) -> Result<Tree> {
+    Ok(Tree::from(live.open_beneath(&RelPath::root())?))
+}

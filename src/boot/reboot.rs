@@ -1,0 +1,56 @@
+//! The reboot: by the init, by whatever name it is asked, and by the kernel where none answers.
+//! Knows nothing of why.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::system::{RebootCommand, reboot};
+
+use crate::distro::ask;
+
+/// How long a program may take to pass the wish on.
+const ASKING: Duration = Duration::from_secs(30);
+/// How long a machine may take to stop its services before the next way is tried: systemd gives
+/// a service 90 s, and kills it then.
+const STOPPING: Duration = Duration::from_secs(180);
+/// How long an answer may take to the source before the machine goes down.
+const ANSWERING: Duration = Duration::from_secs(2);
+
+/// The ways to ask the init, the usual first.
+const WAYS: [(&str, &[&str]); 4] = [
+    ("systemctl", &["reboot"]),
+    ("reboot", &[]),
+    ("shutdown", &["-r", "now"]),
+    ("telinit", &["6"]),
+];
+
+/// Starts a process of its own that reboots the machine in 2 s; what is said before arrives.
+pub fn reboot_soon() -> std::io::Result<()> {
+    Command::new("/proc/self/exe")
+        .args(["boot", "--reboot"])
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map(drop)
+}
+
+/// Reboots the machine, and returns only if nothing can.
+pub fn reboot_now() -> std::io::Error {
+    // It may be the leader already; then nobody ends it with its session anyway.
+    rustix::process::setsid().ok();
+    std::thread::sleep(ANSWERING);
+    for (program, arguments) in WAYS {
+        if ask(program, arguments, ASKING).is_some() {
+            std::thread::sleep(STOPPING);
+        }
+    }
+    // Programs of the machine had their chance; what they hold in memory is lost, the disks are
+    // whole.
+    crate::fs::sync_all();
+    match reboot(RebootCommand::Restart) {
+        Ok(()) => std::io::Error::other("the kernel did not reboot"),
+        Err(errno) => errno.into(),
+    }
+}

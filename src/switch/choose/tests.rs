@@ -1,0 +1,138 @@
+use super::*;
+use crate::entry::Metadata;
+use crate::exclude::{Rule, Rules, Verdict};
+
+const MOUNT: Found = Found {
+    inode: 2,
+    is_directory: true,
+    is_mount: true,
+    is_empty: false,
+};
+const DIRECTORY: Found = Found {
+    inode: 3,
+    is_directory: true,
+    is_mount: false,
+    is_empty: false,
+};
+const EMPTY: Found = Found {
+    inode: 4,
+    is_directory: true,
+    is_mount: false,
+    is_empty: true,
+};
+const FILE: Found = Found {
+    inode: 5,
+    is_directory: false,
+    is_mount: false,
+    is_empty: false,
+};
+
+fn path(text: &str) -> RelPath {
+    RelPath::new(text.as_bytes()).unwrap()
+}
+
+fn rules() -> Rules {
+    let skip = |pattern| Rule::new(Verdict::Skip, pattern, "test");
+    Rules::new(vec![
+        Rule::new(Verdict::Keep, "/boot/***", "test"),
+        skip("/tmp/**"),
+        skip("/proc/**"),
+        skip("/half/*/"),
+        skip("/home/quarantine/"),
+    ])
+    .unwrap()
+}
+
+#[test]
+fn names_move_unless_they_belong_to_the_target() {
+    use Choice::{Alone, Moves};
+    let other_file = Found { inode: 6, ..FILE };
+    for (name, live, side, expected) in [
+        ("etc", Some(DIRECTORY), Some(DIRECTORY), Some(Alone)),
+        ("etc", Some(DIRECTORY), Some(EMPTY), Some(Moves)),
+        ("lib", Some(FILE), Some(other_file), Some(Moves)),
+        ("lib", Some(FILE), Some(DIRECTORY), Some(Moves)),
+        ("new", None, Some(DIRECTORY), Some(Moves)),
+        ("gone", Some(FILE), None, Some(Moves)),
+        ("gone", Some(DIRECTORY), None, Some(Moves)),
+        ("swapfile", Some(FILE), Some(FILE), Some(Alone)),
+        ("boot", Some(DIRECTORY), Some(EMPTY), Some(Alone)),
+        ("boot", Some(MOUNT), Some(EMPTY), Some(Alone)),
+        ("tmp", Some(DIRECTORY), Some(EMPTY), Some(Alone)),
+        ("tmp", Some(DIRECTORY), None, Some(Alone)),
+        ("tmp", None, Some(EMPTY), Some(Moves)),
+        ("tmp", Some(FILE), Some(EMPTY), Some(Moves)),
+        ("half", Some(DIRECTORY), Some(EMPTY), Some(Moves)),
+        ("tmp", Some(EMPTY), Some(DIRECTORY), Some(Moves)),
+        ("proc", Some(MOUNT), Some(EMPTY), Some(Alone)),
+        ("proc", Some(MOUNT), Some(DIRECTORY), Some(Alone)),
+        ("data", Some(MOUNT), Some(EMPTY), Some(Alone)),
+        ("data", Some(MOUNT), None, Some(Alone)),
+        ("data", Some(MOUNT), Some(DIRECTORY), None),
+        ("data", Some(MOUNT), Some(FILE), None),
+        ("data", Some(DIRECTORY), Some(MOUNT), None),
+        ("apart", Some(DIRECTORY), Some(EMPTY), Some(Alone)),
+        ("apart", Some(DIRECTORY), None, Some(Alone)),
+        ("apart", Some(EMPTY), Some(DIRECTORY), Some(Moves)),
+        ("apart", None, Some(EMPTY), Some(Moves)),
+        ("home/quarantine", Some(DIRECTORY), Some(EMPTY), Some(Alone)),
+        ("home/lost+found", Some(DIRECTORY), None, Some(Alone)),
+        (".instancesync", Some(DIRECTORY), None, Some(Alone)),
+    ] {
+        let scope = Scope {
+            volumes: &[],
+            rules: &rules(),
+            apart: &[path("apart")],
+        };
+        let choice = choose(&Seen { live, side }, &path(name), &scope);
+        assert_eq!(choice.ok(), expected, "{name}: {live:?} {side:?}");
+    }
+}
+
+#[test]
+fn on_the_way_back_only_what_was_left_alone_stays() {
+    use Choice::{Alone, Moves};
+    for (name, live, side, expected) in [
+        ("boot", Some(DIRECTORY), Some(EMPTY), Some(Alone)),
+        ("etc", Some(DIRECTORY), Some(EMPTY), Some(Moves)),
+        ("made-since", Some(FILE), None, Some(Moves)),
+        ("vanished", None, Some(FILE), Some(Moves)),
+        ("mounted-since", Some(MOUNT), None, Some(Alone)),
+        ("mounted-since", Some(MOUNT), Some(EMPTY), None),
+        (".instancesync", Some(DIRECTORY), None, Some(Alone)),
+    ] {
+        let alone = [Name::new(b"boot").unwrap()];
+        let choice = choose_back(&Seen { live, side }, &path(name), &alone);
+        assert_eq!(choice.ok(), expected, "{name}: {live:?} {side:?}");
+    }
+}
+
+#[test]
+fn what_programs_are_loaded_from_goes_last() {
+    let part = |volume: &str, names: &[&str]| Part {
+        volume: path(volume),
+        alone: Vec::new(),
+        steps: names
+            .iter()
+            .map(|name| Step {
+                name: Name::new(name.as_bytes()).unwrap(),
+                old: None,
+                new: None,
+            })
+            .collect(),
+        old_top: Metadata::default(),
+        new_top: Metadata::default(),
+    };
+    let root = part("", &["bin", "etc", "lib64", "root", "srv", "usr"]);
+    let parts = [root, part("home", &["a"]), part("var", &["log"])];
+    let order: Vec<String> = in_order(&parts)
+        .into_iter()
+        .map(|(index, step)| absolute(&parts[index].volume.join(&step.name)))
+        .collect();
+    assert_eq!(
+        order,
+        [
+            "/root", "/srv", "/home/a", "/var/log", "/etc", "/bin", "/lib64", "/usr"
+        ]
+    );
+}

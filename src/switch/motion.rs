@@ -1,0 +1,170 @@
+//! A switch or a rollback on its way: all names change sides, or none. Knows nothing of which
+//! names these are.
+
+use std::time::Instant;
+
+use super::choose::in_order;
+use super::journal::{self, Journal, Phase, Step};
+use super::volume::Volume;
+use super::{Gate, SwitchError, Switched};
+use crate::fs::Dir;
+use crate::fs::staged::{NEW_NAME, PREVIOUS_NAME};
+
+/// What is needed for it.
+pub(super) struct Motion<'a> {
+    pub(super) live: &'a Dir,
+    /// In the order of the parts of the journal.
+    pub(super) volumes: Vec<Volume>,
+    pub(super) journal: Journal,
+    pub(super) gate: &'a Gate,
+}
+
+impl Motion<'_> {
+    /// Does it; what fails is taken back.
+    pub(super) fn go(mut self) -> Result<Switched, SwitchError> {
+        self.gate.pass()?;
+        journal::write(self.live, &self.journal)?;
+        let moved = self.exchange().and_then(|elapsed_us| {
+            if self.journal.phase == Phase::Switching {
+                self.journal.elapsed_us = elapsed_us;
+            }
+            self.finish()?;
+            Ok(elapsed_us)
+        });
+        match moved {
+            Ok(elapsed_us) => Ok(Switched {
+                elapsed_us,
+                names: self.step_count(),
+            }),
+            Err(SwitchError::Cut) => Err(SwitchError::Cut),
+            Err(failed) => match self.take_back() {
+                Ok(()) => Err(failed),
+                Err(SwitchError::Cut) => Err(SwitchError::Cut),
+                Err(cause) => Err(SwitchError::Stuck {
+                    failed: failed.to_string(),
+                    cause: Box::new(cause),
+                }),
+            },
+        }
+    }
+
+    fn step_count(&self) -> u64 {
+        let parts = self.journal.parts.iter();
+        parts.map(|part| part.steps.len() as u64).sum()
+    }
+
+    /// Lets every name change sides, and returns how many microseconds that took.
+    fn exchange(&self) -> Result<u64, SwitchError> {
+        let steps = in_order(&self.journal.parts);
+        self.sync()?;
+        let start = Instant::now();
+        for (index, step) in steps {
+            if let Some(volume) = self.volumes.get(index) {
+                self.gate.pass()?;
+                volume.swap(&step.name)?;
+            }
+        }
+        Ok(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Tells whether every name has changed sides.
+    pub(super) fn is_all_done(&self) -> Result<bool, SwitchError> {
+        for (volume, step) in self.steps() {
+            volume.settle(&step.name, [step.old, step.new])?;
+            if !is_done(volume, step)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Does what is left to do when every name has changed sides.
+    pub(super) fn finish(&mut self) -> Result<(), SwitchError> {
+        let parts = || self.volumes.iter().zip(&self.journal.parts);
+        for (volume, part) in parts() {
+            self.gate.pass()?;
+            volume.dress(&part.new_top, &part.old_top)?;
+        }
+        // ORDER: the other names of the trees say that all is done, so the exchanges have to be
+        // on disk first.
+        self.sync()?;
+        let is_rollback = self.journal.phase == Phase::RollingBack;
+        let (from, to) = match is_rollback {
+            true => (PREVIOUS_NAME, NEW_NAME),
+            false => (NEW_NAME, PREVIOUS_NAME),
+        };
+        for volume in &self.volumes {
+            self.gate.pass()?;
+            volume.rename_side(from, to)?;
+        }
+        self.sync()?;
+        self.gate.pass()?;
+        match is_rollback {
+            true => journal::remove(self.live)?,
+            false => self.write_as(Phase::Switched)?,
+        }
+        self.sync()
+    }
+
+    /// Lets every name that has changed sides change back.
+    pub(super) fn take_back(&mut self) -> Result<(), SwitchError> {
+        let is_rollback = self.journal.phase == Phase::RollingBack;
+        let (from, to) = match is_rollback {
+            true => (NEW_NAME, PREVIOUS_NAME),
+            false => (PREVIOUS_NAME, NEW_NAME),
+        };
+        for volume in &self.volumes {
+            self.gate.pass()?;
+            volume.rename_side(from, to)?;
+        }
+        let mut steps = in_order(&self.journal.parts);
+        steps.reverse();
+        for (index, step) in steps {
+            if let Some(volume) = self.volumes.get(index) {
+                self.gate.pass()?;
+                volume.settle(&step.name, [step.old, step.new])?;
+                if is_done(volume, step)? {
+                    volume.swap(&step.name)?;
+                }
+            }
+        }
+        for (volume, part) in self.volumes.iter().zip(&self.journal.parts) {
+            self.gate.pass()?;
+            volume.dress(&part.old_top, &part.new_top)?;
+        }
+        self.sync()?;
+        self.gate.pass()?;
+        match is_rollback {
+            true => self.write_as(Phase::Switched)?,
+            false => journal::remove(self.live)?,
+        }
+        self.sync()
+    }
+
+    fn write_as(&mut self, phase: Phase) -> Result<(), SwitchError> {
+        let journal = Journal {
+            phase,
+            ..self.journal.clone()
+        };
+        journal::write(self.live, &journal)
+    }
+
+    fn steps(&self) -> impl Iterator<Item = (&Volume, &Step)> {
+        let parts = self.volumes.iter().zip(&self.journal.parts);
+        parts.flat_map(|(volume, part)| part.steps.iter().map(move |step| (volume, step)))
+    }
+
+    fn sync(&self) -> Result<(), SwitchError> {
+        self.volumes.iter().try_for_each(Volume::sync)
+    }
+}
+
+/// Tells whether a name has changed sides, by what lies beside the live tree: nobody else writes
+/// there, while programs may have replaced the live one meanwhile.
+fn is_done(volume: &Volume, step: &Step) -> Result<bool, SwitchError> {
+    let beside = volume.inode_beside(&step.name)?;
+    Ok(match step.new {
+        Some(_) => beside != step.new,
+        None => beside.is_some(),
+    })
+}

@@ -1,0 +1,418 @@
+//! The switch on real trees: there and back by manifest, and cut at every operation.
+//!
+//! Knows nothing of how stages are filled: they are made here.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use instancesync::exclude::{Rule, Rules, Verdict};
+use instancesync::fs::Dir;
+use instancesync::relpath::RelPath;
+use instancesync::switch::{
+    Freed, Gate, Memo, Repaired, Scope, State, SwitchError, Switched, discard, repair, rollback,
+    status, switch,
+};
+use tempfile::TempDir;
+
+use crate::support::manifest::{Manifest, diff};
+use crate::support::{Ability, can_run};
+
+/// More operations than any of the trees here takes.
+const MANY: u64 = 200;
+
+/// A live tree with a stage beside it, on one volume or on two.
+struct Place {
+    dir: TempDir,
+    second: Option<PathBuf>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(second) = &self.second {
+            rustix::mount::unmount(second, rustix::mount::UnmountFlags::DETACH).ok();
+        }
+    }
+}
+
+fn put(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn private(top: &Path) -> PathBuf {
+    let private = top.join(".instancesync");
+    fs::create_dir_all(&private).unwrap();
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).unwrap();
+    private
+}
+
+impl Place {
+    fn one() -> Place {
+        let place = Place {
+            dir: tempfile::tempdir().unwrap(),
+            second: None,
+        };
+        place.fill();
+        place
+    }
+
+    fn two() -> Place {
+        let dir = tempfile::tempdir().unwrap();
+        let second = dir.path().join("home");
+        fs::create_dir(&second).unwrap();
+        rustix::mount::mount(
+            "tmpfs",
+            &second,
+            "tmpfs",
+            rustix::mount::MountFlags::empty(),
+            c"size=4m",
+        )
+        .unwrap();
+        let place = Place {
+            dir,
+            second: Some(second.clone()),
+        };
+        place.fill();
+        put(&second.join("old-user/file"), "old");
+        put(&second.join("both/file"), "old");
+        fs::create_dir(second.join("lost+found")).unwrap();
+        let stage = private(&second).join("stage");
+        put(&stage.join("new-user/file"), "new");
+        put(&stage.join("both/file"), "new");
+        fs::set_permissions(&stage, fs::Permissions::from_mode(0o711)).unwrap();
+        fs::create_dir_all(place.root().join(".instancesync/stage/home")).unwrap();
+        place
+    }
+
+    fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn fill(&self) {
+        let root = self.root();
+        for name in ["etc", "usr", "var", "srv"] {
+            put(&root.join(name).join("file"), "old");
+        }
+        put(&root.join("boot/kernel"), "the target's");
+        put(&root.join("tmp/socket"), "the target's");
+        put(&root.join("opt-gone/file"), "old");
+        put(&root.join("becomes-link/file"), "old");
+        symlink("usr/lib", root.join("lib")).unwrap();
+        let stage = private(root).join("stage");
+        for name in ["etc", "usr", "var", "srv"] {
+            put(&stage.join(name).join("file"), "new");
+        }
+        fs::create_dir(stage.join("boot")).unwrap();
+        fs::create_dir(stage.join("tmp")).unwrap();
+        put(&stage.join("brand-new/file"), "new");
+        symlink("srv", stage.join("becomes-link")).unwrap();
+        put(&stage.join("lib/file"), "new");
+        fs::set_permissions(root, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&stage, fs::Permissions::from_mode(0o751)).unwrap();
+        let attribute = xattr::set(&stage, "user.new", b"1");
+        attribute.unwrap();
+        let old = filetime::FileTime::from_unix_time(1_000_000, 7);
+        filetime::set_file_mtime(root, old).unwrap();
+        let new = filetime::FileTime::from_unix_time(2_000_000, 9);
+        filetime::set_file_mtime(&stage, new).unwrap();
+    }
+
+    fn live(&self) -> Dir {
+        Dir::open_root(self.root()).unwrap()
+    }
+
+    fn volumes(&self) -> Vec<RelPath> {
+        let second = self.second.iter();
+        second.map(|_| RelPath::new(b"home").unwrap()).collect()
+    }
+
+    fn switch(&self, gate: &Gate) -> Result<Switched, SwitchError> {
+        let scope = Scope {
+            volumes: &self.volumes(),
+            rules: &Rules::new(vec![
+                Rule::new(Verdict::Keep, "/boot/***", "test"),
+                Rule::new(Verdict::Skip, "/tmp/**", "test"),
+            ])
+            .unwrap(),
+            apart: &[],
+        };
+        switch(&self.live(), &scope, Memo::default(), gate)
+    }
+
+    /// Returns what the live tree and the tree beside it are like, without our own directories.
+    fn trees(&self) -> (String, BTreeSet<PathBuf>) {
+        let mut live = String::new();
+        let mut others = BTreeSet::new();
+        for line in Manifest::of(self.root()).to_string().lines() {
+            let path = line.split(' ').next().unwrap();
+            match path.split_once(".instancesync") {
+                None => live.extend([line, "\n"]),
+                Some((top, rest)) => {
+                    let mut rest = rest.split('/').skip(2);
+                    let below: Vec<&str> = rest.by_ref().collect();
+                    others.insert(Path::new(top).join(below.join("/")));
+                }
+            }
+        }
+        (live, others)
+    }
+
+    fn tree(&self) -> String {
+        self.trees().0
+    }
+}
+
+fn places() -> Vec<fn() -> Place> {
+    match can_run("two volumes", &[Ability::Root]) {
+        true => vec![Place::one, Place::two],
+        false => vec![Place::one],
+    }
+}
+
+#[test]
+fn there_and_back_gives_the_same_tree() {
+    for make in places() {
+        let place = make();
+        let before = Manifest::of(place.root());
+        let old = place.tree();
+        let switched = place.switch(&Gate::open()).unwrap();
+        assert!(switched.names >= 7, "{switched:?}");
+        assert_eq!(fs::read(place.root().join("etc/file")).unwrap(), b"new");
+        assert_eq!(
+            fs::read(place.root().join("boot/kernel")).unwrap(),
+            b"the target's"
+        );
+        assert!(place.root().join("tmp/socket").exists());
+        assert!(!place.root().join("opt-gone").exists());
+        let mode = place.root().metadata().unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode, 0o751);
+        assert!(matches!(
+            status(&place.live()).unwrap(),
+            State::Switched { .. }
+        ));
+        let back = rollback(&place.live(), &Gate::open()).unwrap();
+        assert_eq!(back.names, switched.names);
+        assert_eq!(place.tree(), old);
+        // The private directory's own time moved, the trees did not.
+        let differences: Vec<String> = diff(&before, &Manifest::of(place.root()))
+            .into_iter()
+            .filter(|text| !text.contains(".instancesync: mtime"))
+            .collect();
+        assert!(differences.is_empty(), "{differences:#?}");
+        place.switch(&Gate::open()).unwrap();
+    }
+}
+
+#[test]
+fn what_the_clone_makes_at_the_top_goes_back_with_it() {
+    let place = Place::one();
+    let old = place.tree();
+    place.switch(&Gate::open()).unwrap();
+    put(&place.root().join("made-since/file"), "x");
+    fs::remove_dir_all(place.root().join("brand-new")).unwrap();
+    fs::remove_dir_all(place.root().join("srv")).unwrap();
+    put(&place.root().join("boot/kernel"), "a newer one");
+    rollback(&place.live(), &Gate::open()).unwrap();
+    let tree = place.tree();
+    assert!(tree.contains("./srv/file") && !tree.contains("made-since"));
+    let boot = |tree: &str| tree.lines().filter(|line| line.contains("boot")).count();
+    assert_eq!(boot(&tree), boot(&old), "kept is kept, whatever is in it");
+    assert!(place.root().join(".instancesync/stage/made-since").exists());
+}
+
+/// Cuts `act` at every operation and repairs; the tree must be `old` or `new`.
+fn cut_everywhere(
+    make: fn() -> Place,
+    prepare: impl Fn(&Place),
+    act: impl Fn(&Place, &Gate) -> Result<Switched, SwitchError>,
+) {
+    let whole = make();
+    prepare(&whole);
+    let (old, old_side) = whole.trees();
+    act(&whole, &Gate::open()).unwrap();
+    let (new, new_side) = whole.trees();
+    let without_stamps = |text: &str| strip_mtimes(text);
+    let mut seen = BTreeSet::new();
+    for count in 0.. {
+        assert!(count < MANY, "it never ends");
+        let place = make();
+        prepare(&place);
+        let cut = act(&place, &Gate::cut_after(count));
+        if cut.is_ok() {
+            break;
+        }
+        // The repair is cut as well, at every operation, until it gets through.
+        for again in 0.. {
+            assert!(again < MANY, "a repair never ends");
+            if repair(&place.live(), &Gate::cut_after(again)).is_ok() {
+                break;
+            }
+        }
+        let (tree, side) = place.trees();
+        let tree = without_stamps(&tree);
+        let is_old = tree == without_stamps(&old);
+        let is_new = tree == without_stamps(&new);
+        assert!(is_old || is_new, "cut after {count}: a mixture\n{tree}");
+        assert!(
+            side.is_superset(if is_old { &old_side } else { &new_side }),
+            "cut after {count}: {side:?}"
+        );
+        seen.insert(is_new);
+        let again = repair(&place.live(), &Gate::open()).unwrap();
+        assert_eq!(again, Repaired::Nothing, "cut after {count}");
+        assert_eq!(without_stamps(&place.trees().0), tree);
+        // Whatever it is now, both ways are open.
+        if let State::Switched { .. } = status(&place.live()).unwrap() {
+            rollback(&place.live(), &Gate::open()).unwrap();
+        }
+        place.switch(&Gate::open()).unwrap();
+        assert_eq!(fs::read(place.root().join("etc/file")).unwrap(), b"new");
+    }
+    assert_eq!(seen.len(), 2, "both ends were seen");
+}
+
+/// Trees that are made one after the other differ in their times only.
+fn strip_mtimes(text: &str) -> String {
+    let words = text
+        .split(' ')
+        .map(|word| match word.starts_with("mtime=") {
+            // What the test set itself is compared.
+            true if word.starts_with("mtime=1000000") || word.starts_with("mtime=2000000") => word,
+            true => "mtime",
+            false => word,
+        });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_switch_that_is_cut_is_one_or_the_other() {
+    for make in places() {
+        cut_everywhere(make, |_| {}, |place, gate| place.switch(gate));
+    }
+}
+
+#[test]
+fn a_rollback_that_is_cut_is_one_or_the_other() {
+    let prepare = |place: &Place| {
+        place.switch(&Gate::open()).unwrap();
+        put(&place.root().join("made-since/file"), "x");
+        let time = filetime::FileTime::from_unix_time(2_000_000, 9);
+        filetime::set_file_mtime(place.root(), time).unwrap();
+    };
+    for make in places() {
+        cut_everywhere(make, prepare, |place, gate| rollback(&place.live(), gate));
+    }
+}
+
+#[test]
+fn what_fails_in_the_middle_is_taken_back() {
+    for make in places() {
+        let mut failures = 0;
+        for count in 0..MANY {
+            let place = make();
+            let before = Manifest::of(place.root());
+            match place.switch(&Gate::fail_after(count)) {
+                Ok(_) => break,
+                Err(error) => assert!(matches!(error, SwitchError::Call { .. }), "{error:?}"),
+            }
+            failures += 1;
+            let differences: Vec<String> = diff(&before, &Manifest::of(place.root()))
+                .into_iter()
+                .filter(|text| !text.contains(".instancesync: mtime"))
+                .collect();
+            assert!(differences.is_empty(), "{count}: {differences:#?}");
+            assert_eq!(
+                repair(&place.live(), &Gate::open()).unwrap(),
+                Repaired::Nothing
+            );
+        }
+        assert!(failures > 10, "{failures}");
+    }
+}
+
+#[test]
+fn nothing_moves_where_something_is_in_the_way() {
+    let refused = |place: &Place| {
+        let before = place.tree();
+        let error = place.switch(&Gate::open()).unwrap_err();
+        assert!(error.is_refusal(), "{error}");
+        assert_eq!(place.tree(), before);
+        error
+    };
+    let place = Place::one();
+    fs::create_dir(place.root().join(".instancesync/previous")).unwrap();
+    assert!(matches!(refused(&place), SwitchError::InTheWay { .. }));
+    let place = Place::one();
+    fs::rename(
+        place.root().join(".instancesync/stage"),
+        place.root().join(".instancesync/else"),
+    )
+    .unwrap();
+    assert!(matches!(refused(&place), SwitchError::NothingStaged { .. }));
+    let place = Place::one();
+    place.switch(&Gate::open()).unwrap();
+    assert!(matches!(refused(&place), SwitchError::AlreadySwitched));
+    let place = Place::one();
+    place.switch(&Gate::cut_after(3)).unwrap_err();
+    assert!(matches!(refused(&place), SwitchError::UnderWay));
+    let place = Place::one();
+    let error = rollback(&place.live(), &Gate::open()).unwrap_err();
+    assert!(matches!(error, SwitchError::NotSwitched));
+    put(
+        &place.root().join(".instancesync/journal"),
+        "{\"version\":9}",
+    );
+    assert!(matches!(refused(&place), SwitchError::JournalVersion(9)));
+    put(&place.root().join(".instancesync/journal"), "\0");
+    assert!(matches!(refused(&place), SwitchError::Journal(_)));
+}
+
+#[test]
+fn a_discard_leaves_nothing_of_ours() {
+    for make in places() {
+        let place = make();
+        place.switch(&Gate::open()).unwrap();
+        let live = place.tree();
+        let freed = discard(&place.live(), &[], &Gate::open()).unwrap();
+        assert!(freed.entries >= 10 && freed.bytes > 0, "{freed:?}");
+        assert_eq!(Manifest::of(place.root()).to_string(), live);
+        assert_eq!(status(&place.live()).unwrap(), State::Nothing);
+        assert_eq!(
+            discard(&place.live(), &[], &Gate::open()).unwrap(),
+            Freed::default()
+        );
+    }
+}
+
+#[test]
+fn a_discard_that_was_cut_goes_on() {
+    for make in places() {
+        for is_switched in [false, true] {
+            let whole = make();
+            if is_switched {
+                whole.switch(&Gate::open()).unwrap();
+            }
+            for count in 0.. {
+                assert!(count < MANY);
+                let place = make();
+                if is_switched {
+                    place.switch(&Gate::open()).unwrap();
+                }
+                let live = place.tree();
+                let volumes = place.volumes();
+                if discard(&place.live(), &volumes, &Gate::cut_after(count)).is_ok() {
+                    break;
+                }
+                if count > 0 {
+                    let error = rollback(&place.live(), &Gate::open()).unwrap_err();
+                    assert!(error.is_refusal(), "{error}");
+                    place.switch(&Gate::open()).unwrap_err();
+                }
+                discard(&place.live(), &volumes, &Gate::open()).unwrap();
+                assert_eq!(Manifest::of(place.root()).to_string(), live, "{count}");
+            }
+        }
+    }
+}
