@@ -224,9 +224,13 @@ impl AgentSession<'_> {
     }
 
     /// Carries out an order; who gave it has asked before.
-    fn take_order(&self, order: &[u8]) -> Result<(), TransferError> {
+    fn take_order(&mut self, order: &[u8]) -> Result<(), TransferError> {
         let order: Order = serde_json::from_slice(order)
             .map_err(|_| TransferError::Protocol("an order that makes no sense"))?;
+        if let Order::Reboot = order {
+            // The source comes back with it; who is not seen again loses it at the next boot.
+            self.key = None;
+        }
         let (done, answer) = match order.perform() {
             Ok(answer) => (Ok(()), serde_json::to_vec(&answer).unwrap_or_default()),
             Err(failure) => (Err(refusal(&failure)), Vec::new()),

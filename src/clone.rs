@@ -33,7 +33,7 @@ use crate::prompter::Prompter;
 use crate::report::{Recorder, Report};
 use crate::session::{Access, Session};
 use crate::settings::{
-    Compression, Detail, LoginSettings, Settings, StopAfter, Target, agreement,
+    Compression, Detail, LoginSettings, Reboot, Settings, StopAfter, Target, agreement,
 };
 use crate::source::Source;
 use crate::transfer::TransferError;
@@ -44,6 +44,9 @@ use crate::transfer::wire::packing;
 const REOPENINGS: u32 = 5;
 /// A link that held so long starts the count of reopenings anew.
 const STEADY: Duration = Duration::from_secs(120);
+/// The run's key stays on an unconfirmed clone for so many seconds, or as long as the reboot may
+/// take.
+const KEY_LIMIT_S: u64 = 900;
 /// How often somebody who waits looks whether the run is to stop.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -164,6 +167,7 @@ impl<'r> Run<'r> {
         // A dry run changes nothing, not even for a while.
         if !self.settings.dry_run {
             access.install_key(&session);
+            agreed.login = access.run_login(self.key_limit_s());
         }
         let (session, done) = self.go_the_way(&mut access, session, &agreed);
         let Some(session) = session else { return done };
@@ -196,12 +200,12 @@ impl<'r> Run<'r> {
         };
         match (start, self.reboots()) {
             (Start::Verify, _) => {
-                let seen = self.verify(&session, agreed);
+                let seen = self.verify(&session);
                 (Some(session), seen)
             }
-            (_, Some(limit)) => match self.come_back(access, session, (agreed, limit)) {
+            (_, Some(limit)) => match self.come_back(access, session, limit) {
                 Ok(session) => {
-                    let seen = self.verify(&session, agreed);
+                    let seen = self.verify(&session);
                     (Some(session), seen)
                 }
                 Err(failure) => (None, Err(failure)),
@@ -252,6 +256,7 @@ impl<'r> Run<'r> {
             layout: Layout::default(),
             system: None,
             pair: None,
+            login: None,
         };
         if settings.system.is_some() {
             let preflight = Preflight {
@@ -315,6 +320,15 @@ impl<'r> Run<'r> {
         }
         cause.exit = ExitCode::Interrupted;
         Err(cause.hint("run the same command again: it continues"))
+    }
+
+    /// Returns how long the run's key stays on a clone that nobody confirms.
+    fn key_limit_s(&self) -> u64 {
+        let reboot = match self.settings.course.reboot {
+            Reboot::Within(limit) => limit.as_secs(),
+            Reboot::Never => 0,
+        };
+        reboot.max(KEY_LIMIT_S)
     }
 
     /// Waits, unless the run is to stop.

@@ -41,7 +41,7 @@ pub use apply::{Applied, Originals, Outcome, apply};
 pub use carry::{Carry, CarryStats, Occasion, carry};
 pub use gather::{Gathered, gather};
 pub use kept::{KeptRoom, room as kept_room};
-pub use note::CloneNote;
+pub use note::{CLONE_NOTE_NAME, CloneNote};
 pub use owners::{OwnerMap, Owners, change_owners, owners_of};
 pub use task::{Done, Report, Task};
 pub use versions::{File, Object, Objects, Versions};

@@ -7,6 +7,7 @@ mod facts;
 mod fixup;
 mod key;
 mod orders;
+mod target;
 
 use std::io;
 use std::thread::JoinHandle;
@@ -22,7 +23,6 @@ use crate::transfer::wire::link::{Link, LinkSettings};
 use crate::transfer::wire::message::{Down, Up};
 
 pub use access::Access;
-pub use orders::misplaced;
 
 /// How long the agent may take to answer to a goodbye.
 const PARTING: Duration = Duration::from_secs(10);

@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::fixups::Agreed;
 use super::{Run, hooks};
 use crate::boot::MachineState;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::monitor::{Event, Stage};
+use crate::orders::TargetState;
 use crate::session::{Access, Session};
 use crate::settings::{Manner, Reboot};
 use crate::switch::State;
@@ -35,13 +35,13 @@ impl Run<'_> {
         &self,
         access: &mut Access<'_>,
         session: Session,
-        (agreed, limit): (&Agreed, Duration),
+        limit: Duration,
     ) -> Result<Session, Failure> {
         self.monitor.event(Event::StageStarted(Stage::Reboot));
-        let place = self.place(agreed);
+        let root = &*self.settings.target_dir;
         let ordered = session
-            .status(&place)
-            .and_then(|status| session.reboot().map(|()| status.machine.boot_id));
+            .status(root)
+            .and_then(|state| session.reboot().map(|()| boot_of(&state)));
         session.close();
         let boot_id = ordered?;
         self.monitor.event(Event::Waiting {
@@ -53,8 +53,8 @@ impl Run<'_> {
         while Instant::now() < until {
             self.pause(PAUSE)?;
             match access.try_open() {
-                Ok(session) => match session.status(&place) {
-                    Ok(status) if status.machine.boot_id != boot_id => return Ok(session),
+                Ok(session) => match session.status(root) {
+                    Ok(state) if boot_of(&state) != boot_id => return Ok(session),
                     // It is still on its way down.
                     _ => session.close(),
                 },
@@ -81,12 +81,12 @@ impl Run<'_> {
     }
 
     /// Looks whether the target is what it should be now, and confirms it.
-    pub(super) fn verify(&self, session: &Session, agreed: &Agreed) -> Result<(), Failure> {
+    pub(super) fn verify(&self, session: &Session) -> Result<(), Failure> {
         self.monitor.event(Event::StageStarted(Stage::Verify));
-        let place = self.place(agreed);
-        let status = session.status(&place)?;
+        let root = &*self.settings.target_dir;
+        let state = session.status(root)?;
         if self.settings.manner == Manner::Staged {
-            if !matches!(status.state, State::Switched { .. }) {
+            if !matches!(state.clone, State::Switched { .. }) {
                 let what = "the target has come back as it was before the switch";
                 return Err(Failure::new(ExitCode::Failed, what)
                     .hint("its journal says why: journalctl -u instancesync-boot")
@@ -94,9 +94,9 @@ impl Run<'_> {
             }
             self.verified("clone", true, "the target runs from the clone");
         }
-        self.tell_machine(&status.machine);
+        self.tell_machine(&state.machine.unwrap_or_default());
         if self.settings.manner == Manner::Staged {
-            session.confirm(&place)?;
+            session.confirm(root)?;
         }
         hooks::post_boot(self.settings, self.monitor, self.interrupt);
         Ok(())
@@ -116,13 +116,12 @@ impl Run<'_> {
                 self.verified("services", false, &text);
             }
         }
-        if let Some(name) = &machine.hostname {
-            self.verified("name", true, &format!("it calls itself {name}"));
-        }
-        match machine.unmounted.is_empty() {
+        let text = format!("it calls itself {}", machine.hostname);
+        self.verified("name", true, &text);
+        match machine.missing_mounts.is_empty() {
             true => self.verified("mounts", true, "everything that fstab names is mounted"),
             false => {
-                let text = format!("not mounted: {}", machine.unmounted.join(", "));
+                let text = format!("not mounted: {}", machine.missing_mounts.join(", "));
                 self.verified("mounts", false, &text);
             }
         }
@@ -138,4 +137,10 @@ impl Run<'_> {
             text: text.to_owned(),
         });
     }
+}
+
+/// Returns the id of the boot in which a machine is; empty where the root is not its own.
+fn boot_of(state: &TargetState) -> String {
+    let machine = state.machine.as_ref();
+    machine.map_or(String::new(), |machine| machine.boot_id.clone())
 }

@@ -11,6 +11,8 @@ use crate::merger::Merger;
 use crate::monitor::{Event, Stage};
 use crate::problem::Side;
 use crate::session::Session;
+use crate::settings::Manner;
+use crate::switch::RunLogin;
 use crate::transfer::TransferError;
 
 /// What was agreed to before anything changed.
@@ -24,6 +26,8 @@ pub(super) struct Agreed {
     pub(super) system: Option<(Selected, Facts)>,
     /// Names the pair of source and target in the key's line.
     pub(super) pair: Option<String>,
+    /// The run's key on the target.
+    pub(super) login: Option<RunLogin>,
 }
 
 impl Run<'_> {
@@ -40,6 +44,7 @@ impl Run<'_> {
         mergers.sort();
         mergers.dedup();
         let system = self.settings.system.as_ref();
+        let is_staged = self.settings.manner == Manner::Staged;
         let task = Task {
             // LIVE: the source's files of now, as new as the last pass.
             source: gather(&self.source.root, Side::Source, &mergers, None),
@@ -48,8 +53,8 @@ impl Run<'_> {
             rules: agreed.rules.clone(),
             returning_pair: agreed.pair.clone(),
             hostname: system.and_then(|system| system.hostname.clone()),
-            staged: None,
-            apart: Vec::new(),
+            staged: is_staged.then(|| agreed.layout.volumes.clone()),
+            apart: agreed.layout.apart.clone(),
             dry_run: self.settings.dry_run,
         };
         let report = session.fix_up(&self.settings.target_dir, &task)?;

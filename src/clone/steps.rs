@@ -60,9 +60,9 @@ impl<'r> Run<'r> {
                 }
                 Step::Check => {
                     self.check_complete()?;
-                    self.check(session, agreed)?;
+                    // check
                 }
-                Step::Switch => self.switch(session, agreed)?,
+                Step::Switch => self.switch(session, agreed.login.as_ref())?,
             }
             route.step_done();
         }

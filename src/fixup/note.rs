@@ -11,7 +11,8 @@ use crate::fs::staged::{read_note, write_note};
 use crate::fs::{Dir, FsError, Result, usable_name};
 use crate::relpath::RelPath;
 
-const NAME: &[u8] = b"clone";
+/// The name of the note.
+pub const CLONE_NOTE_NAME: &[u8] = b"clone";
 /// Of the note's form; another program's note is refused.
 const VERSION: u32 = 1;
 
@@ -51,7 +52,7 @@ impl CloneNote {
 
     /// Reads the note beside the stage of `live`; `None` where there is none.
     pub fn read(live: &Dir) -> Result<Option<CloneNote>> {
-        let Some(bytes) = read_note(live, &usable_name(NAME)?)? else {
+        let Some(bytes) = read_note(live, &usable_name(CLONE_NOTE_NAME)?)? else {
             return Ok(None);
         };
         match postcard::from_bytes::<CloneNote>(&bytes) {
@@ -64,7 +65,7 @@ impl CloneNote {
     pub fn write(&self, live: &Dir) -> Result<()> {
         let bytes = postcard::to_stdvec(self)
             .map_err(|_| unusable("write the note of the clone", Errno::INVAL))?;
-        write_note(live, &usable_name(NAME)?, &bytes)
+        write_note(live, &usable_name(CLONE_NOTE_NAME)?, &bytes)
     }
 
     /// Returns what to carry right before the switch.

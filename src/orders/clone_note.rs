@@ -1,43 +1,35 @@
-//! What a switch has to know of the clone that was staged, and the last thing done before it.
-//!
-//! This file is the seam between the switch and the fix-ups. Knows nothing of either.
+//! What a switch has to know of the clone that was staged, and the last thing done before it: what
+//! the target keeps comes into the stage as it is now. Knows nothing of how names change places.
 
-use serde::{Deserialize, Serialize};
-
-use crate::exclude::Rules;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
-use crate::fs::staged::read_note;
-use crate::fs::{Dir, usable_name};
-use crate::relpath::RelPath;
-
-/// The note that the fix-ups leave in the private directory.
-pub(super) const CLONE_NAME: &[u8] = b"clone";
-
-/// What of the note a switch needs.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Covered {
-    pub(super) volumes: Vec<RelPath>,
-    pub(super) rules: Rules,
-    pub(super) apart: Vec<RelPath>,
-}
+use crate::fixup::{CloneNote, carry as carry_kept};
+use crate::fs::{Dir, Staged};
 
 /// Reads the note; `None` where the stage is not ready.
-pub(super) fn read(live: &Dir) -> Result<Option<Covered>, Failure> {
-    let read = || read_note(live, &usable_name(CLONE_NAME)?);
-    let Some(note) = read().map_err(|error| failed().because(&error))? else {
-        return Ok(None);
+pub(super) fn read(live: &Dir) -> Result<Option<CloneNote>, Failure> {
+    CloneNote::read(live)
+        .map_err(|error| Failure::new(ExitCode::Failed, "target: the stage").because(&error))
+}
+
+/// Brings what the target keeps into the stage as it is now. What cannot be brought would be
+/// missing from the clone.
+pub(super) fn carry(live: &Dir, note: &CloneNote) -> Result<(), Failure> {
+    let failed = |what: String| {
+        Failure::new(ExitCode::Failed, what)
+            .hint("nothing was switched; see to it on the target and run the same command again")
     };
-    postcard::from_bytes(&note)
-        .map(Some)
-        .map_err(|error| failed().because(&error))
-}
-
-/// Brings what the target keeps into the stage as it is now.
-pub(super) fn carry(_live: &Dir, _covered: &Covered) -> Result<(), Failure> {
-    Ok(())
-}
-
-fn failed() -> Failure {
-    Failure::new(ExitCode::Failed, "target: /.instancesync/clone")
+    let staged = Staged::open(live, &note.volumes)
+        .map_err(|error| failed("target: the stage".to_owned()).because(&error))?;
+    let (_, problems) = carry_kept(&staged, &note.refresh());
+    match problems.first() {
+        None => Ok(()),
+        Some(first) => Err(failed(format!(
+            "target: {} kept paths cannot be taken into the clone, the first is /{}: {}: {}",
+            problems.len(),
+            String::from_utf8_lossy(&first.path),
+            first.operation,
+            first.cause
+        ))),
+    }
 }

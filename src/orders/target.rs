@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::clone_note::{self, CLONE_NAME};
+use super::clone_note;
 use crate::boot::{
     self, BOOTED_NAME, Booted, MachineState, arm, boot_id, disarm, is_booted, live_tree,
     place_program, side_tree,
@@ -16,6 +16,7 @@ use crate::distro::gather;
 use crate::exit::ExitCode;
 use crate::facts::MountKind;
 use crate::failure::Failure;
+use crate::fixup::CLONE_NOTE_NAME;
 use crate::fs::staged::{NEW_NAME, PREVIOUS_NAME, private_dir, remove_note};
 use crate::fs::{Dir, FsError, Root, usable_name};
 use crate::relpath::RelPath;
@@ -238,7 +239,7 @@ pub(super) fn confirm(order: &TargetOrder) -> Result<(), Failure> {
     let live = open(&order.root)?;
     lock(&live)?;
     forget(&live, BOOTED_NAME)?;
-    forget(&live, CLONE_NAME)?;
+    forget(&live, CLONE_NOTE_NAME)?;
     let disarmed = live_tree(&live).and_then(|tree| disarm(&tree));
     disarmed.map_err(|error| failed(&error))?;
     live.sync_file_system().map_err(|error| failed(&error))

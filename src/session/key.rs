@@ -1,10 +1,14 @@
 //! The run's key: installed on the target so that a lost link asks for no password, and taken out
 //! again. Knows nothing of how a key is made or a file of keys edited.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use super::{Access, End, Session};
 use crate::failure::Failure;
 use crate::monitor::Event;
 use crate::ssh::RunKey;
+use crate::switch::RunLogin;
 use crate::transfer::wire::message::{Down, KeyRequest, Up};
 
 /// The run's key and the request that removes it.
@@ -55,6 +59,21 @@ impl Access<'_> {
                 ..request
             },
         });
+    }
+
+    /// Names the run's key where it lies on the target; `None` where none is installed.
+    ///
+    /// `limit_s` is how long it stays, in seconds, where nobody takes it out.
+    pub fn run_login(&self, limit_s: u64) -> Option<RunLogin> {
+        let installed = self.key.as_ref()?;
+        self.login.run_key.as_ref()?;
+        let home = OsStr::from_bytes(&installed.request.home);
+        Some(RunLogin {
+            pair: self.pair.clone(),
+            home: home.into(),
+            uid: installed.request.uid,
+            limit_s,
+        })
     }
 
     /// Takes the run's key out of the target again.

@@ -1,0 +1,52 @@
+//! The switch of a staged clone and what belongs to it, ordered from the agent. Knows nothing of
+//! how any of it is done.
+
+use std::path::Path;
+
+use super::Session;
+use super::orders::misplaced;
+use crate::failure::Failure;
+use crate::orders::{Answer, Order, SwitchOrder, TargetOrder, TargetState};
+use crate::switch::{RunLogin, Switched};
+
+fn order_for(root: &Path) -> TargetOrder {
+    TargetOrder {
+        root: root.to_owned(),
+        dry_run: false,
+    }
+}
+
+impl Session {
+    /// Asks for the state of the system below `root` (absolute, on the target).
+    pub fn status(&self, root: &Path) -> Result<TargetState, Failure> {
+        match self.order(&Order::Status(order_for(root)))? {
+            Answer::Status(state) => Ok(*state),
+            _ => Err(misplaced()),
+        }
+    }
+
+    /// Lets the stage take its place. `login` is the run's key, which goes by itself if nobody
+    /// confirms the clone in time.
+    pub fn switch(&self, root: &Path, login: Option<RunLogin>) -> Result<Switched, Failure> {
+        let root = root.to_owned();
+        match self.order(&Order::Switch(SwitchOrder { root, login }))? {
+            Answer::Switched(switched) => Ok(switched),
+            _ => Err(misplaced()),
+        }
+    }
+
+    /// Frees what a switch replaced, or the stage where nothing was switched.
+    pub fn discard(&self, root: &Path) -> Result<(), Failure> {
+        self.order(&Order::Discard(order_for(root))).map(drop)
+    }
+
+    /// Has the machine boot again, a moment after the answer.
+    pub fn reboot(&self) -> Result<(), Failure> {
+        self.order(&Order::Reboot).map(drop)
+    }
+
+    /// Says that the clone was seen: what waits for that may go.
+    pub fn confirm(&self, root: &Path) -> Result<(), Failure> {
+        self.order(&Order::Confirm(order_for(root))).map(drop)
+    }
+}
