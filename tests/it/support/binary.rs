@@ -74,7 +74,7 @@ fn launch<S: AsRef<OsStr>>(mut command: Command, arguments: &[S]) -> Run {
 }
 
 /// The binary of this build, or the one that INSTANCESYNC_BINARY names.
-fn program() -> OsString {
+pub fn program() -> OsString {
     std::env::var_os("INSTANCESYNC_BINARY")
         .unwrap_or_else(|| env!("CARGO_BIN_EXE_instancesync").into())
 }

@@ -4,6 +4,7 @@ pub mod attributes;
 pub mod binary;
 pub mod edit;
 pub mod engine;
+pub mod machine;
 pub mod manifest;
 pub mod names;
 pub mod places;
@@ -49,6 +50,8 @@ pub enum Ability {
     Sshd,
     /// rpm and rpmbuild are installed.
     Rpm,
+    /// Machines can be made and booted.
+    Machines,
 }
 
 impl Ability {
@@ -59,6 +62,9 @@ impl Ability {
             Ability::Rsync => missing_program("rsync"),
             Ability::Sshd => missing_program("/usr/sbin/sshd"),
             Ability::Rpm => missing_program("rpm").or_else(|| missing_program("rpmbuild")),
+            Ability::Machines => ["mmdebstrap", "systemd-nspawn", "ip", "mke2fs", "nsenter"]
+                .iter()
+                .find_map(|program| missing_program(program)),
         }
     }
 }
