@@ -17,8 +17,9 @@ pub use clone::{
     ScopeChoice, WhatArguments,
 };
 pub use commands::{
-    CleanupArguments, CleanupCommand, ExplainArguments, FactsArguments, MachineArguments,
-    PlanArguments, ProfilesCommand,
+    BootArguments, ChangeArguments, CleanupArguments, CleanupCommand, ExplainArguments,
+    FactsArguments, MachineArguments, PlanArguments, ProfilesCommand, RollbackArguments,
+    StatusArguments,
 };
 pub use course::{CourseArguments, ResumeChoice, StopChoice};
 
@@ -128,6 +129,29 @@ pub enum Command {
         #[command(subcommand)]
         command: CleanupCommand,
     },
+    /// Tell what state a target is in: staged, switched, cut, confirmed
+    ///
+    /// Also tells whether the machine came up whole. Changes nothing.
+    Status(StatusArguments),
+    /// Put back the system that a clone replaced
+    ///
+    /// The same step as the switch to the clone, the other way round; it takes
+    /// milliseconds. It works before and after reboots, over SSH and on the
+    /// target's own console, where the program is /.instancesync/instancesync. What
+    /// is live now stays beside it until it is discarded. A switch that was cut is
+    /// repaired. docs/switch.md has the details.
+    Rollback(RollbackArguments),
+    /// Free the system that a clone replaced, or a clone that is only staged
+    ///
+    /// Removes everything that instancesync keeps on the target. After that there
+    /// is no rollback.
+    Discard(ChangeArguments),
+    /// Look after a switch at boot
+    ///
+    /// Called by a unit that instancesync puts on the target around a switch, and
+    /// that it removes. There is no use in starting it by hand.
+    #[command(hide = true)]
+    Boot(BootArguments),
     /// Print a completion script for a shell
     Completions {
         /// The shell that is to complete

@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of how an answer is found; that is below.
 
+mod target;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +28,7 @@ use crate::settings::{
 use crate::source::Source;
 use crate::transfer::wire::link::LinkSettings;
 use crate::ui::{self, CleanupLines, Screen};
+pub use target::{boot, discard, roll_back, status};
 
 /// What a subcommand has to say, for standard output.
 #[derive(Clone, Debug, PartialEq, Eq)]

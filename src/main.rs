@@ -35,6 +35,12 @@ fn main() -> ProcessExit {
         Some(Command::Cleanup {
             command: CleanupCommand::AmazonAmi(arguments),
         }) => answer(|around| commands::clean_up(arguments, around)),
+        Some(Command::Status(arguments)) => answer(|around| commands::status(arguments, around)),
+        Some(Command::Rollback(arguments)) => {
+            answer(|around| commands::roll_back(arguments, around))
+        }
+        Some(Command::Discard(arguments)) => answer(|around| commands::discard(arguments, around)),
+        Some(Command::Boot(arguments)) => commands::boot(&arguments).map(|()| ExitCode::Complete),
         Some(Command::Completions { shell }) => print_completions(shell),
         Some(Command::Man { output: None }) => print_man_page(),
         Some(Command::Man { output: Some(dir) }) => write_man_pages(&dir),

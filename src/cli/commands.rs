@@ -122,3 +122,59 @@ pub struct CleanupArguments {
     #[arg(long)]
     pub json: bool,
 }
+
+/// `status`.
+#[derive(Debug, Args)]
+pub struct StatusArguments {
+    /// Of which machine.
+    #[command(flatten)]
+    pub machine: MachineArguments,
+    /// How to get in.
+    #[command(flatten)]
+    pub login: LoginArguments,
+    /// Print the state as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `rollback` and `discard` share.
+#[derive(Debug, Args)]
+pub struct ChangeArguments {
+    /// On which machine.
+    #[command(flatten)]
+    pub machine: MachineArguments,
+    /// How to get in.
+    #[command(flatten)]
+    pub login: LoginArguments,
+    /// Say what would happen, and change nothing
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// Ask nothing: go ahead
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+    /// Print what was done as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `rollback`.
+#[derive(Debug, Args)]
+pub struct RollbackArguments {
+    /// What it shares with `discard`.
+    #[command(flatten)]
+    pub change: ChangeArguments,
+    /// Reboot the machine afterwards if it has to
+    #[arg(long)]
+    pub reboot: bool,
+}
+
+/// `boot`.
+#[derive(Debug, Args)]
+pub struct BootArguments {
+    /// Wait until the clone is confirmed, and take the run's key out if it is not
+    #[arg(long, conflicts_with = "reboot")]
+    pub watch: bool,
+    /// Reboot the machine
+    #[arg(long)]
+    pub reboot: bool,
+}

@@ -364,3 +364,6 @@ fn refused(error: &SwitchError) -> Failure {
     };
     Failure::of(exit, error).maybe_hint(error.hint())
 }
+
+#[cfg(test)]
+mod tests;

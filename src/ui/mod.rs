@@ -18,6 +18,7 @@ mod progress;
 mod prompt;
 mod screen;
 mod summary;
+pub mod switch;
 mod terminal;
 mod watch;
 

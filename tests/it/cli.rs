@@ -72,6 +72,9 @@ fn manual() -> String {
             "instancesync cleanup amazon-ami",
             &["cleanup", "amazon-ami", "--help"],
         ),
+        ("instancesync status", &["status", "--help"]),
+        ("instancesync rollback", &["rollback", "--help"]),
+        ("instancesync discard", &["discard", "--help"]),
         ("instancesync completions", &["completions", "--help"]),
         ("instancesync man", &["man", "--help"]),
     ];

@@ -1,0 +1,180 @@
+//! `status`, `rollback`, `discard`, and what the one-shot at boot calls: orders about the switch
+//! given by a person, on the machine itself or over SSH.
+//!
+//! Knows nothing of how an order is carried out.
+
+use std::path::{Path, PathBuf};
+
+use super::{Answer, Surroundings, json};
+use crate::boot;
+use crate::cli::{BootArguments, ChangeArguments, RollbackArguments, StatusArguments};
+use crate::exit::ExitCode;
+use crate::failure::Failure;
+use crate::orders::{self, Order, RollbackOrder, TargetOrder, TargetState};
+use crate::prompter::Prompter;
+use crate::session::{Access, Session, misplaced};
+use crate::settings::Machine;
+use crate::switch::State;
+use crate::transfer::wire::link::LinkSettings;
+use crate::ui;
+
+/// `instancesync status`.
+pub fn status(arguments: StatusArguments, around: &Surroundings) -> Result<Answer, Failure> {
+    let machine = Machine::resolve(arguments.machine, arguments.login, &around.environment)?;
+    let end = End::open(&machine, around)?;
+    let state = end.look();
+    end.close();
+    let state = state?;
+    Ok(Answer::complete(if arguments.json {
+        json(&state)?
+    } else {
+        ui::switch::status(&state)
+    }))
+}
+
+/// `instancesync rollback`.
+pub fn roll_back(arguments: RollbackArguments, around: &Surroundings) -> Result<Answer, Failure> {
+    let change = arguments.change;
+    let machine = Machine::resolve(change.machine, change.login, &around.environment)?;
+    let end = End::open(&machine, around)?;
+    let order = |dry_run| {
+        Order::Rollback(RollbackOrder {
+            target: end.target(dry_run),
+            keeps_key: false,
+        })
+    };
+    let perform = |dry_run| match end.perform(&order(dry_run))? {
+        orders::Answer::RolledBack(done) => Ok(done),
+        _ => Err(misplaced()),
+    };
+    let work = || {
+        let state = end.look()?;
+        let planned = perform(true)?;
+        if change.dry_run {
+            return Ok((planned, ui::switch::would_roll_back(&state, &planned)));
+        }
+        let question = ui::switch::would_roll_back(&state, &planned);
+        confirm(change.yes, around.prompter.as_ref(), &question)?;
+        let done = perform(false)?;
+        let reboots = arguments.reboot && done.needs_reboot;
+        if reboots {
+            end.perform(&Order::Reboot)?;
+        }
+        Ok((done, ui::switch::rolled_back(&done, reboots)))
+    };
+    let done: Result<_, Failure> = work();
+    end.close();
+    let (done, text) = done?;
+    Ok(Answer::complete(match change.json {
+        true => json(&done)?,
+        false => text,
+    }))
+}
+
+/// `instancesync discard`.
+pub fn discard(change: ChangeArguments, around: &Surroundings) -> Result<Answer, Failure> {
+    let machine = Machine::resolve(change.machine, change.login, &around.environment)?;
+    let end = End::open(&machine, around)?;
+    let perform = |dry_run| match end.perform(&Order::Discard(end.target(dry_run)))? {
+        orders::Answer::Discarded(freed) => Ok(freed),
+        _ => Err(misplaced()),
+    };
+    let work = || {
+        let state = end.look()?;
+        let planned = perform(true)?;
+        let question = ui::switch::would_discard(&state);
+        if change.dry_run || state.clone == State::Nothing {
+            return Ok((planned, question));
+        }
+        confirm(change.yes, around.prompter.as_ref(), &question)?;
+        let freed = perform(false)?;
+        Ok((freed, ui::switch::discarded(&freed)))
+    };
+    let done: Result<_, Failure> = work();
+    end.close();
+    let (freed, text) = done?;
+    Ok(Answer::complete(match change.json {
+        true => json(&freed)?,
+        false => text,
+    }))
+}
+
+/// `instancesync boot`, as the one-shot on the target calls it.
+pub fn boot(arguments: &BootArguments) -> Result<(), Failure> {
+    let root = Path::new("/");
+    let reboots = match (arguments.reboot, arguments.watch) {
+        (true, _) => true,
+        (false, true) => {
+            boot::watch_key(root)?;
+            false
+        }
+        (false, false) => boot::boot(root)?,
+    };
+    if !reboots {
+        return Ok(());
+    }
+    let error = boot::reboot_now();
+    Err(Failure::new(ExitCode::Failed, "target: reboot").because(&error))
+}
+
+fn confirm(yes: bool, prompter: &dyn Prompter, text: &str) -> Result<(), Failure> {
+    let question = format!("{text}Go ahead?");
+    match yes.then_some(true).or_else(|| prompter.confirm(&question)) {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::new(
+            ExitCode::Refused,
+            "not confirmed; nothing was changed",
+        )),
+        None => Err(
+            Failure::new(ExitCode::Refused, "nobody to ask; nothing was changed")
+                .hint("--yes goes ahead without asking"),
+        ),
+    }
+}
+
+/// Where orders go.
+enum End {
+    Here(PathBuf),
+    There(Session),
+}
+
+impl End {
+    fn open(machine: &Machine, around: &Surroundings) -> Result<End, Failure> {
+        match machine {
+            Machine::Here(root) => Ok(End::Here(root.clone())),
+            Machine::There { address, login } => {
+                let (root, link) = (Path::new("/"), LinkSettings::default());
+                let mut access = Access::new(address, login, root, link, around.told())?;
+                access.open().map(End::There)
+            }
+        }
+    }
+
+    fn target(&self, dry_run: bool) -> TargetOrder {
+        let root = match self {
+            End::Here(root) => root.clone(),
+            End::There(_) => PathBuf::from("/"),
+        };
+        TargetOrder { root, dry_run }
+    }
+
+    fn perform(&self, order: &Order) -> Result<orders::Answer, Failure> {
+        match self {
+            End::Here(_) => order.perform(),
+            End::There(session) => session.order(order),
+        }
+    }
+
+    fn look(&self) -> Result<TargetState, Failure> {
+        match self.perform(&Order::Status(self.target(false)))? {
+            orders::Answer::Status(state) => Ok(*state),
+            _ => Err(misplaced()),
+        }
+    }
+
+    fn close(self) {
+        if let End::There(session) = self {
+            session.close();
+        }
+    }
+}

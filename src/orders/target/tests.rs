@@ -1,0 +1,248 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::SystemTime;
+
+use super::*;
+use crate::exclude::Rules;
+use crate::fs::staged::{read_note, write_note};
+use crate::orders::clone_note::Covered;
+
+const BOOT_UNIT: &str = "etc/systemd/system/sysinit.target.wants/instancesync-boot.service";
+
+struct Target {
+    dir: tempfile::TempDir,
+}
+
+impl Target {
+    /// A root with a stage that is ready.
+    fn new() -> Target {
+        let dir = tempfile::tempdir().unwrap();
+        let private = dir.path().join(".instancesync");
+        for (top, text) in [
+            (dir.path().to_owned(), "old"),
+            (private.join("stage"), "new"),
+        ] {
+            for name in ["etc/systemd/system/x.service", "usr/bin/tool", "root/file"] {
+                let path = top.join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            }
+        }
+        fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).unwrap();
+        let target = Target { dir };
+        let covered = Covered {
+            volumes: Vec::new(),
+            rules: Rules::none(),
+            apart: Vec::new(),
+        };
+        let note = postcard::to_stdvec(&covered).unwrap();
+        write_note(&target.live(), &usable_name(CLONE_NAME).unwrap(), &note).unwrap();
+        target
+    }
+
+    fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn live(&self) -> Dir {
+        Dir::open_root(self.root()).unwrap()
+    }
+
+    fn order(&self) -> TargetOrder {
+        TargetOrder {
+            root: self.root().to_owned(),
+            dry_run: false,
+        }
+    }
+
+    fn switch(&self) -> Result<Switched, Failure> {
+        switch_over(&SwitchOrder {
+            root: self.root().to_owned(),
+            login: Some(RunLogin {
+                pair: "p1".to_owned(),
+                home: PathBuf::from("/root"),
+                uid: 0,
+                limit_s: 0,
+            }),
+        })
+    }
+
+    fn roll_back(&self) -> Result<RolledBack, Failure> {
+        roll_back(&RollbackOrder {
+            target: self.order(),
+            keeps_key: false,
+        })
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.root().join(path).symlink_metadata().is_ok()
+    }
+
+    fn text(&self, path: &str) -> String {
+        fs::read_to_string(self.root().join(path)).unwrap()
+    }
+
+    /// All paths outside of our directory with their times and contents.
+    fn listing(&self) -> Vec<(PathBuf, SystemTime, Vec<u8>)> {
+        let mut found = Vec::new();
+        let mut open = vec![self.root().to_owned()];
+        while let Some(directory) = open.pop() {
+            for entry in fs::read_dir(&directory).unwrap() {
+                let entry = entry.unwrap();
+                if entry.file_name() == ".instancesync" {
+                    continue;
+                }
+                let metadata = entry.metadata().unwrap();
+                if metadata.is_dir() {
+                    open.push(entry.path());
+                }
+                let contents = fs::read(entry.path()).unwrap_or_default();
+                found.push((entry.path(), metadata.modified().unwrap(), contents));
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// Lets the journal be of another boot of the machine.
+    fn pretend_reboot(&self) {
+        let path = ".instancesync/journal";
+        let text = self.text(path).replace(&boot_id(), "another");
+        fs::write(self.root().join(path), text).unwrap();
+    }
+}
+
+#[test]
+fn one_goes_there_and_back_without_a_trace() {
+    let target = Target::new();
+    let before = target.listing();
+    let switched = target.switch().unwrap();
+    assert_eq!(switched.names, 3);
+    assert_eq!(target.text("usr/bin/tool"), "new");
+    assert!(target.has(BOOT_UNIT) && target.has(".instancesync/instancesync"));
+    let previous = format!(".instancesync/previous/{BOOT_UNIT}");
+    assert!(!target.has(&previous), "what was replaced is as it was");
+    assert_eq!(target.switch().unwrap(), switched, "once is enough");
+    target.roll_back().unwrap();
+    assert_eq!(target.listing(), before);
+    let staged = format!(".instancesync/stage/{BOOT_UNIT}");
+    assert!(!target.has(&staged));
+    let again = target.roll_back().unwrap_err();
+    assert_eq!(again.exit, ExitCode::Refused);
+    let state = look(&target.order()).unwrap();
+    assert_eq!((state.clone, state.machine), (State::Staged, None));
+}
+
+#[test]
+fn a_switch_that_is_refused_leaves_no_unit() {
+    let target = Target::new();
+    let before = target.listing();
+    fs::create_dir(target.root().join(".instancesync/previous")).unwrap();
+    assert_eq!(target.switch().unwrap_err().exit, ExitCode::Refused);
+    assert_eq!(target.listing(), before);
+    assert!(!target.has(&format!(".instancesync/stage/{BOOT_UNIT}")));
+    remove_note(&target.live(), &usable_name(CLONE_NAME).unwrap()).unwrap();
+    assert_eq!(target.switch().unwrap_err().exit, ExitCode::Refused);
+    let held = target.live();
+    held.lock().unwrap();
+    assert_eq!(target.switch().unwrap_err().exit, ExitCode::Refused);
+    assert!(look(&target.order()).is_ok(), "a look needs no lock");
+}
+
+#[test]
+fn what_was_cut_is_repaired_by_the_next_order_or_boot() {
+    let cut = || {
+        let target = Target::new();
+        let before = target.listing();
+        let live = target.live();
+        arm(&live_tree(&live).unwrap(), &[]).unwrap();
+        arm(&side_tree(&live, &[], NEW_NAME).unwrap(), &[]).unwrap();
+        let rules = Rules::none();
+        let scope = Scope {
+            volumes: &[],
+            rules: &rules,
+            apart: &[],
+        };
+        // The journal, and one name of three.
+        switch(&live, &scope, Memo::default(), &Gate::cut_after(2)).unwrap_err();
+        (target, before)
+    };
+    let (target, before) = cut();
+    let done = target.roll_back().unwrap();
+    assert_eq!((done.names, target.listing()), (0, before));
+    let (target, before) = cut();
+    assert!(boot::boot(target.root()).unwrap(), "it has to boot again");
+    assert_eq!(target.listing(), before);
+    assert!(!boot::boot(target.root()).unwrap());
+    let (target, _) = cut();
+    assert_eq!(target.switch().unwrap().names, 3);
+}
+
+#[test]
+fn the_first_boot_is_noted_until_somebody_confirms() {
+    let target = Target::new();
+    target.switch().unwrap();
+    assert!(!boot::boot(target.root()).unwrap());
+    assert_eq!(
+        is_booted(&target.live()).unwrap(),
+        None,
+        "it is the same boot"
+    );
+    target.pretend_reboot();
+    boot::boot(target.root()).unwrap();
+    let booted = look(&target.order()).unwrap().unconfirmed.unwrap();
+    assert_eq!(booted.boot_id, boot_id());
+    assert!(target.has(BOOT_UNIT));
+    confirm(&target.order()).unwrap();
+    assert!(!target.has(BOOT_UNIT));
+    assert_eq!(look(&target.order()).unwrap().unconfirmed, None);
+    let note = read_note(&target.live(), &usable_name(CLONE_NAME).unwrap());
+    assert_eq!(note.unwrap(), None);
+    target.roll_back().unwrap();
+    assert_eq!(target.text("usr/bin/tool"), "old");
+}
+
+#[test]
+fn a_key_that_nobody_uses_goes() {
+    let keys = "root/.ssh/authorized_keys";
+    let with_key = || {
+        let target = Target::new();
+        let path = target.root().join(".instancesync/stage").join(keys);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(
+            &path,
+            "ssh-ed25519 A mine\nssh-ed25519 B instancesync:p1:n:\n",
+        )
+        .unwrap();
+        target.switch().unwrap();
+        target.pretend_reboot();
+        boot::boot(target.root()).unwrap();
+        target
+    };
+    let target = with_key();
+    boot::watch_key(target.root()).unwrap();
+    assert_eq!(target.text(keys), "ssh-ed25519 A mine\n");
+    assert!(!target.has(BOOT_UNIT));
+}
+
+#[test]
+fn a_discard_frees_what_is_not_live() {
+    let target = Target::new();
+    let before = target.listing();
+    discard_rest(&target.order()).unwrap();
+    assert!(!target.has(".instancesync"));
+    assert_eq!(target.listing(), before);
+    let target = Target::new();
+    target.switch().unwrap();
+    target.pretend_reboot();
+    let planned = TargetOrder {
+        dry_run: true,
+        ..target.order()
+    };
+    discard_rest(&planned).unwrap();
+    assert!(target.has(".instancesync/previous"));
+    let freed = discard_rest(&target.order()).unwrap();
+    assert!(freed.entries > 10);
+    assert!(!target.has(".instancesync") && !target.has(BOOT_UNIT));
+    assert_eq!(target.text("usr/bin/tool"), "new");
+}
