@@ -39,6 +39,7 @@ const STORY: &[&str] = &[
     "plan",
     "cleanup",
     "orders",
+    "record",
     "report",
     "failure",
 ];
