@@ -29,6 +29,7 @@ pub mod plan;
 pub mod preflight;
 pub mod problem;
 pub mod prompter;
+pub mod record;
 pub mod relpath;
 pub mod report;
 pub mod session;

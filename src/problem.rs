@@ -39,6 +39,20 @@ pub enum ProblemKind {
     DeleteLimit,
 }
 
+impl ProblemKind {
+    /// Returns the word of it, for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            ProblemKind::Vanished => "vanished",
+            ProblemKind::Changed => "changed",
+            ProblemKind::Failed => "failed",
+            ProblemKind::NoSpace => "no_space",
+            ProblemKind::Mismatch => "mismatch",
+            ProblemKind::DeleteLimit => "delete_limit",
+        }
+    }
+}
+
 /// One item that did not fully make it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {

@@ -222,6 +222,11 @@ impl Recorder {
         report
     }
 
+    /// Returns the stage that the run is in.
+    pub fn stage(&self) -> Option<Stage> {
+        self.locked().timings.current()
+    }
+
     /// Keeps what the clone of a whole system is.
     pub fn describe(&self, card: CloneCard) {
         self.locked().card = Some(card);

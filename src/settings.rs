@@ -308,6 +308,19 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Tells whether the source keeps a record of the run: of a clone of a whole system that
+    /// changes something.
+    pub fn keeps_record(&self) -> bool {
+        self.system.is_some() && !self.dry_run
+    }
+
+    /// Tells whether anybody looks at `Event::Item`: the log of the record does as well.
+    pub fn wants_items(&self) -> bool {
+        self.output.wants_items() || self.keeps_record()
+    }
+}
+
 /// Checks the names of services: they become arguments of a program.
 fn units(names: Vec<String>) -> Result<Vec<String>, Failure> {
     let is_name = |name: &String| {

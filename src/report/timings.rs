@@ -1,5 +1,6 @@
 //! How long each stage of a run took. Time is an argument. Knows nothing of what a stage does.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::monitor::Stage;
@@ -34,6 +35,22 @@ impl Timings {
     /// that each took in sum.
     pub fn ended(&self) -> &[(Stage, Duration)] {
         &self.ended
+    }
+
+    /// Returns the milliseconds of each stage that has ended, by its word.
+    pub fn milliseconds(&self) -> BTreeMap<&'static str, u64> {
+        let milliseconds = |took: &Duration| u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let ended = self.ended.iter();
+        ended
+            .map(|(stage, took)| (stage.word(), milliseconds(took)))
+            .collect()
+    }
+
+    /// Returns the stage that goes on, or the last that did.
+    pub fn current(&self) -> Option<Stage> {
+        let ended = self.ended.last();
+        let current = self.current.map(|(stage, _)| stage);
+        current.or(ended.map(|(stage, _)| *stage))
     }
 
     /// Returns the furthest stage that began, but for the clean-up, which follows any of them.

@@ -43,6 +43,54 @@ impl Write for LogFile {
     }
 }
 
+/// LIMIT: bytes that are held for a log that is not open yet: what comes before a record begins
+/// is some ten lines.
+const MAX_HELD_BYTES: usize = 64 << 10;
+
+/// A log that is opened later, or never: until then it holds a little in memory.
+#[derive(Clone, Default)]
+pub struct LaterLog(Arc<Mutex<Later>>);
+
+enum Later {
+    Held(Vec<u8>),
+    Open(File),
+}
+
+impl Default for Later {
+    fn default() -> Later {
+        Later::Held(Vec::new())
+    }
+}
+
+impl LaterLog {
+    /// Writes what was held into the file, and everything from now on.
+    pub fn open(&self, mut file: File) {
+        let mut later = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Later::Held(held) = &*later {
+            // A full disk must not end the run.
+            file.write_all(held).ok();
+        }
+        *later = Later::Open(file);
+    }
+}
+
+impl Write for LaterLog {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Later::Open(file) => return file.write(bytes),
+            Later::Held(held) if held.len() + bytes.len() <= MAX_HELD_BYTES => {
+                held.extend_from_slice(bytes);
+            }
+            Later::Held(_) => {}
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Sends the program's own trace to the log file, and to the screen if so much is wanted.
 /// Only this crate's: what the libraries trace may hold secrets.
 pub fn start_trace(detail: Detail, screen: &Screen, log: Option<LogFile>) {
@@ -88,5 +136,25 @@ impl MakeWriter<'_> for TraceWriter {
 
     fn make_writer(&self) -> TraceWriter {
         self.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::{LaterLog, MAX_HELD_BYTES};
+
+    #[test]
+    fn what_was_told_before_it_was_opened_comes_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let log = LaterLog::default();
+        let mut writer = log.clone();
+        writer.write_all(b"early\n").unwrap();
+        writer.write_all(&vec![b'x'; MAX_HELD_BYTES]).unwrap();
+        log.open(std::fs::File::create(&path).unwrap());
+        writer.write_all(b"late\n").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"early\nlate\n");
     }
 }

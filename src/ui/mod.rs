@@ -31,11 +31,13 @@ use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor};
 use crate::plan::{Plan, Reader};
 use crate::prompter::{NobodyThere, Prompter};
+use crate::record::Journal;
 use crate::report::Report;
 use crate::settings::{Detail, OutputFormat, OutputSettings};
 use crate::units;
 pub use cleanup::CleanupLines;
 pub use facts::facts_text;
+use logfile::LaterLog;
 pub use plan::plan_text;
 use progress::Progress;
 use prompt::TerminalPrompter;
@@ -72,6 +74,12 @@ impl Outcome {
     }
 }
 
+impl Journal for LaterLog {
+    fn keep(&self, log: std::fs::File) {
+        self.open(log);
+    }
+}
+
 /// Takes what happens to one place: a terminal, a file, a program.
 trait Sink: Send + Sync {
     /// Takes an event.
@@ -90,6 +98,7 @@ pub struct Ui {
     watch: Arc<Watch>,
     ticker: Ticker,
     prompter: Arc<dyn Prompter>,
+    run_log: Arc<LaterLog>,
 }
 
 impl Ui {
@@ -106,8 +115,10 @@ impl Ui {
             None => None,
         };
         if let Some(log) = &log {
-            sinks.push(Box::new(plain::Plain::log(log.clone())));
+            sinks.push(Box::new(plain::Plain::log(Box::new(log.clone()))));
         }
+        let run_log = LaterLog::default();
+        sinks.push(Box::new(plain::Plain::log(Box::new(run_log.clone()))));
         logfile::start_trace(settings.detail, &screen, log);
         match settings.format {
             OutputFormat::Json => sinks.push(Box::new(json::Json::stdout(settings.wants_items()))),
@@ -117,6 +128,7 @@ impl Ui {
         Ok(Ui {
             prompter: prompter(questions, &screen, interrupt),
             ticker: Ticker::start(Arc::clone(&watch)),
+            run_log: Arc::new(run_log),
             screen,
             watch,
         })
@@ -125,6 +137,11 @@ impl Ui {
     /// Returns what the engine reports to.
     pub fn monitor(&self) -> Arc<dyn Monitor> {
         self.watch.clone()
+    }
+
+    /// Returns who writes the log of a run's record.
+    pub fn journal(&self) -> Arc<dyn Journal> {
+        self.run_log.clone()
     }
 
     /// Returns who is shown the plan.

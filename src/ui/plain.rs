@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::plan::{findings_text, plan_text};
 use super::progress::{Progress, Waiting};
-use super::{Outcome, Sink, escape, failure_text, lines, logfile, summary, units};
+use super::{Outcome, Sink, escape, failure_text, lines, summary, units};
 use crate::monitor::Event;
 use crate::plan::Plan;
 use crate::settings::Detail;
@@ -47,9 +47,9 @@ impl Plain {
         )
     }
 
-    /// Makes one that writes the log file.
-    pub fn log(file: logfile::LogFile) -> Plain {
-        Plain::new(Box::new(file), Detail::Trace, Style::Log)
+    /// Makes one that writes a log.
+    pub fn log(writer: Box<dyn Write + Send>) -> Plain {
+        Plain::new(writer, Detail::Trace, Style::Log)
     }
 
     fn new(writer: Box<dyn Write + Send>, detail: Detail, style: Style) -> Plain {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use data_encoding::BASE64;
 use serde::Serialize;
 
 use crate::monitor::{CheckOutcome, Event, Pass, PassStats, Stage};
@@ -138,7 +139,9 @@ impl PathBody {
     fn new(bytes: &[u8]) -> PathBody {
         PathBody {
             path: String::from_utf8_lossy(bytes).into_owned(),
-            path_b64: std::str::from_utf8(bytes).is_err().then(|| base64(bytes)),
+            path_b64: std::str::from_utf8(bytes)
+                .is_err()
+                .then(|| BASE64.encode(bytes)),
         }
     }
 }
@@ -223,7 +226,7 @@ fn checked_body<'a>(id: &'a str, what: &'a str, outcome: &'a CheckOutcome) -> Bo
 
 fn problem_body(problem: &Problem) -> Body<'_> {
     Body::Problem {
-        kind: kind_word(problem.kind),
+        kind: problem.kind.word(),
         side: problem.side,
         path: PathBody::new(&problem.path),
         operation: &problem.operation,
@@ -253,7 +256,7 @@ pub(super) fn progress_body(progress: &Progress) -> ProgressBody {
 /// Returns the last line of a run that took so long.
 pub(super) fn summary_body(outcome: &Outcome, elapsed: Duration) -> SummaryBody {
     let report = &outcome.report;
-    let count = |kind: &ProblemKind| (kind_word(*kind), report.problem_count(*kind));
+    let count = |kind: &ProblemKind| (kind.word(), report.problem_count(*kind));
     SummaryBody {
         exit: outcome.exit().code(),
         dry_run: outcome.dry_run,
@@ -261,49 +264,12 @@ pub(super) fn summary_body(outcome: &Outcome, elapsed: Duration) -> SummaryBody 
         problems: PRECEDENCE.iter().map(|(kind, _)| count(kind)).collect(),
         speedup: summary::speedup(report),
         elapsed_ms: milliseconds(elapsed),
-        stages_ms: report
-            .timings
-            .ended()
-            .iter()
-            .map(|(stage, took)| (stage.word(), milliseconds(*took)))
-            .collect(),
+        stages_ms: report.timings.milliseconds(),
         switch_us: report.switched.map(|switched| switched.elapsed_us),
         stopped_after: report.stopped_after.map(Stage::word),
     }
 }
 
-// The words are part of what is documented, so they do not follow the names of the types.
-
-fn kind_word(kind: ProblemKind) -> &'static str {
-    match kind {
-        ProblemKind::Vanished => "vanished",
-        ProblemKind::Changed => "changed",
-        ProblemKind::Failed => "failed",
-        ProblemKind::NoSpace => "no_space",
-        ProblemKind::Mismatch => "mismatch",
-        ProblemKind::DeleteLimit => "delete_limit",
-    }
-}
-
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Returns standard base64 with padding (RFC 4648, section 4).
-pub(super) fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for index in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * index) & 63) as usize];
-            text.push(if index <= group.len() {
-                char::from(letter)
-            } else {
-                '='
-            });
-        }
-    }
-    text
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::Json;
-use super::body::{Body, base64, progress_body};
+use super::body::{Body, progress_body};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::monitor::{CheckOutcome, Event, Pass, PassStats, Stage};
@@ -141,18 +141,4 @@ fn progress_says_null_where_nothing_is_known() {
     assert_eq!(lines.lines().count(), 2, "an item nobody wants: {lines}");
     assert!(lines.contains(r#""total_entries":null"#), "{lines}");
     assert!(lines.contains(r#""waiting_seconds":null"#), "{lines}");
-}
-
-#[test]
-fn base64_is_the_standard_one() {
-    for (bytes, text) in [
-        (&b""[..], ""),
-        (b"f", "Zg=="),
-        (b"fo", "Zm8="),
-        (b"foo", "Zm9v"),
-        (b"foobar", "Zm9vYmFy"),
-        (b"\xfb\xff\xbf", "+/+/"),
-    ] {
-        assert_eq!(base64(bytes), text);
-    }
 }

@@ -42,6 +42,7 @@ const STORY: &[&str] = &[
     "cleanup",
     "orders",
     "boot",
+    "record",
     "report",
     "failure",
 ];
