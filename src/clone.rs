@@ -30,6 +30,7 @@ use crate::monitor::{Event, Monitor, Stage};
 use crate::plan::{Plan, Reader};
 use crate::preflight::Preflight;
 use crate::prompter::Prompter;
+use crate::record::{Journal, RunRecord, pair_here};
 use crate::report::{Recorder, Report};
 use crate::session::{Access, Session};
 use crate::settings::{
@@ -57,6 +58,8 @@ pub struct Audience<'a> {
     pub reader: &'a dyn Reader,
     /// Who answers questions.
     pub prompter: &'a dyn Prompter,
+    /// Who writes the log of a clone of a whole system.
+    pub journal: &'a dyn Journal,
 }
 
 /// Clones what the settings say. The report of a run that went through has all problems.
@@ -76,8 +79,9 @@ pub fn run(
     let _subscription = interrupt.subscribe(move || raised.store(true, Ordering::Relaxed));
 
     let estimate = Estimate::default();
-    let monitor: &dyn Monitor = recorder.as_ref();
-    std::thread::scope(|scope| {
+    let record = RunRecord::new(Arc::clone(recorder));
+    let monitor: &dyn Monitor = &record;
+    let result = std::thread::scope(|scope| {
         // The rules of a whole system are known later; its plan counts then.
         if settings.system.is_none() && settings.output.detail > Detail::Quiet {
             scope.spawn(|| estimate.make(&source, &settings.rules, monitor));
@@ -88,6 +92,7 @@ pub fn run(
             audience,
             monitor,
             recorder,
+            record: &record,
             stop: &stop,
             interrupt,
             estimate: &estimate,
@@ -98,8 +103,9 @@ pub fn run(
         };
         estimate.stop();
         result
-    })?;
-    Ok(recorder.report())
+    });
+    record.finish(result.as_ref().err(), interrupt);
+    result.map(|()| recorder.report())
 }
 
 struct Run<'a> {
@@ -108,6 +114,7 @@ struct Run<'a> {
     audience: Audience<'a>,
     monitor: &'a dyn Monitor,
     recorder: &'a Recorder,
+    record: &'a RunRecord,
     stop: &'a AtomicBool,
     interrupt: &'a Interrupt,
     estimate: &'a Estimate,
@@ -134,7 +141,8 @@ impl<'r> Run<'r> {
             ..self.link_settings()
         };
         let mut session = Session::in_process(link)?;
-        let done = self.prepare(&session, None).and_then(|agreed| {
+        let pair = pair_here(&self.settings.target_dir);
+        let done = self.prepare(&session, (&pair, None)).and_then(|agreed| {
             let Some(agreed) = agreed else { return Ok(()) };
             let mut route = Route::new(self.settings, &agreed.rules);
             if self.take_up(&session, &agreed)? != Start::Anew {
@@ -152,7 +160,8 @@ impl<'r> Run<'r> {
         let told = (self.audience.prompter, self.monitor);
         let mut access = Access::new(address, login, dir, link, told)?;
         let session = access.open()?;
-        let mut agreed = match self.prepare(&session, access.upload_bytes_per_second) {
+        let pair = access.pair().to_owned();
+        let mut agreed = match self.prepare(&session, (&pair, access.upload_bytes_per_second)) {
             Ok(Some(agreed)) => agreed,
             Ok(None) => {
                 session.close();
@@ -163,7 +172,7 @@ impl<'r> Run<'r> {
                 return Err(failure);
             }
         };
-        agreed.pair = Some(access.pair().to_owned());
+        agreed.pair = Some(pair);
         // A dry run changes nothing, not even for a while.
         if !self.settings.dry_run {
             access.install_key(&session);
@@ -248,7 +257,7 @@ impl<'r> Run<'r> {
     fn prepare(
         &self,
         session: &Session,
-        link_bytes_per_second: Option<u64>,
+        (pair, link_bytes_per_second): (&str, Option<u64>),
     ) -> Result<Option<Agreed>, Failure> {
         let settings = self.settings;
         let mut agreed = Agreed {
@@ -269,6 +278,11 @@ impl<'r> Run<'r> {
             self.agree(&prepared.plan)?;
             if settings.course.stop_after == Some(StopAfter::Plan) {
                 return Ok(None);
+            }
+            if !settings.dry_run {
+                self.record.begin(settings, pair, self.audience.journal)?;
+                self.record.set_facts(&prepared.source, &prepared.target);
+                self.record.set_plan(&prepared.plan, &prepared.rules);
             }
             agreed.rules = prepared.rules;
             agreed.layout = prepared.layout;

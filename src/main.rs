@@ -67,12 +67,13 @@ fn run_clone(arguments: CloneArguments) -> ExitCode {
         return tell(&failure);
     }
     let recorder = Arc::new(Recorder::new(ui.monitor()));
-    let (prompter, reader) = (ui.prompter(), ui.reader());
+    let (prompter, reader, journal) = (ui.prompter(), ui.reader(), ui.journal());
     let result =
         Settings::resolve(arguments, &environment, prompter.as_ref()).and_then(|settings| {
             let audience = clone::Audience {
                 reader: reader.as_ref(),
                 prompter: prompter.as_ref(),
+                journal: journal.as_ref(),
             };
             clone::run(&settings, &recorder, audience, &interrupt)
         });

@@ -39,7 +39,7 @@ impl Session {
 }
 
 /// Returns the failure of an answer to something else.
-pub(super) fn misplaced() -> Failure {
+pub fn misplaced() -> Failure {
     Failure::new(ExitCode::Link, "target: the answer to another order")
 }
 
