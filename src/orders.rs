@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::check;
 use crate::cleanup;
 use crate::failure::Failure;
 use crate::prompter::NobodyThere;
@@ -12,6 +13,8 @@ use crate::prompter::NobodyThere;
 pub enum Order {
     /// Clean up a machine that left Amazon.
     CleanUp(cleanup::Order),
+    /// Check the stage of a clone.
+    Check(check::CheckOrder),
 }
 
 /// What came of an order; each has its own.
@@ -19,6 +22,8 @@ pub enum Order {
 pub enum Answer {
     /// Of a clean-up.
     CleanUp(cleanup::Report),
+    /// Of a check.
+    Checked(check::CheckReport),
 }
 
 impl Order {
@@ -28,6 +33,7 @@ impl Order {
             Order::CleanUp(order) => {
                 cleanup::perform(order, &NobodyThere, &cleanup::Unwatched).map(Answer::CleanUp)
             }
+            Order::Check(order) => check::perform(order).map(Answer::Checked),
         }
     }
 }

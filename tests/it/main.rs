@@ -6,6 +6,7 @@
 )]
 #![allow(clippy::print_stdout, reason = "a skipped test says why")]
 
+mod check;
 mod cleanup;
 mod cli;
 mod differential;

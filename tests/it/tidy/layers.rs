@@ -38,6 +38,7 @@ const STORY: &[&str] = &[
     "preflight",
     "plan",
     "cleanup",
+    "check",
     "orders",
     "report",
     "failure",
