@@ -105,6 +105,11 @@ pub fn is_installed(account: Account<'_>, owner: Owner<'_>) -> Result<bool> {
     Ok(file.is_some_and(|file| without(&file.contents, which).0 != file.contents))
 }
 
+/// Tells whether the text of a file of keys has a line of `pair`.
+pub fn has_line(keys: &str, pair: &str) -> bool {
+    without(keys.as_bytes(), Which::Pair(pair)).0 != keys.as_bytes()
+}
+
 /// Takes our lines out, and removes what was made for them if nothing else is in it.
 pub fn remove(account: Account<'_>, which: Which<'_>) -> Result<()> {
     let home = Dir::open_root(account.home)?;

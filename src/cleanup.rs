@@ -10,7 +10,7 @@ mod edits;
 mod keep_copy;
 mod packages;
 mod profile;
-mod programs;
+pub(crate) mod programs;
 mod recognise;
 mod rpm;
 mod sshd;

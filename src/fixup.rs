@@ -38,7 +38,7 @@ use crate::merger::Merger;
 use crate::relpath::RelPath;
 
 pub use apply::{Applied, Originals, Outcome, apply};
-pub use carry::{Carry, CarryStats, Occasion, carry};
+pub use carry::{Carry, CarryStats, Occasion, astray, carry};
 pub use gather::{Gathered, gather};
 pub use kept::{KeptRoom, room as kept_room};
 pub use note::{CLONE_NOTE_NAME, CloneNote};

@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod authorized_keys;
 pub mod boot;
+pub mod check;
 pub mod cleanup;
 pub mod cli;
 pub mod clone;

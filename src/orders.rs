@@ -6,6 +6,7 @@ mod target;
 
 use serde::{Deserialize, Serialize};
 
+use crate::check;
 use crate::cleanup;
 use crate::failure::Failure;
 use crate::prompter::NobodyThere;
@@ -29,6 +30,8 @@ pub enum Order {
     Reboot,
     /// The source has seen the clone: what waits for that may go.
     Confirm(TargetOrder),
+    /// Check the stage of a clone.
+    Check(check::CheckOrder),
 }
 
 /// What came of an order; each has its own.
@@ -46,6 +49,8 @@ pub enum Answer {
     Status(Box<TargetState>),
     /// Of what has nothing to tell.
     Done,
+    /// Of a check.
+    Checked(check::CheckReport),
 }
 
 impl Order {
@@ -61,6 +66,7 @@ impl Order {
             Order::Status(order) => target::look(order).map(Box::new).map(Answer::Status),
             Order::Reboot => target::reboot().map(|()| Answer::Done),
             Order::Confirm(order) => target::confirm(order).map(|()| Answer::Done),
+            Order::Check(order) => check::perform(order).map(Answer::Checked),
         }
     }
 }

@@ -112,7 +112,8 @@ impl Rules {
         let protects =
             |path: &RelPath, is_directory| self.decide_deep(path, is_directory).verdict.protects();
         protects(path, is_directory)
-            || is_directory && any_name.is_ok_and(|inside| protects(&inside, false))
+            || is_directory
+                && any_name.is_ok_and(|inside| protects(&inside, false) && protects(&inside, true))
     }
 
     /// Decides as [`Rules::decide_deep`] and tells which parent decided, if one did.

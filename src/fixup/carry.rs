@@ -4,7 +4,10 @@
 //! Done again it changes what has changed since. Knows nothing of mergers, passes and the switch.
 
 mod place;
+mod proof;
 mod way;
+
+pub use proof::astray;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,16 +74,7 @@ pub struct CarryStats {
 /// A file becomes a hard link; a copy where the file system refuses that, or where its owner gets
 /// another number. What stands in its way in the stage makes room, but a link on the way does not.
 pub fn carry(staged: &Staged, what: &Carry<'_>) -> (CarryStats, Vec<Problem>) {
-    let mut work = Work {
-        staged,
-        what,
-        edited: what.edited.iter().cloned().collect(),
-        homes: BTreeMap::new(),
-        stats: CarryStats::default(),
-        problems: Vec::new(),
-        made: Vec::new(),
-        copied: BTreeMap::new(),
-    };
+    let mut work = Work::new(staged, what);
     for (path, reason) in work.wanted() {
         if let Err(error) = work.take(&path, reason) {
             work.fail(&path, &error);
@@ -155,7 +149,20 @@ fn is_private(staged: &Staged, path: &RelPath) -> bool {
     })
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    fn new(staged: &'a Staged, what: &'a Carry<'a>) -> Work<'a> {
+        Work {
+            staged,
+            what,
+            edited: what.edited.iter().cloned().collect(),
+            homes: BTreeMap::new(),
+            stats: CarryStats::default(),
+            problems: Vec::new(),
+            made: Vec::new(),
+            copied: BTreeMap::new(),
+        }
+    }
+
     /// Returns what the target has and keeps, directories before what is named in them.
     fn wanted(&self) -> BTreeMap<RelPath, Reason> {
         let verdicts: &[Held] = match self.what.occasion {

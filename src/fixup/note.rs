@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::carry::{Carry, Occasion};
 use super::{OwnerMap, Task};
+use crate::entry::Timestamp;
 use crate::exclude::Rules;
-use crate::fs::staged::{read_note, write_note};
+use crate::fs::staged::{private_dir, read_note, write_note};
 use crate::fs::{Dir, FsError, Result, usable_name};
 use crate::relpath::RelPath;
 
@@ -66,6 +67,12 @@ impl CloneNote {
         let bytes = postcard::to_stdvec(self)
             .map_err(|_| unusable("write the note of the clone", Errno::INVAL))?;
         write_note(live, &usable_name(CLONE_NOTE_NAME)?, &bytes)
+    }
+
+    /// Returns when the note was written: by then everything had been carried.
+    pub fn written_at(live: &Dir) -> Result<Timestamp> {
+        let private = private_dir(live, &RelPath::root())?;
+        Ok(private.status_of(&usable_name(NAME)?)?.ctime())
     }
 
     /// Returns what to carry right before the switch.

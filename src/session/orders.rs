@@ -2,6 +2,7 @@
 //! they do.
 
 use super::{Session, lost};
+use crate::check::{CheckOrder, CheckReport};
 use crate::cleanup;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
@@ -36,6 +37,19 @@ impl Session {
             _ => Err(misplaced()),
         }
     }
+
+    /// Has the stage of a clone checked.
+    pub fn check(&self, order: &CheckOrder) -> Result<CheckReport, Failure> {
+        match self.order(&Order::Check(order.clone()))? {
+            Answer::Checked(report) => Ok(report),
+            _ => Err(misplaced()),
+        }
+    }
+}
+
+/// Returns the failure of an answer to something else.
+pub fn misplaced() -> Failure {
+    Failure::new(ExitCode::Link, "target: the answer to another order")
 }
 
 /// Returns the failure of an answer to something else.

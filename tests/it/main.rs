@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "a skipped test says why")]
 
 mod booted;
+mod check;
 mod cleanup;
 mod cli;
 mod differential;

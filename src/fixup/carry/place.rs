@@ -34,7 +34,7 @@ impl Work<'_> {
         }
     }
 
-    fn owner(&self, status: &Status, reason: Reason) -> (u32, u32) {
+    pub(super) fn owner(&self, status: &Status, reason: Reason) -> (u32, u32) {
         match reason {
             Reason::Kept => self.what.owners.of(status.uid(), status.gid()),
             Reason::Stays | Reason::Around => (status.uid(), status.gid()),
@@ -213,7 +213,7 @@ fn make_directory(to: &Dir, name: &Name) -> Result<bool> {
 ///
 /// RACE: a file that is written to twice within one tick of the kernel's clock, and copied between
 /// the two, is taken for unchanged until it is written to again.
-fn is_current(copy: &Status, status: &Status, owner: (u32, u32)) -> bool {
+pub(super) fn is_current(copy: &Status, status: &Status, owner: (u32, u32)) -> bool {
     copy.file_type() == status.file_type()
         && (copy.size(), copy.mtime(), copy.mode())
             == (status.size(), status.mtime(), status.mode())

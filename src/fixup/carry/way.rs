@@ -122,7 +122,7 @@ impl Work<'_> {
         deepest.cloned().unwrap_or_default()
     }
 
-    fn home_of(&mut self, path: &RelPath) -> Result<Volume> {
+    pub(super) fn home_of(&mut self, path: &RelPath) -> Result<Volume> {
         let root = self.volume_of(path);
         if let Some(home) = self.homes.get(&root) {
             return Ok(*home);

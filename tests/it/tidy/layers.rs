@@ -40,6 +40,7 @@ const STORY: &[&str] = &[
     "preflight",
     "plan",
     "cleanup",
+    "check",
     "orders",
     "boot",
     "record",

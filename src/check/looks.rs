@@ -1,0 +1,180 @@
+//! What is found out by looking. Knows nothing of programs that run.
+
+use super::{CheckOutcome, Stage, failed, not_applicable};
+use crate::authorized_keys::has_line;
+use crate::fixup::astray;
+use crate::fs::owned::read_owned;
+use crate::fs::{Dir, Tree};
+
+const INITS: [&str; 3] = ["/sbin/init", "/etc/init", "/bin/init"];
+/// LIMIT: how many paths a failure names.
+const MAX_NAMED: usize = 5;
+
+impl Stage<'_> {
+    /// Looks for an init that the kernel can start.
+    pub(super) fn init(&self) -> CheckOutcome {
+        if self.first_program(&INITS).is_some() {
+            return CheckOutcome::Passed;
+        }
+        match self.live_has(&INITS) {
+            true => failed(
+                "/sbin/init is not there, leads nowhere or is no program: install the source's \
+                 init system again",
+            ),
+            false => not_applicable("the target has no init either: it is no machine of its own"),
+        }
+    }
+
+    /// Looks at root's row and shell.
+    pub(super) fn root_shell(&self) -> CheckOutcome {
+        let Some(rows) = text(self.tree(), "/etc/passwd") else {
+            return match self.live_has(&["/etc/passwd"]) {
+                true => failed("/etc/passwd is not there: nobody could log in"),
+                false => not_applicable("neither machine has /etc/passwd"),
+            };
+        };
+        let mut rows = rows.lines().map(|row| row.split(':').collect::<Vec<_>>());
+        let Some(root) = rows.find(|row| row.first() == Some(&"root")) else {
+            return failed("/etc/passwd has no root: repair it on the source");
+        };
+        let shell = match root.get(6).map(|shell| shell.trim()) {
+            None | Some("") => "/bin/sh",
+            Some(shell) => shell,
+        };
+        match self.program(shell) {
+            Some(_) => CheckOutcome::Passed,
+            None => failed(format!(
+                "root's shell {shell} is not there or no program: install it on the source, or give \
+                 root another one with 'chsh'"
+            )),
+        }
+    }
+
+    /// Looks for the run's key among root's.
+    pub(super) fn run_key(&self) -> CheckOutcome {
+        let Some(pair) = &self.source.pair else {
+            return not_applicable("nobody comes back with a key of the run");
+        };
+        let keys = text(self.tree(), "/root/.ssh/authorized_keys").unwrap_or_default();
+        match has_line(&keys, pair) {
+            true => CheckOutcome::Passed,
+            false => failed(
+                "the run's key is not in /root/.ssh/authorized_keys of the clone: the source could \
+                 not confirm it; do not exclude that file",
+            ),
+        }
+    }
+
+    /// Looks for the file of the machine's id, which systemd fills where it is empty.
+    pub(super) fn machine_id(&self) -> CheckOutcome {
+        const FILE: &str = "/etc/machine-id";
+        if self.look(FILE).is_some_and(|(_, status)| status.is_file()) {
+            return CheckOutcome::Passed;
+        }
+        match self.program("/sbin/init") {
+            Some(init) if init.as_bytes().ends_with(b"/systemd") => failed(
+                "/etc/machine-id is not there: systemd would take the boot for a first one; do not \
+                 exclude that file",
+            ),
+            _ => not_applicable("without systemd it is not needed"),
+        }
+    }
+
+    /// Compares the line of the root file system with that of the running target.
+    pub(super) fn fstab(&self) -> CheckOutcome {
+        let live = live_text(self.staged.live(), "/etc/fstab");
+        let Some(target) = live.as_deref().and_then(root_of) else {
+            return not_applicable("the target's fstab does not name its root");
+        };
+        let staged = text(self.tree(), "/etc/fstab").unwrap_or_default();
+        match root_of(&staged) {
+            Some(root) if root == target => CheckOutcome::Passed,
+            Some(root) => failed(format!(
+                "/etc/fstab of the clone has {root} as its root, the target's is {target}: do not \
+                 copy that file over the target's"
+            )),
+            None => failed(format!(
+                "/etc/fstab of the clone has no line for its root ({target}): do not exclude that \
+                 file"
+            )),
+        }
+    }
+
+    /// Compares what the target keeps with what was carried.
+    pub(super) fn kept(&self) -> CheckOutcome {
+        let written = crate::fixup::CloneNote::written_at(self.staged.live());
+        let (note, written) = match (self.note(), written) {
+            (Ok(Some(note)), Ok(written)) => (note, written),
+            (Ok(None), _) => return failed("the fix-ups have not been made: run them first"),
+            (Err(error), _) | (_, Err(error)) => {
+                return failed(format!(
+                    "the note of the clone cannot be read ({error}: {}): run the fix-ups again",
+                    error.cause()
+                ));
+            }
+        };
+        let missing = astray(self.staged, &note.refresh(), written);
+        if missing.is_empty() {
+            return CheckOutcome::Passed;
+        }
+        let named = missing.iter().take(MAX_NAMED);
+        let named: Vec<String> = named
+            .map(|path| format!("/{}", String::from_utf8_lossy(path.as_bytes())))
+            .collect();
+        let more = match missing.len().saturating_sub(MAX_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        failed(format!(
+            "not as on the target: {}{more}; run instancesync again",
+            named.join(", ")
+        ))
+    }
+}
+
+/// Returns what is mounted as the root by the text of an fstab.
+fn root_of(fstab: &str) -> Option<&str> {
+    let mut lines = fstab
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#'));
+    lines.find_map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let device = fields.next()?;
+        (fields.next()? == "/").then_some(device)
+    })
+}
+
+/// Reads a file of a tree, through links inside it.
+fn text(tree: &Tree, path: &str) -> Option<String> {
+    let (path, _) = tree.resolve(path.as_bytes()).ok()?;
+    let (parent, name) = path.split()?;
+    let dir = tree.open_beneath(&parent).ok()?;
+    let file = read_owned(&dir, &name).ok().flatten()?;
+    Some(String::from_utf8_lossy(&file.contents).into_owned())
+}
+
+fn live_text(live: &Dir, path: &str) -> Option<String> {
+    let live = live.open_beneath(&crate::relpath::RelPath::root()).ok()?;
+    text(&Tree::from(live), path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::root_of;
+
+    #[test]
+    fn finds_the_root_of_an_fstab() {
+        for (text, expected) in [
+            ("UUID=a / ext4 defaults 0 1\n", Some("UUID=a")),
+            (
+                "# UUID=b / ext4\n  \nUUID=h /home ext4\n\t/dev/vda1\t/\text4\n",
+                Some("/dev/vda1"),
+            ),
+            ("UUID=a /boot ext4\nlone\n", None),
+            ("", None),
+        ] {
+            assert_eq!(root_of(text), expected, "{text:?}");
+        }
+    }
+}
