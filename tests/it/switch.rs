@@ -307,6 +307,28 @@ fn a_rollback_that_is_cut_is_one_or_the_other() {
     }
 }
 
+/// A file system without an exchange takes three renames for one name.
+#[test]
+fn an_exchange_that_was_cut_between_its_renames_is_taken_back() {
+    for renames in [1, 2] {
+        let place = Place::one();
+        let old = place.tree();
+        // The journal is written, nothing has moved.
+        place.switch(&Gate::cut_after(1)).unwrap_err();
+        let stage = place.root().join(".instancesync/stage");
+        let live = place.root().join("etc");
+        fs::rename(&live, stage.join(".instancesync-aside")).unwrap();
+        if renames == 2 {
+            fs::rename(stage.join("etc"), &live).unwrap();
+        }
+        let repaired = repair(&place.live(), &Gate::open()).unwrap();
+        assert_eq!(repaired, Repaired::TakenBack);
+        assert_eq!(place.tree(), old, "after {renames}");
+        assert_eq!(fs::read(stage.join("etc/file")).unwrap(), b"new");
+        place.switch(&Gate::open()).unwrap();
+    }
+}
+
 #[test]
 fn what_fails_in_the_middle_is_taken_back() {
     for make in places() {
