@@ -141,7 +141,7 @@ pub enum Command {
     /// is live now stays beside it until it is discarded. A switch that was cut is
     /// repaired. docs/switch.md has the details.
     Rollback(RollbackArguments),
-    /// Free the system that a clone replaced, or a clone that is only staged
+    /// Free what a clone replaced, or a clone that is only staged
     ///
     /// Removes everything that instancesync keeps on the target. After that there
     /// is no rollback.

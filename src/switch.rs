@@ -85,9 +85,8 @@ pub fn switch(
 
 /// Puts back what the last switch replaced; what is live now becomes the stage again.
 pub fn rollback(live: &Dir, gate: &Gate) -> Result<Switched, SwitchError> {
-    let journal = match journal::read(live)? {
-        None => return Err(SwitchError::NotSwitched),
-        Some(journal) => journal,
+    let Some(journal) = journal::read(live)? else {
+        return Err(SwitchError::NotSwitched);
     };
     match journal.phase {
         Phase::Switched => {}

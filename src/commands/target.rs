@@ -135,7 +135,7 @@ fn confirm(yes: bool, prompter: &dyn Prompter, text: &str) -> Result<(), Failure
 /// Where orders go.
 enum End {
     Here(PathBuf),
-    There(Session),
+    There(Box<Session>),
 }
 
 impl End {
@@ -145,7 +145,7 @@ impl End {
             Machine::There { address, login } => {
                 let (root, link) = (Path::new("/"), LinkSettings::default());
                 let mut access = Access::new(address, login, root, link, around.told())?;
-                access.open().map(End::There)
+                access.open().map(Box::new).map(End::There)
             }
         }
     }

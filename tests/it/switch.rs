@@ -16,6 +16,7 @@ use instancesync::switch::{
 };
 use tempfile::TempDir;
 
+use crate::support::binary::run;
 use crate::support::manifest::{Manifest, diff};
 use crate::support::{Ability, can_run};
 
@@ -306,6 +307,28 @@ fn a_rollback_that_is_cut_is_one_or_the_other() {
     }
 }
 
+/// A file system without an exchange takes three renames for one name.
+#[test]
+fn an_exchange_that_was_cut_between_its_renames_is_taken_back() {
+    for renames in [1, 2] {
+        let place = Place::one();
+        let old = place.tree();
+        // The journal is written, nothing has moved.
+        place.switch(&Gate::cut_after(1)).unwrap_err();
+        let stage = place.root().join(".instancesync/stage");
+        let live = place.root().join("etc");
+        fs::rename(&live, stage.join(".instancesync-aside")).unwrap();
+        if renames == 2 {
+            fs::rename(stage.join("etc"), &live).unwrap();
+        }
+        let repaired = repair(&place.live(), &Gate::open()).unwrap();
+        assert_eq!(repaired, Repaired::TakenBack);
+        assert_eq!(place.tree(), old, "after {renames}");
+        assert_eq!(fs::read(stage.join("etc/file")).unwrap(), b"new");
+        place.switch(&Gate::open()).unwrap();
+    }
+}
+
 #[test]
 fn what_fails_in_the_middle_is_taken_back() {
     for make in places() {
@@ -384,6 +407,44 @@ fn a_discard_leaves_nothing_of_ours() {
             Freed::default()
         );
     }
+}
+
+#[test]
+fn the_commands_ask_first_and_say_what_they_did() {
+    let place = Place::one();
+    place.switch(&Gate::open()).unwrap();
+    let live = place.tree();
+    let run = |words: &[&str]| {
+        let root = ["--root", place.root().to_str().unwrap()];
+        run(&[words, &root].concat())
+    };
+    let told = run(&["status", "--json"]);
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    let state: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+    assert_eq!(state["state"], "switched", "{state}");
+    for words in [&["rollback"][..], &["discard"]] {
+        assert_eq!(run(words).code, Some(3), "nobody is there to ask");
+    }
+    for words in [&["rollback", "--dry-run"][..], &["discard", "--dry-run"]] {
+        assert_eq!(run(words).code, Some(0), "{words:?}");
+    }
+    assert_eq!(place.tree(), live);
+    let back = run(&["rollback", "--yes"]);
+    assert!(
+        back.stdout.starts_with("The old system is back"),
+        "{}",
+        back.stdout
+    );
+    assert_eq!(fs::read(place.root().join("etc/file")).unwrap(), b"old");
+    let again = run(&["rollback", "--yes"]);
+    assert_eq!(again.code, Some(3));
+    assert!(
+        again.stderr.contains("nothing to go back to"),
+        "{}",
+        again.stderr
+    );
+    assert_eq!(run(&["discard", "--yes"]).code, Some(0));
+    assert!(!place.root().join(".instancesync").exists());
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! Orders about the switch on small roots: units, notes, keys and repairs. Knows nothing of volumes.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::SystemTime;

@@ -1,3 +1,5 @@
+//! What moves and what stays, as tables. Knows nothing of files.
+
 use super::*;
 use crate::entry::Metadata;
 use crate::exclude::{Rule, Rules, Verdict};

@@ -1,3 +1,5 @@
+//! The screens of status, rollback and discard. Knows nothing of how states come about.
+
 use std::path::PathBuf;
 
 use super::*;
