@@ -111,6 +111,31 @@ pub struct PassStats {
     pub elapsed_ms: u64,
 }
 
+impl PassStats {
+    /// Adds what another pass did.
+    pub fn add(&mut self, other: &PassStats) {
+        for (sum, more) in [
+            (&mut self.listed_entries, other.listed_entries),
+            (&mut self.equal_entries, other.equal_entries),
+            (&mut self.landed_files, other.landed_files),
+            (&mut self.made_entries, other.made_entries),
+            (&mut self.linked_entries, other.linked_entries),
+            (&mut self.attribute_entries, other.attribute_entries),
+            (&mut self.deleted_entries, other.deleted_entries),
+            (&mut self.listed_bytes, other.listed_bytes),
+            (&mut self.body_bytes, other.body_bytes),
+            (&mut self.sent_bytes, other.sent_bytes),
+            (&mut self.received_bytes, other.received_bytes),
+            (&mut self.vanished_entries, other.vanished_entries),
+            (&mut self.changed_files, other.changed_files),
+            (&mut self.failed_entries, other.failed_entries),
+            (&mut self.elapsed_ms, other.elapsed_ms),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
 /// The stage a run is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {

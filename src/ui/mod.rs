@@ -4,6 +4,7 @@
 //! thread shows them the progress. Knows nothing of how a clone is done.
 
 pub mod cleanup;
+mod ending;
 pub mod escape;
 mod facts;
 mod items;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Outcome, lines, units};
+use super::{Outcome, ending, lines, units};
 use crate::exit::ExitCode;
 use crate::monitor::{Pass, PassStats};
 use crate::problem::ProblemKind;
@@ -12,8 +12,10 @@ use crate::settings::Detail;
 
 /// LIMIT: problems that are listed on a screen; more would push the rest of the summary away.
 const MAX_LISTED: usize = 20;
-const LABEL_WIDTH: usize = 34;
-const COLUMN_WIDTH: usize = 20;
+/// Columns of the screen for labels and for each cell, where there are up to two passes, and where
+/// there are more: 34 + 2 * 20 and 32 + 4 * 12 are 80 at most.
+const WIDE: (usize, usize) = (34, 20);
+const NARROW: (usize, usize) = (32, 12);
 
 /// Returns what a screen shows at the end; quiet screens get the problems only.
 pub fn for_screen(outcome: &Outcome, detail: Detail, has_log: bool) -> String {
@@ -21,19 +23,37 @@ pub fn for_screen(outcome: &Outcome, detail: Detail, has_log: bool) -> String {
     if detail == Detail::Quiet {
         return problems;
     }
-    format!("{}{problems}{}", passes(&outcome.report), verdict(outcome))
+    format!(
+        "{}{problems}{}{}",
+        passes(&outcome.report),
+        verdict(outcome),
+        ending(outcome)
+    )
 }
 
 /// Returns the summary without the list of problems, for a log that has them already.
 pub fn whole(outcome: &Outcome) -> String {
-    format!("{}{}", passes(&outcome.report), verdict(outcome))
+    format!(
+        "{}{}{}",
+        passes(&outcome.report),
+        verdict(outcome),
+        ending(outcome)
+    )
+}
+
+/// Returns what a whole system is now; a dry run has made nothing of it.
+fn ending(outcome: &Outcome) -> String {
+    match outcome.dry_run {
+        true => String::new(),
+        false => ending::text(&outcome.report),
+    }
 }
 
 /// What one cell of the table shows of the stats.
 type Cell = fn(&PassStats) -> String;
 
 /// The rows: label and cell. A row whose cells all show [`NOTHING`] is left out.
-const ROWS: [(&str, Cell); 15] = [
+const ROWS: [(&str, Cell); 16] = [
     ("source: entries listed", |stats| {
         count(stats.listed_entries)
     }),
@@ -60,7 +80,10 @@ const ROWS: [(&str, Cell); 15] = [
     }),
     ("target: deleted", |stats| count(stats.deleted_entries)),
     ("both: failed", |stats| count(stats.failed_entries)),
-    ("time and rate", time_and_rate),
+    ("time", |stats| {
+        units::duration(Duration::from_millis(stats.elapsed_ms))
+    }),
+    ("contents sent a second", rate),
 ];
 
 const NOTHING: &str = "-";
@@ -81,32 +104,31 @@ fn bytes(amount: u64) -> String {
     }
 }
 
-fn time_and_rate(stats: &PassStats) -> String {
+fn rate(stats: &PassStats) -> String {
     let time = Duration::from_millis(stats.elapsed_ms);
     let rate = stats.body_bytes as f64 / time.as_secs_f64().max(0.001);
-    if stats.body_bytes == 0 {
-        units::duration(time)
-    } else {
-        format!("{}, {}", units::duration(time), units::rate(rate))
+    match stats.body_bytes {
+        0 => NOTHING.into(),
+        _ => units::rate(rate),
     }
 }
 
-/// Returns the table: a column for each pass, its rows by side.
+/// Returns the table: a column for each pass or group of passes, its rows by side.
 fn passes(report: &Report) -> String {
     let mut table = String::new();
     if report.passes.is_empty() {
         return table;
     }
-    let names: Vec<_> = report.passes.iter().map(|(pass, _)| pass).collect();
-    push_row(
-        &mut table,
-        "",
-        names.iter().map(|pass| Pass::to_string(pass)),
-    );
+    let (columns, widths) = match report.passes.len() {
+        0..=2 => (columns(report), WIDE),
+        _ => (grouped_columns(report), NARROW),
+    };
+    let names = columns.iter().map(|(name, _)| name.clone());
+    push_row(&mut table, widths, "", names);
     for (label, cell) in ROWS {
-        let cells: Vec<_> = report.passes.iter().map(|(_, stats)| cell(stats)).collect();
+        let cells: Vec<_> = columns.iter().map(|(_, stats)| cell(stats)).collect();
         if cells.iter().any(|cell| cell != NOTHING) {
-            push_row(&mut table, label, cells.into_iter());
+            push_row(&mut table, widths, label, cells.into_iter());
         }
     }
     if let Some(speedup) = speedup(report) {
@@ -117,10 +139,51 @@ fn passes(report: &Report) -> String {
     table
 }
 
-fn push_row(table: &mut String, label: &str, cells: impl Iterator<Item = String>) {
-    let mut row = format!("{label:LABEL_WIDTH$}");
+fn columns(report: &Report) -> Vec<(String, PassStats)> {
+    let column = |(pass, stats): &(Pass, PassStats)| (pass.to_string(), stats.clone());
+    report.passes.iter().map(column).collect()
+}
+
+/// Returns one column each for the first pass, those that catch up, the checksum pass and what
+/// follows it: more columns than these do not fit beside each other.
+fn grouped_columns(report: &Report) -> Vec<(String, PassStats)> {
+    let is_checksum = |(pass, _): &(Pass, PassStats)| *pass == Pass::Checksum;
+    let checksum = report.passes.iter().position(is_checksum);
+    let (early, late) = report
+        .passes
+        .split_at(checksum.unwrap_or(report.passes.len()));
+    let (first, further) = early.split_at(early.len().min(1));
+    let (checksum, last) = late.split_at(late.len().min(1));
+    let further_name = format!("{} further", further.len());
+    let groups = [
+        ("timestamp", first),
+        (&*further_name, further),
+        ("checksum", checksum),
+        ("last", last),
+    ];
+    let groups = groups.into_iter().filter(|(_, group)| !group.is_empty());
+    groups
+        .map(|(name, group)| (name.to_owned(), sum(group)))
+        .collect()
+}
+
+fn sum(passes: &[(Pass, PassStats)]) -> PassStats {
+    let mut sum = PassStats::default();
+    for (_, stats) in passes {
+        sum.add(stats);
+    }
+    sum
+}
+
+fn push_row(
+    table: &mut String,
+    (label_width, column_width): (usize, usize),
+    label: &str,
+    cells: impl Iterator<Item = String>,
+) {
+    let mut row = format!("{label:label_width$}");
     for cell in cells {
-        row.push_str(&format!("{cell:>COLUMN_WIDTH$}"));
+        row.push_str(&format!("{cell:>column_width$}"));
     }
     table.push_str(row.trim_end());
     table.push('\n');
@@ -269,6 +332,22 @@ mod tests {
     #[test]
     fn tells_what_each_pass_did() {
         insta::assert_snapshot!(for_screen(&outcome(), Detail::Normal, false));
+    }
+
+    #[test]
+    fn many_passes_fit_the_screen() {
+        let mut outcome = outcome();
+        let stats = outcome.report.passes[0].1.clone();
+        let timestamp = (Pass::Timestamp, stats);
+        let further = [timestamp.clone(), timestamp.clone(), timestamp.clone()];
+        outcome.report.passes.splice(1..1, further);
+        outcome.report.passes.push(timestamp);
+        let text = for_screen(&outcome, Detail::Normal, false);
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+        insta::assert_snapshot!(text);
     }
 
     #[test]

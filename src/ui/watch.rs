@@ -142,3 +142,36 @@ impl Ticker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::Watch;
+    use crate::monitor::{Event, Monitor, Stage};
+
+    #[test]
+    fn a_wait_lasts_until_the_next_stage_or_look() {
+        let watch = Watch::new(Vec::new());
+        let now = Instant::now();
+        let waiting = || watch.observe(now + Duration::from_secs(30)).waiting;
+        let looked = Event::Verified {
+            what: "host name".into(),
+            is_good: true,
+            text: String::new(),
+        };
+        for end in [Event::StageStarted(Stage::Verify), looked] {
+            assert_eq!(waiting(), None);
+            watch.event(Event::Waiting {
+                what: "the clone to come back".into(),
+                limit: Duration::from_secs(600),
+            });
+            watch.event(Event::Notice("told meanwhile".into()));
+            let wait = waiting().unwrap();
+            assert_eq!(wait.limit, Duration::from_secs(600));
+            assert!(wait.elapsed > Duration::from_secs(20), "{wait:?}");
+            watch.event(end);
+        }
+        assert_eq!(waiting(), None);
+    }
+}
