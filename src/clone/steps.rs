@@ -60,7 +60,7 @@ impl<'r> Run<'r> {
                 }
                 Step::Check => {
                     self.check_complete()?;
-                    // check
+                    self.check(session, agreed)?;
                 }
                 Step::Switch => self.switch(session, agreed.login.as_ref())?,
             }

@@ -4,9 +4,10 @@
 use super::Run;
 use super::ending::Trouble;
 use super::fixups::Agreed;
+use crate::check::{CheckFacts, CheckOrder, CheckOutcome, CheckReport};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
-use crate::monitor::{Event, Stage};
+use crate::monitor::{self, Event, Stage};
 use crate::orders::TargetState;
 use crate::session::Session;
 use crate::settings::{Manner, Resume};
@@ -78,6 +79,32 @@ impl Run<'_> {
         self.monitor.event(Event::Notice(text.to_owned()));
     }
 
+    /// Has the stage prove that it can live; where it cannot, nothing of the target has changed.
+    pub(super) fn check(&self, session: &Session, agreed: &Agreed) -> Result<(), Trouble> {
+        self.monitor.event(Event::StageStarted(Stage::Check));
+        let report = session.check(&CheckOrder {
+            root: self.settings.target_dir.clone(),
+            volumes: agreed.layout.volumes.clone(),
+            facts: CheckFacts {
+                pair: agreed.login.as_ref().map(|login| login.pair.clone()),
+            },
+        })?;
+        for checked in &report.results {
+            self.monitor.event(Event::Checked {
+                id: checked.id.clone(),
+                what: checked.what.clone(),
+                outcome: match &checked.outcome {
+                    CheckOutcome::Passed => monitor::CheckOutcome::Passed,
+                    CheckOutcome::Failed(text) => monitor::CheckOutcome::Failed(text.clone()),
+                    CheckOutcome::NotApplicable(why) => {
+                        monitor::CheckOutcome::NotApplicable(why.clone())
+                    }
+                },
+            });
+        }
+        Ok(refuse_unfit(&report)?)
+    }
+
     /// Lets the stage take its place. Again over a new link it finds out that it has.
     pub(super) fn switch(
         &self,
@@ -92,4 +119,20 @@ impl Run<'_> {
         });
         Ok(())
     }
+}
+
+fn refuse_unfit(report: &CheckReport) -> Result<(), Failure> {
+    let ids: Vec<&str> = report
+        .failures()
+        .map(|(checked, _)| checked.id.as_str())
+        .collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let what = format!(
+        "the staged clone would not live, so it was not switched to: {}",
+        ids.join(", ")
+    );
+    Err(Failure::new(ExitCode::Refused, what)
+        .hint("the target runs as before; see to it and run the same command again: it continues"))
 }
