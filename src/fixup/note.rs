@@ -34,6 +34,15 @@ pub struct CloneNote {
 }
 
 impl CloneNote {
+    /// Returns the note of a clone by `rules` on one volume, whose fix-ups decided about nothing.
+    pub fn new(rules: Rules) -> CloneNote {
+        CloneNote {
+            version: VERSION,
+            rules,
+            ..CloneNote::default()
+        }
+    }
+
     /// Returns the note for `task`, whose fix-ups came to `owners` and decided about `edited`.
     pub(super) fn of(
         task: &Task,
@@ -42,12 +51,11 @@ impl CloneNote {
         edited: Vec<RelPath>,
     ) -> CloneNote {
         CloneNote {
-            version: VERSION,
             volumes: volumes.to_vec(),
-            rules: task.rules.clone(),
             apart: task.apart.clone(),
             owners,
             edited,
+            ..CloneNote::new(task.rules.clone())
         }
     }
 
@@ -72,7 +80,7 @@ impl CloneNote {
     /// Returns when the note was written: by then everything had been carried.
     pub fn written_at(live: &Dir) -> Result<Timestamp> {
         let private = private_dir(live, &RelPath::root())?;
-        Ok(private.status_of(&usable_name(NAME)?)?.ctime())
+        Ok(private.status_of(&usable_name(CLONE_NOTE_NAME)?)?.ctime())
     }
 
     /// Returns what to carry right before the switch.

@@ -52,11 +52,6 @@ pub fn misplaced() -> Failure {
     Failure::new(ExitCode::Link, "target: the answer to another order")
 }
 
-/// Returns the failure of an answer to something else.
-pub fn misplaced() -> Failure {
-    Failure::new(ExitCode::Link, "target: the answer to another order")
-}
-
 fn failure_of(refusal: Refusal) -> Failure {
     let exit = match refusal.is_refused {
         true => ExitCode::Refused,

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::exclude::Rules;
-use crate::fs::staged::{read_note, write_note};
-use crate::orders::clone_note::Covered;
+use crate::fixup::CloneNote;
+use crate::fs::staged::read_note;
 
 const BOOT_UNIT: &str = "etc/systemd/system/sysinit.target.wants/instancesync-boot.service";
 
@@ -32,13 +32,7 @@ impl Target {
         }
         fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).unwrap();
         let target = Target { dir };
-        let covered = Covered {
-            volumes: Vec::new(),
-            rules: Rules::none(),
-            apart: Vec::new(),
-        };
-        let note = postcard::to_stdvec(&covered).unwrap();
-        write_note(&target.live(), &usable_name(CLONE_NAME).unwrap(), &note).unwrap();
+        CloneNote::new(Rules::none()).write(&target.live()).unwrap();
         target
     }
 
@@ -143,7 +137,7 @@ fn a_switch_that_is_refused_leaves_no_unit() {
     assert_eq!(target.switch().unwrap_err().exit, ExitCode::Refused);
     assert_eq!(target.listing(), before);
     assert!(!target.has(&format!(".instancesync/stage/{BOOT_UNIT}")));
-    remove_note(&target.live(), &usable_name(CLONE_NAME).unwrap()).unwrap();
+    remove_note(&target.live(), &usable_name(CLONE_NOTE_NAME).unwrap()).unwrap();
     assert_eq!(target.switch().unwrap_err().exit, ExitCode::Refused);
     let held = target.live();
     held.lock().unwrap();
@@ -198,7 +192,7 @@ fn the_first_boot_is_noted_until_somebody_confirms() {
     confirm(&target.order()).unwrap();
     assert!(!target.has(BOOT_UNIT));
     assert_eq!(look(&target.order()).unwrap().unconfirmed, None);
-    let note = read_note(&target.live(), &usable_name(CLONE_NAME).unwrap());
+    let note = read_note(&target.live(), &usable_name(CLONE_NOTE_NAME).unwrap());
     assert_eq!(note.unwrap(), None);
     target.roll_back().unwrap();
     assert_eq!(target.text("usr/bin/tool"), "old");
