@@ -160,20 +160,20 @@ const BREAKAGES: [(&str, Breakage); 11] = [
         }
     }),
     ("loader", |stage| {
-        fs::remove_file(stage.join("bin/sh")).unwrap()
+        fs::remove_file(stage.join("bin/sh")).unwrap();
     }),
     ("sshd", |stage| {
         put(
             stage,
             "etc/ssh/sshd_config",
             "HostKey /etc/ssh/key\nNonsense yes\n",
-        )
+        );
     }),
     ("sshd", |stage| {
-        fs::remove_file(stage.join("etc/ssh/key")).unwrap()
+        fs::remove_file(stage.join("etc/ssh/key")).unwrap();
     }),
     ("init", |stage| {
-        fs::remove_file(stage.join("sbin/init")).unwrap()
+        fs::remove_file(stage.join("sbin/init")).unwrap();
     }),
     ("init", |stage| {
         fs::remove_file(stage.join("sbin/init")).unwrap();
@@ -187,13 +187,13 @@ const BREAKAGES: [(&str, Breakage); 11] = [
         );
     }),
     ("run-key", |stage| {
-        put(stage, "root/.ssh/authorized_keys", "ssh-ed25519 AAAA me\n")
+        put(stage, "root/.ssh/authorized_keys", "ssh-ed25519 AAAA me\n");
     }),
     ("fstab", |stage| {
-        put(stage, "etc/fstab", "UUID=source / ext4 defaults 0 1\n")
+        put(stage, "etc/fstab", "UUID=source / ext4 defaults 0 1\n");
     }),
     ("kept", |stage| {
-        fs::remove_file(stage.join("etc/ssh/ssh_host_rsa_key")).unwrap()
+        fs::remove_file(stage.join("etc/ssh/ssh_host_rsa_key")).unwrap();
     }),
     ("kept", |stage| {
         fs::remove_file(stage.join("etc/keys/own")).unwrap();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::case::path;
 use crate::support::{Ability, can_run};
@@ -399,6 +400,94 @@ fn a_link_on_the_way_is_a_problem_and_stays() {
     assert_eq!(problems[0].path, b"lib/own");
     assert!(ground.stage().join("lib").is_symlink());
     assert!(ground.stage().join("usr/lib/a").exists());
+}
+
+#[test]
+fn what_must_not_be_linked_is_copied() {
+    let name = "what_must_not_be_linked_is_copied";
+    if !can_run(name, &[Ability::Root]) {
+        return;
+    }
+    let ground = Ground::new(&[(KEEP, "/etc/own", "why")]);
+    ground.has("etc/own", "mine");
+    let file = ground.live().join("etc/own");
+    let change = |flag: &str| {
+        let run = Command::new("chattr").arg(flag).arg(&file).status();
+        run.is_ok_and(|status| status.success())
+    };
+    if !change("+i") {
+        println!("skipped {name}: nothing can be made immutable here");
+        return;
+    }
+    let stats = ground.carry();
+    let again = ground.carry();
+    assert!(change("-i"), "take the flag away");
+    assert_eq!((stats.linked_count, stats.copied_count), (0, 1));
+    assert_eq!(again, NONE);
+    assert_eq!(read(&ground.stage(), "etc/own"), "mine");
+    assert_eq!(ground.carry().linked_count, 1, "now it can be linked");
+    ground.shares("etc/own");
+}
+
+#[test]
+fn what_is_mounted_without_a_stage_leaves_its_mount_point() {
+    let name = "what_is_mounted_without_a_stage_leaves_its_mount_point";
+    if !can_run(name, &[Ability::Root]) {
+        return;
+    }
+    // Mounts are made in a name space of its own: the test runs itself there.
+    const INSIDE: &str = "INSTANCESYNC_TEST_OWN_MOUNTS";
+    if std::env::var_os(INSIDE).is_none() {
+        let own = std::env::current_exe().unwrap();
+        let run = Command::new("unshare")
+            .args(["-m", "--"])
+            .arg(own)
+            .args(["--exact", &format!("fixup::staged::{name}"), "--nocapture"])
+            .env(INSIDE, "1")
+            .output()
+            .unwrap();
+        assert!(run.status.success(), "{run:?}");
+        assert!(
+            String::from_utf8_lossy(&run.stdout).contains("1 passed"),
+            "{run:?}"
+        );
+        return;
+    }
+    let mut ground = Ground::new(&[
+        (KEEP, "/var/lib/own/***", "why"),
+        (KEEP, "/srv/data/here/own", "why"),
+        (SKIP, "*.bak", ""),
+    ]);
+    let mount = |at: &str| {
+        let at = ground.live().join(at);
+        std::fs::create_dir_all(&at).unwrap();
+        let run = Command::new("mount")
+            .args(["-t", "tmpfs", "tmpfs"])
+            .arg(at)
+            .status();
+        assert!(run.unwrap().success());
+    };
+    for at in ["var/lib/own/mounted", "srv/data", "apart", "var/cache"] {
+        mount(at);
+    }
+    for at in [
+        "var/lib/own/mounted/a",
+        "var/lib/own/b",
+        "srv/data/here/own",
+        "apart/x",
+    ] {
+        ground.has(at, at);
+    }
+    ground.has("var/cache/x.bak", "on another volume");
+    ground.apart = vec![path("apart"), path("var/cache")];
+    ground.carry();
+    ground.shares("var/lib/own/b");
+    for at in ["var/lib/own/mounted", "srv/data", "var/cache"] {
+        let names = std::fs::read_dir(ground.stage().join(at)).unwrap();
+        assert_eq!(names.count(), 0, "{at} is an empty mount point");
+    }
+    ground.lacks("apart");
+    assert_eq!(ground.carry(), NONE);
 }
 
 const MERGED: [&str; 6] = [
