@@ -64,10 +64,9 @@ impl Proof<'_> {
         }
         let found = stage.and_then(|stage| Some((stage, stage.status_of(name).ok()?)));
         if status.is_directory() {
-            let inner = match live.open_dir_here(name, &status) {
-                Ok(Some(inner)) => inner,
-                // Another volume is mounted there, or it vanished.
-                Ok(None) | Err(_) => return,
+            // Another volume is mounted there, or it vanished.
+            let Ok(Some(inner)) = live.open_dir_here(name, &status) else {
+                return;
             };
             let made = found.and_then(|(stage, _)| stage.open_dir(name).ok());
             if made.is_none() && !self.is_newer(&status) {
