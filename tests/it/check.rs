@@ -49,13 +49,16 @@ fn bring(root: &Path, program: &str) {
 
 impl Ground {
     fn new() -> Ground {
+        Ground::with(Vec::new())
+    }
+
+    /// With stages on further volumes.
+    fn with(volumes: Vec<RelPath>) -> Ground {
         let place = tempfile::tempdir().unwrap();
+        fs::create_dir_all(place.path().join("var/lib")).unwrap();
         let live = Dir::open_root(place.path()).unwrap();
-        Staged::make(&live, &[]).unwrap();
-        let ground = Ground {
-            place,
-            volumes: Vec::new(),
-        };
+        Staged::make(&live, &volumes).unwrap();
+        let ground = Ground { place, volumes };
         let (live, stage) = (ground.live(), ground.stage());
         let programs = NEEDED
             .iter()
@@ -160,20 +163,20 @@ const BREAKAGES: [(&str, Breakage); 11] = [
         }
     }),
     ("loader", |stage| {
-        fs::remove_file(stage.join("bin/sh")).unwrap()
+        fs::remove_file(stage.join("bin/sh")).unwrap();
     }),
     ("sshd", |stage| {
         put(
             stage,
             "etc/ssh/sshd_config",
             "HostKey /etc/ssh/key\nNonsense yes\n",
-        )
+        );
     }),
     ("sshd", |stage| {
-        fs::remove_file(stage.join("etc/ssh/key")).unwrap()
+        fs::remove_file(stage.join("etc/ssh/key")).unwrap();
     }),
     ("init", |stage| {
-        fs::remove_file(stage.join("sbin/init")).unwrap()
+        fs::remove_file(stage.join("sbin/init")).unwrap();
     }),
     ("init", |stage| {
         fs::remove_file(stage.join("sbin/init")).unwrap();
@@ -187,13 +190,13 @@ const BREAKAGES: [(&str, Breakage); 11] = [
         );
     }),
     ("run-key", |stage| {
-        put(stage, "root/.ssh/authorized_keys", "ssh-ed25519 AAAA me\n")
+        put(stage, "root/.ssh/authorized_keys", "ssh-ed25519 AAAA me\n");
     }),
     ("fstab", |stage| {
-        put(stage, "etc/fstab", "UUID=source / ext4 defaults 0 1\n")
+        put(stage, "etc/fstab", "UUID=source / ext4 defaults 0 1\n");
     }),
     ("kept", |stage| {
-        fs::remove_file(stage.join("etc/ssh/ssh_host_rsa_key")).unwrap()
+        fs::remove_file(stage.join("etc/ssh/ssh_host_rsa_key")).unwrap();
     }),
     ("kept", |stage| {
         fs::remove_file(stage.join("etc/keys/own")).unwrap();
@@ -208,6 +211,8 @@ fn each_breakage_is_found_by_its_own_check() {
     }
     for (index, (id, breakage)) in BREAKAGES.iter().enumerate() {
         let ground = Ground::new();
+        // The clock of the kernel ticks every few milliseconds: the breakage is seen to be later.
+        std::thread::sleep(std::time::Duration::from_millis(30));
         breakage(&ground.stage());
         let report = ground.check();
         let expected = match (*id, index) {
@@ -280,13 +285,8 @@ fn programs_of_the_clone_reach_nothing_of_the_target() {
     if !can_check("programs_of_the_clone_reach_nothing_of_the_target") {
         return;
     }
-    let mut ground = Ground::new();
-    ground.volumes = vec![RelPath::new(b"var/lib").unwrap()];
-    fs::create_dir_all(ground.live().join("var/lib")).unwrap();
-    let live = Dir::open_root(ground.live()).unwrap();
-    Staged::make(&live, &ground.volumes).unwrap();
+    let ground = Ground::with(vec![RelPath::new(b"var/lib").unwrap()]);
     put(ground.live(), "var/lib/.instancesync/stage/volume", "");
-    ground.fix_up();
     let server = ground.stage().join("usr/sbin/sshd");
     fs::write(&server, SPY).unwrap();
     fs::set_permissions(&server, fs::Permissions::from_mode(0o755)).unwrap();

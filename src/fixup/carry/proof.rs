@@ -69,7 +69,7 @@ impl Proof<'_> {
                 return;
             };
             let made = found.and_then(|(stage, _)| stage.open_dir(name).ok());
-            if made.is_none() && !self.is_newer(&status) {
+            if made.is_none() && !self.is_newer(live, &status) {
                 return self.astray.push(path.clone());
             }
             for child in inner.names().unwrap_or_default() {
@@ -84,14 +84,17 @@ impl Proof<'_> {
                 || is_current(&found, &status, self.work.owner(&status, reason))
                 || has_same_contents(live, stage, name).unwrap_or(false)
         });
-        if !is_there && !self.is_newer(&status) {
+        if !is_there && !self.is_newer(live, &status) {
             self.astray.push(path.clone());
         }
     }
 
-    fn is_newer(&self, status: &Status) -> bool {
-        let changed = status.ctime();
-        (changed.seconds, changed.nanoseconds) > self.since
+    /// Tells whether something got its name in `live`, or its contents, only since then. The time of
+    /// the last change of any kind says too little: that its name in the stage is gone is one, too.
+    fn is_newer(&self, live: &Dir, status: &Status) -> bool {
+        let is_since = |time: Timestamp| (time.seconds, time.nanoseconds) > self.since;
+        let is_named_since = live.status().is_ok_and(|live| is_since(live.mtime()));
+        is_since(status.ctime()) && (is_named_since || is_since(status.mtime()))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::case::path;
 use crate::support::{Ability, can_run};
@@ -401,6 +402,94 @@ fn a_link_on_the_way_is_a_problem_and_stays() {
     assert!(ground.stage().join("usr/lib/a").exists());
 }
 
+#[test]
+fn what_must_not_be_linked_is_copied() {
+    let name = "what_must_not_be_linked_is_copied";
+    if !can_run(name, &[Ability::Root]) {
+        return;
+    }
+    let ground = Ground::new(&[(KEEP, "/etc/own", "why")]);
+    ground.has("etc/own", "mine");
+    let file = ground.live().join("etc/own");
+    let change = |flag: &str| {
+        let run = Command::new("chattr").arg(flag).arg(&file).status();
+        run.is_ok_and(|status| status.success())
+    };
+    if !change("+i") {
+        println!("skipped {name}: nothing can be made immutable here");
+        return;
+    }
+    let stats = ground.carry();
+    let again = ground.carry();
+    assert!(change("-i"), "take the flag away");
+    assert_eq!((stats.linked_count, stats.copied_count), (0, 1));
+    assert_eq!(again, NONE);
+    assert_eq!(read(&ground.stage(), "etc/own"), "mine");
+    assert_eq!(ground.carry().linked_count, 1, "now it can be linked");
+    ground.shares("etc/own");
+}
+
+#[test]
+fn what_is_mounted_without_a_stage_leaves_its_mount_point() {
+    let name = "what_is_mounted_without_a_stage_leaves_its_mount_point";
+    if !can_run(name, &[Ability::Root]) {
+        return;
+    }
+    // Mounts are made in a name space of its own: the test runs itself there.
+    const INSIDE: &str = "INSTANCESYNC_TEST_OWN_MOUNTS";
+    if std::env::var_os(INSIDE).is_none() {
+        let own = std::env::current_exe().unwrap();
+        let run = Command::new("unshare")
+            .args(["-m", "--"])
+            .arg(own)
+            .args(["--exact", &format!("fixup::staged::{name}"), "--nocapture"])
+            .env(INSIDE, "1")
+            .output()
+            .unwrap();
+        assert!(run.status.success(), "{run:?}");
+        assert!(
+            String::from_utf8_lossy(&run.stdout).contains("1 passed"),
+            "{run:?}"
+        );
+        return;
+    }
+    let mut ground = Ground::new(&[
+        (KEEP, "/var/lib/own/***", "why"),
+        (KEEP, "/srv/data/here/own", "why"),
+        (SKIP, "*.bak", ""),
+    ]);
+    let mount = |at: &str| {
+        let at = ground.live().join(at);
+        std::fs::create_dir_all(&at).unwrap();
+        let run = Command::new("mount")
+            .args(["-t", "tmpfs", "tmpfs"])
+            .arg(at)
+            .status();
+        assert!(run.unwrap().success());
+    };
+    for at in ["var/lib/own/mounted", "srv/data", "apart", "var/cache"] {
+        mount(at);
+    }
+    for at in [
+        "var/lib/own/mounted/a",
+        "var/lib/own/b",
+        "srv/data/here/own",
+        "apart/x",
+    ] {
+        ground.has(at, at);
+    }
+    ground.has("var/cache/x.bak", "on another volume");
+    ground.apart = vec![path("apart"), path("var/cache")];
+    ground.carry();
+    ground.shares("var/lib/own/b");
+    for at in ["var/lib/own/mounted", "srv/data", "var/cache"] {
+        let names = std::fs::read_dir(ground.stage().join(at)).unwrap();
+        assert_eq!(names.count(), 0, "{at} is an empty mount point");
+    }
+    ground.lacks("apart");
+    assert_eq!(ground.carry(), NONE);
+}
+
 const MERGED: [&str; 6] = [
     "/etc/fstab",
     "/etc/hosts",
@@ -509,6 +598,20 @@ fn task(source: &Path, staged: Option<Vec<RelPath>>) -> Task {
     }
 }
 
+/// Performs a task. A program that another test starts at this moment holds the lock of the one
+/// before for as long as its start takes.
+pub fn perform(task: &Task, root: &Path) -> Report {
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        match task.perform(root) {
+            Err(error) if error.is_locked() && std::time::Instant::now() < until => {
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+            result => return result.unwrap(),
+        }
+    }
+}
+
 /// Contents, owners and modes, without what was there before.
 fn outcome(root: &Path) -> BTreeMap<PathBuf, String> {
     let walk = WalkDir::new(root).into_iter().filter_entry(|entry| {
@@ -547,7 +650,7 @@ fn a_stage_ends_as_a_clone_in_place_does_and_the_live_tree_stays() {
     fill(place.path(), &TARGET);
     pass(place.path(), &SOURCE);
     std::fs::remove_dir_all(place.path().join("srv/own")).unwrap();
-    let in_place: Report = task(source.path(), None).perform(place.path()).unwrap();
+    let in_place = perform(&task(source.path(), None), place.path());
 
     let ground = Ground::new(&[]);
     fill(ground.live(), &TARGET);
@@ -559,7 +662,7 @@ fn a_stage_ends_as_a_clone_in_place_does_and_the_live_tree_stays() {
     pass(&ground.stage(), &SOURCE);
     let before = look(ground.live());
     let staged = task(source.path(), Some(Vec::new()));
-    let report = staged.perform(ground.live()).unwrap();
+    let report = perform(&staged, ground.live());
     assert_eq!(report.problems, []);
     assert_eq!(report.owner_changes, in_place.owner_changes);
     assert!(
@@ -579,7 +682,7 @@ fn a_stage_ends_as_a_clone_in_place_does_and_the_live_tree_stays() {
     );
 
     let made = look(&ground.stage());
-    let again = staged.perform(ground.live()).unwrap();
+    let again = perform(&staged, ground.live());
     assert_eq!(
         (again.edits, again.problems, again.owner_changes),
         (vec![], vec![], 0)
@@ -606,11 +709,7 @@ fn what_is_no_longer_edited_is_the_targets_own_again() {
     fill(source.path(), &SOURCE);
     let ground = Ground::new(&[]);
     fill(ground.live(), &TARGET);
-    let perform = || {
-        task(source.path(), Some(Vec::new()))
-            .perform(ground.live())
-            .unwrap()
-    };
+    let perform = || perform(&task(source.path(), Some(Vec::new())), ground.live());
     perform();
     assert_ne!(
         inode(ground.stage().join("etc/hosts")),
@@ -631,19 +730,17 @@ fn a_target_with_selinux_gets_labels_at_its_next_boot() {
     let config = "SELINUX=enforcing\nSELINUXTYPE=targeted\n";
     put(source.path(), "etc/selinux/config", config);
     let ground = Ground::new(&[]);
-    let perform = || {
-        let report = task(source.path(), Some(Vec::new()))
-            .perform(ground.live())
-            .unwrap();
+    let labels = || {
+        let report = perform(&task(source.path(), Some(Vec::new())), ground.live());
         assert_eq!(report.problems, []);
         ground.stage().join(".autorelabel").exists()
     };
     ground.stages("etc/selinux/config", config);
     ground.stages("etc/selinux/targeted/policy/policy.33", "x");
-    assert!(!perform(), "the target has none");
+    assert!(!labels(), "the target has none");
     ground.has("etc/selinux/config", "SELINUX=permissive\n");
-    assert!(perform());
+    assert!(labels());
     std::fs::remove_file(ground.stage().join(".autorelabel")).unwrap();
     std::fs::remove_dir_all(ground.stage().join("etc/selinux/targeted")).unwrap();
-    assert!(!perform(), "there is no policy");
+    assert!(!labels(), "there is no policy");
 }
