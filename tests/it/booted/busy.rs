@@ -26,8 +26,11 @@ fn a_busy_source_gives_a_clone_with_a_whole_database() {
     add_service(
         &disk,
         "installer",
-        "while :; do dpkg -i /opt/gift.deb; sleep 0.2; done",
+        "trap \"exit 0\" TERM; while :; do dpkg -i /opt/gift.deb; sleep 0.2; done",
     );
+    // It ends between two installations: one that is killed leaves its package in a mess.
+    let process = "[Service]\nKillMode=process\n";
+    disk.put("/etc/systemd/system/installer.service.d/kill.conf", process);
     // Several rows in each transaction, so that half of one would be seen.
     add_service(
         &disk,

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use globset::GlobBuilder;
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::support::manifest::{Manifest, diff};
 
@@ -34,6 +34,7 @@ const RUNNING: &[Allowed] = &[
     ("var/lib/dhcp/**", "leases"),
     ("etc/resolv.conf", "written by the network stack"),
     ("var/cache/**", "caches"),
+    ("var/lib/apt/lists/**", "what the mirrors had"),
     ("var/tmp/**", "private directories of services"),
     ("tmp/**", "temporary"),
     ("run/**", "of one boot"),
@@ -44,18 +45,27 @@ const RUNNING: &[Allowed] = &[
     ("root/.bash_history", "of one login"),
 ];
 
-/// What instancesync keeps for itself: the tree for the way back, and its own records.
+/// What instancesync writes about itself; its private directory is in no manifest.
 const OURS: &[Allowed] = &[
-    (".instancesync", "the private directory"),
-    (".instancesync/**", "the tree for the way back"),
     (
         "var/lib/instancesync",
-        "states of runs, originals of merged files",
+        "records of runs, originals of merged files",
     ),
     (
         "var/lib/instancesync/**",
-        "states of runs, originals of merged files",
+        "records of runs, originals of merged files",
     ),
+];
+
+/// What differs in its time alone: made anew, with the same contents and attributes.
+const REMADE: &[Allowed] = &[
+    (
+        "etc/{passwd,shadow,group,gshadow,subuid,subgid}{,-}",
+        "merged",
+    ),
+    ("tmp", "a directory in which others write"),
+    ("var/tmp", "a directory in which others write"),
+    ("root/.ssh", "the run's key came and went"),
 ];
 
 /// What a clone keeps of the target, or makes out of both (docs/profiles.md, docs/fixups.md).
@@ -98,35 +108,45 @@ pub fn between(source: &Manifest, clone: &Manifest) -> Vec<String> {
 
 /// Leaves out what one of the lists allows, and the times of the directories in which that lies.
 fn unexplained(differences: Vec<String>, lists: &[&[Allowed]]) -> Vec<String> {
-    let patterns = lists.iter().flat_map(|list| list.iter());
-    let patterns: Vec<_> = patterns
-        .map(|(pattern, _)| {
-            let glob = GlobBuilder::new(pattern).literal_separator(true).build();
-            glob.unwrap().compile_matcher()
-        })
-        .collect();
-    let path_of = |text: &str| -> String {
-        let path = text.split_once(": ").map_or(text, |(path, _)| path);
-        path.trim_start_matches("./").to_owned()
-    };
-    let is_allowed = |path: &str| patterns.iter().any(|pattern| pattern.is_match(path));
-    let allowed: BTreeSet<String> = differences
+    let allowed = matcher(lists);
+    let remade = matcher(&[REMADE]);
+    let explained: BTreeSet<&str> = differences
         .iter()
         .map(|text| path_of(text))
-        .filter(|path| is_allowed(path))
+        .filter(|path| allowed.is_match(path))
         .collect();
-    let touched: BTreeSet<_> = allowed
+    let touched: BTreeSet<_> = explained
         .iter()
         .filter_map(|path| Path::new(path).parent())
         .collect();
+    let is_of_time = |text: &str| {
+        let path = path_of(text);
+        text.contains(": mtime is ") && (touched.contains(Path::new(path)) || remade.is_match(path))
+    };
     differences
         .iter()
-        .filter(|text| !allowed.contains(&path_of(text)))
-        .filter(|text| {
-            !(text.contains(": mtime is ") && touched.contains(Path::new(&path_of(text))))
-        })
+        .filter(|text| !explained.contains(path_of(text)) && !is_of_time(text))
         .cloned()
         .collect()
+}
+
+fn matcher(lists: &[&[Allowed]]) -> GlobSet {
+    let mut globs = GlobSetBuilder::new();
+    for (pattern, _) in lists.iter().flat_map(|list| list.iter()) {
+        let glob = GlobBuilder::new(pattern)
+            .literal_separator(true)
+            .empty_alternates(true);
+        globs.add(glob.build().unwrap());
+    }
+    globs.build().unwrap()
+}
+
+/// Returns the path that a difference is about.
+fn path_of(difference: &str) -> &str {
+    let path = difference
+        .split_once(": ")
+        .map_or(difference, |(path, _)| path);
+    path.trim_start_matches("./")
 }
 
 #[test]
@@ -139,7 +159,11 @@ fn what_is_not_listed_is_a_difference() {
     assert_eq!(differences(&[log]), Vec::<String>::new());
     let kept = differences(&[log, "./var/log: mtime is 1 instead of 2"]);
     assert_eq!(kept, Vec::<String>::new());
+    let remade = differences(&["./etc/passwd-: mtime is 1 instead of 2"]);
+    assert_eq!(remade, Vec::<String>::new());
     for text in [
+        "./etc/passwd-: size is 1 instead of 2",
+        "./etc/passwd2: mtime is 1 instead of 2",
         "./etc: mtime is 1 instead of 2",
         "./etc/hostname: blake3 is 1 instead of 2",
         "./var/logs: only in the copy",

@@ -29,6 +29,8 @@ use power::Power;
 
 /// What a test needs that boots machines.
 pub const BOOTED: &[Ability] = &[Ability::Root, Ability::Sshd, Ability::Machines];
+/// The private directory of instancesync, which holds a second tree.
+const PRIVATE: &str = ".instancesync";
 /// LIMIT: how long a boot may take on a busy machine; it takes 3 to 5 s.
 const BOOT_PATIENCE: Duration = Duration::from_secs(90);
 /// LIMIT: how long one command within a machine may take, in seconds.
@@ -85,17 +87,17 @@ impl<'n> Machine<'n> {
         Mounted::new(&self.image)
     }
 
-    /// What its disk holds while it is off.
+    /// What its disk holds while it is off, without what instancesync keeps beside it.
     #[track_caller]
     pub fn manifest(&self) -> Manifest {
-        Manifest::of(self.disk().root())
+        Manifest::without(self.disk().root(), PRIVATE)
     }
 
     /// What its disk holds while it runs; nothing in it may be writing but logs.
     #[track_caller]
     pub fn manifest_while_it_runs(&self) -> Manifest {
         // The same file system, mounted a second time without what lies over it.
-        Manifest::of(Mounted::new(&self.image).root())
+        Manifest::without(Mounted::new(&self.image).root(), PRIVATE)
     }
 
     /// Gives it a key that logs in at `target` as root, and tells it that machine's host key.
