@@ -1,15 +1,21 @@
 //! Clones from booted machine to booted machine, from outside: real systemd, real sshd, real
 //! reboots, power cuts. What single chapters decide is proven by their own modules.
 
+mod busy;
+mod differences;
+mod kill;
+mod pair;
+mod refused;
+mod stacks;
+mod whole;
+
 use crate::support::can_run;
 use crate::support::machine::{BOOTED, Machine, Network, Recipe};
 
 #[test]
 fn a_machine_boots_again_and_loses_in_a_power_cut_what_was_not_written() {
-    if !can_run(
-        "a_machine_boots_again_and_loses_in_a_power_cut_what_was_not_written",
-        BOOTED,
-    ) {
+    let test = "a_machine_boots_again_and_loses_in_a_power_cut_what_was_not_written";
+    if !can_run(test, BOOTED) {
         return;
     }
     let network = Network::new();

@@ -24,13 +24,18 @@ pub use network::Network;
 pub use power::Started;
 pub use recipe::{Recipe, Stack};
 
+use rustix::process::{Signal, kill_process};
+
 use crate::support::Ability;
 use crate::support::binary::Outcome;
 use crate::support::manifest::Manifest;
+use disk::Fuse;
 use power::Power;
 
 /// What a test needs that boots machines.
 pub const BOOTED: &[Ability] = &[Ability::Root, Ability::Sshd, Ability::Machines];
+/// The private directory of instancesync, which holds a second tree.
+const PRIVATE: &str = ".instancesync";
 /// LIMIT: how long a boot may take on a busy machine; it takes 3 to 5 s.
 const BOOT_PATIENCE: Duration = Duration::from_secs(90);
 /// LIMIT: how long one command within a machine may take, in seconds.
@@ -44,6 +49,7 @@ pub struct Machine<'n> {
     image: PathBuf,
     host_key: String,
     power: Option<Power>,
+    fuse: Option<Fuse>,
 }
 
 impl<'n> Machine<'n> {
@@ -65,17 +71,13 @@ impl<'n> Machine<'n> {
             image,
             host_key: String::new(),
             power: None,
+            fuse: None,
         };
         let disk = machine.disk();
         machine.host_key = recipe::make_own(recipe, &disk, name, address);
         recipe::let_in(disk.root(), &network.public_key());
         drop(disk);
         machine
-    }
-
-    /// Its address on the network.
-    pub fn address(&self) -> &'static str {
-        self.address
     }
 
     /// The line of `known_hosts` that it has from its making.
@@ -90,10 +92,17 @@ impl<'n> Machine<'n> {
         Mounted::new(&self.image)
     }
 
-    /// What its disk holds while it is off.
+    /// What its disk holds while it is off, without what instancesync keeps beside it.
     #[track_caller]
     pub fn manifest(&self) -> Manifest {
-        Manifest::of(self.disk().root())
+        Manifest::without(self.disk().root(), PRIVATE)
+    }
+
+    /// What its disk holds while it runs; nothing in it may be writing but logs.
+    #[track_caller]
+    pub fn manifest_while_it_runs(&self) -> Manifest {
+        // The same file system, mounted a second time without what lies over it.
+        Manifest::without(Mounted::new(&self.image).root(), PRIVATE)
     }
 
     /// Gives it a key that logs in at `target` as root, and tells it that machine's host key.
@@ -173,22 +182,42 @@ impl<'n> Machine<'n> {
     /// Switches it off as a person does who waits for it.
     #[track_caller]
     pub fn stop(&mut self) {
+        self.fuse = None;
         self.run("systemctl poweroff");
         let power = self.power.take().expect("a machine that runs");
         power.off();
         disk::wait_until_free(&self.image);
     }
 
+    /// Prepares to cut its power in a moment that is short.
+    #[track_caller]
+    pub fn arm(&mut self) {
+        let root = self.running_root().expect("a machine that runs");
+        self.fuse = Some(Fuse::lay(&root));
+    }
+
     /// Cuts its power: its file system is shut first, so that nothing reaches the disk that was
-    /// not there yet, neither files nor names.
+    /// not there yet, neither files nor names. The cache of the real disk below survives.
     #[track_caller]
     pub fn cut_power(&mut self) {
-        let power = self.power.take().expect("a machine that runs");
-        if let Some(root) = power.root() {
-            disk::shut_down(&root);
+        if self.fuse.is_none() && self.running_root().is_some() {
+            self.arm();
         }
+        if let Some(mut fuse) = self.fuse.take() {
+            fuse.light();
+        }
+        let power = self.power.take().expect("a machine that runs");
         power.cut();
         disk::wait_until_free(&self.image);
+    }
+
+    /// Kills the agents that run in it.
+    pub fn kill_agents(&self) {
+        let power = self.power.as_ref().expect("a machine that runs");
+        for agent in power.processes_with(b"agent") {
+            // Gone already is as good.
+            kill_process(agent, Signal::KILL).ok();
+        }
     }
 
     /// Where its root can be seen from outside while it runs; other mounts of it as well.

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 /// LIMIT: how many 512-byte blocks a copy may have more than its source: an extent tree (8 per
 /// 4 KiB node) and an attribute block, not a filled hole of any size worth the name.
@@ -31,10 +31,18 @@ struct Line {
 impl Manifest {
     /// Reads the tree at `root`.
     pub fn of(root: &Path) -> Manifest {
+        Manifest::without(root, "")
+    }
+
+    /// Reads the tree at `root` but for what is called `left_out` at its top, as if that were
+    /// not there: names in it are in no hard-link group.
+    pub fn without(root: &Path, left_out: &str) -> Manifest {
         let mut lines = BTreeMap::new();
         let mut groups: HashMap<(u64, u64), BTreeSet<Vec<u8>>> = HashMap::new();
         let mut inodes = Vec::new();
-        for entry in WalkDir::new(root) {
+        let is_left_out = |entry: &DirEntry| entry.depth() == 1 && entry.file_name() == left_out;
+        let walk = WalkDir::new(root).into_iter();
+        for entry in walk.filter_entry(|entry| !is_left_out(entry)) {
             let entry = entry.expect("walk a tree for its manifest");
             let path = entry.path();
             let relative = path.strip_prefix(root).expect("a path below the root");

@@ -2,8 +2,9 @@
 //! here while that is off. Knows nothing of processes.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -100,13 +101,47 @@ pub(super) fn copy_base(recipe: &Recipe, image: &Path) {
     must(Command::new("tune2fs").args(["-U", "random"]).arg(image));
 }
 
-/// Shuts the file system of `root` as a power cut does: what its journal has not on disk is gone.
-pub(super) fn shut_down(root: &Path) {
-    // EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH (fs/ext4/ext4.h). Perl is on every
-    // Debian, and the tests have no unsafe code.
-    const SHUT_DOWN: &str = "open(my $root, '<', $ARGV[0]) or die; my $how = pack('L', 2);
-        ioctl($root, 0x8004587d, $how) or die $!";
-    must(Command::new("perl").args(["-e", SHUT_DOWN]).arg(root));
+/// A power cut that only waits for its moment: what would take milliseconds is done before.
+pub(super) struct Fuse {
+    perl: Child,
+}
+
+impl Fuse {
+    /// Prepares to shut the file system of `root`.
+    #[track_caller]
+    pub(super) fn lay(root: &Path) -> Fuse {
+        // EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH (fs/ext4/ext4.h): as in a power cut,
+        // what the journal has not on disk is gone. Perl is on every Debian, and the tests have
+        // no unsafe code.
+        const SHUT_DOWN: &str = "open(my $root, '<', $ARGV[0]) or die; my $how = pack('L', 2);
+            $| = 1; print 'x'; <STDIN>; ioctl($root, 0x8004587d, $how) or die $!";
+        let mut perl = Command::new("perl");
+        perl.args(["-e", SHUT_DOWN]).arg(root);
+        perl.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut perl = perl.spawn().unwrap();
+        let mut ready = [0];
+        perl.stdout.take().unwrap().read_exact(&mut ready).unwrap();
+        Fuse { perl }
+    }
+
+    /// Shuts it now.
+    #[track_caller]
+    pub(super) fn light(&mut self) {
+        // The end of its input is the sign.
+        drop(self.perl.stdin.take());
+        assert!(
+            self.perl.wait().unwrap().success(),
+            "the file system was not shut"
+        );
+    }
+}
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        // One that was not needed has the disk open.
+        self.perl.kill().ok();
+        self.perl.wait().ok();
+    }
 }
 
 /// Waits until no loop device has the image any more: its file system is unmounted then.

@@ -58,16 +58,35 @@ impl Power {
 
     /// Its first process, as this machine numbers it.
     pub(super) fn first_process(&self) -> Option<Pid> {
+        self.processes()
+            .into_iter()
+            .find(|process| is_first(*process))
+    }
+
+    /// Its processes that have this word on their command lines.
+    pub(super) fn processes_with(&self, word: &[u8]) -> Vec<Pid> {
+        let has_word = |process: &Pid| {
+            let process = process.as_raw_pid();
+            let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).any(|part| part == word)
+        };
+        self.processes().into_iter().filter(has_word).collect()
+    }
+
+    /// All of its processes, told by the network that they are in.
+    fn processes(&self) -> Vec<Pid> {
         let namespace = Path::new("/run/netns").join(&self.state.namespace);
-        let number = fs::metadata(namespace).ok()?.ino();
-        let processes = fs::read_dir("/proc").ok()?;
-        let mut numbers =
-            processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-        let first = numbers.find(|process| {
-            let own = fs::metadata(format!("/proc/{process}/ns/net"));
-            own.is_ok_and(|own| own.ino() == number) && is_first(*process)
+        let Ok(number) = fs::metadata(namespace).map(|namespace| namespace.ino()) else {
+            return Vec::new();
+        };
+        let entries = fs::read_dir("/proc").into_iter().flatten();
+        let numbers =
+            entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+        let own = numbers.filter(|process| {
+            let network = fs::metadata(format!("/proc/{process}/ns/net"));
+            network.is_ok_and(|network| network.ino() == number)
         });
-        Pid::from_raw(first?)
+        own.filter_map(Pid::from_raw).collect()
     }
 
     /// Its root while it runs.
@@ -154,7 +173,8 @@ fn has_not_ended(child: &Child) -> bool {
 }
 
 /// Tells whether a process has the number 1 in the innermost namespace that it is in.
-fn is_first(process: i32) -> bool {
+fn is_first(process: Pid) -> bool {
+    let process = process.as_raw_pid();
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
     numbers.is_some_and(|numbers| {
