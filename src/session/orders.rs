@@ -34,7 +34,7 @@ impl Session {
     pub fn clean_up(&self, order: &cleanup::Order) -> Result<cleanup::Report, Failure> {
         match self.order(&Order::CleanUp(order.clone()))? {
             Answer::CleanUp(report) => Ok(report),
-            Answer::Checked(_) => Err(misplaced()),
+            _ => Err(misplaced()),
         }
     }
 
@@ -42,7 +42,7 @@ impl Session {
     pub fn check(&self, order: &CheckOrder) -> Result<CheckReport, Failure> {
         match self.order(&Order::Check(order.clone()))? {
             Answer::Checked(report) => Ok(report),
-            Answer::CleanUp(_) => Err(misplaced()),
+            _ => Err(misplaced()),
         }
     }
 }

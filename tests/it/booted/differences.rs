@@ -135,8 +135,9 @@ fn matcher(lists: &[&[Allowed]]) -> GlobSet {
     for (pattern, _) in lists.iter().flat_map(|list| list.iter()) {
         let glob = GlobBuilder::new(pattern)
             .literal_separator(true)
-            .empty_alternates(true);
-        globs.add(glob.build().unwrap());
+            .empty_alternates(true)
+            .build();
+        globs.add(glob.unwrap());
     }
     globs.build().unwrap()
 }

@@ -3,11 +3,6 @@
 //!
 //! A machine that reboots is started again, as hardware does. One can cut its power: nothing that
 //! its file system has not written is there afterwards. Knows nothing of instancesync.
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the tests of whole clones on booted machines use the rest"
-)]
 
 mod disk;
 mod network;
