@@ -227,11 +227,12 @@ impl AgentSession<'_> {
     fn take_order(&mut self, order: &[u8]) -> Result<(), TransferError> {
         let order: Order = serde_json::from_slice(order)
             .map_err(|_| TransferError::Protocol("an order that makes no sense"))?;
-        if let Order::Reboot = order {
-            // The source comes back with it; who is not seen again loses it at the next boot.
+        let performed = order.perform();
+        if performed.is_ok() && order.reboots() {
+            // The source comes back with it; who is not seen again loses it after the boot.
             self.key = None;
         }
-        let (done, answer) = match order.perform() {
+        let (done, answer) = match performed {
             Ok(answer) => (Ok(()), serde_json::to_vec(&answer).unwrap_or_default()),
             Err(failure) => (Err(refusal(&failure)), Vec::new()),
         };

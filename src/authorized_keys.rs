@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::entry::Metadata;
 use crate::fs::metadata::{Before, apply_metadata, read_metadata};
-use crate::fs::owned::{OwnedFile, read_owned, replace_owned};
+use crate::fs::owned::{OwnedFile, read_owned, replace_owned, shorten_owned};
 use crate::fs::xattrs::Object;
 use crate::fs::{Dir, FsError, Result};
 use crate::relpath::Name;
@@ -134,7 +134,11 @@ pub fn remove(account: Account<'_>, which: Which<'_>) -> Result<()> {
         return Ok(());
     }
     file.contents = contents;
-    replace_owned(&dir, &file_name, &file)
+    match replace_owned(&dir, &file_name, &file) {
+        // A key that stays is worse than the moment in which the file is half written.
+        Err(error) if error.is_no_space() => shorten_owned(&dir, &file_name, &file.contents),
+        result => result,
+    }
 }
 
 fn private(uid: u32, gid: u32, mode: u16) -> Metadata {
@@ -246,6 +250,21 @@ mod tests {
             format!("{before}\n")
         );
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    }
+
+    #[test]
+    fn goes_even_from_a_disk_without_room() {
+        let home = tempfile::tempdir().unwrap();
+        let ssh = home.path().join(".ssh");
+        std::fs::create_dir(&ssh).unwrap();
+        let file = ssh.join("authorized_keys");
+        std::fs::write(&file, "ssh-rsa AAAA a\nssh-rsa BBBB b\n").unwrap();
+        let dir = crate::fs::Dir::open_root(&ssh).unwrap();
+        let name = super::name(b"authorized_keys").unwrap();
+        super::shorten_owned(&dir, &name, b"ssh-rsa BBBB b\n").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"ssh-rsa BBBB b\n");
+        std::fs::hard_link(&file, ssh.join("other")).unwrap();
+        super::shorten_owned(&dir, &name, b"").unwrap_err();
     }
 
     #[test]

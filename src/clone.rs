@@ -8,6 +8,7 @@ mod estimate;
 mod fixups;
 mod hold_back;
 mod hooks;
+mod links;
 mod quiesce;
 mod route;
 mod steps;
@@ -15,14 +16,12 @@ mod switchover;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
-use self::ending::{Trouble, failure_of};
+use self::ending::Trouble;
 use self::estimate::Estimate;
 use self::fixups::Agreed;
 use self::route::Route;
 use self::switchover::Start;
-use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::layout::Layout;
@@ -34,22 +33,15 @@ use crate::record::{Journal, RunRecord, pair_here};
 use crate::report::{Recorder, Report};
 use crate::session::{Access, Session};
 use crate::settings::{
-    Compression, Detail, LoginSettings, Reboot, Settings, StopAfter, Target, agreement,
+    Compression, Detail, LoginSettings, Manner, Reboot, Settings, StopAfter, Target, agreement,
 };
 use crate::source::Source;
-use crate::transfer::TransferError;
 use crate::transfer::wire::link::LinkSettings;
 use crate::transfer::wire::packing;
 
-/// How often a lost link is opened again before the run gives up; the waits double from 1 s.
-const REOPENINGS: u32 = 5;
-/// A link that held so long starts the count of reopenings anew.
-const STEADY: Duration = Duration::from_secs(120);
 /// The run's key stays on an unconfirmed clone for so many seconds, or as long as the reboot may
 /// take.
 const KEY_LIMIT_S: u64 = 900;
-/// How often somebody who waits looks whether the run is to stop.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// Who is shown the plan, and who agrees to it.
 #[derive(Clone, Copy)]
@@ -207,49 +199,21 @@ impl<'r> Run<'r> {
             (Some(session), Ok(())) => session,
             (session, _) => return (session, done),
         };
-        match (start, self.reboots()) {
-            (Start::Verify, _) => {
-                let seen = self.verify(&session);
-                (Some(session), seen)
-            }
-            (_, Some(limit)) => match self.come_back(access, session, limit) {
-                Ok(session) => {
-                    let seen = self.verify(&session);
-                    (Some(session), seen)
+        let reboot = self.reboots().filter(|_| start != Start::Verify);
+        let session = match reboot {
+            // The switch has ordered it with itself.
+            Some(limit) => {
+                let is_ordered = start == Start::Anew && self.settings.manner == Manner::Staged;
+                match self.come_back(access, session, (limit, is_ordered)) {
+                    Ok(session) => session,
+                    Err(failure) => return (None, Err(failure)),
                 }
-                Err(failure) => (None, Err(failure)),
-            },
-            (_, None) => (Some(session), Ok(())),
-        }
-    }
-
-    /// Takes the steps, and opens a lost link again where that can help.
-    fn over_links(
-        &self,
-        access: &mut Access<'_>,
-        mut session: Session,
-        (agreed, route): (&Agreed, &mut Route<'r>),
-    ) -> (Option<Session>, Result<(), Failure>) {
-        let mut reopenings = 0;
-        let mut opened = Instant::now();
-        loop {
-            let trouble = match self.proceed(&mut session, agreed, route) {
-                Ok(()) => return (Some(session), Ok(())),
-                Err(trouble) => trouble,
-            };
-            if !trouble.is_lost(reopenings) || !access.can_reopen() || reopenings >= REOPENINGS {
-                return (Some(session), Err(trouble.into_failure()));
             }
-            session.close();
-            if opened.elapsed() > STEADY {
-                reopenings = 0;
-            }
-            session = match self.reopen(access, &mut reopenings, trouble) {
-                Ok(session) => session,
-                Err(failure) => return (None, Err(failure)),
-            };
-            opened = Instant::now();
-        }
+            None if start == Start::Verify => session,
+            None => return (Some(session), Ok(())),
+        };
+        let seen = self.verify(&session);
+        (Some(session), seen)
     }
 
     /// Makes the plan of a whole system, shows it and has it agreed to. Nothing has changed before
@@ -307,35 +271,6 @@ impl<'r> Run<'r> {
         Ok(())
     }
 
-    /// Opens a lost link again, waiting longer each time.
-    fn reopen(
-        &self,
-        access: &mut Access<'_>,
-        reopenings: &mut u32,
-        lost: Trouble,
-    ) -> Result<Session, Failure> {
-        let mut cause = lost.into_failure();
-        while *reopenings < REOPENINGS {
-            let wait = Duration::from_secs(1 << *reopenings);
-            *reopenings += 1;
-            self.monitor.event(Event::Reconnecting {
-                attempt: *reopenings,
-                wait,
-                cause: cause.to_string(),
-            });
-            self.pause(wait)?;
-            match access.open() {
-                Ok(session) => {
-                    access.install_key(&session);
-                    return Ok(session);
-                }
-                Err(failure) => cause = failure,
-            }
-        }
-        cause.exit = ExitCode::Interrupted;
-        Err(cause.hint("run the same command again: it continues"))
-    }
-
     /// Returns how long the run's key stays on a clone that nobody confirms.
     fn key_limit_s(&self) -> u64 {
         let reboot = match self.settings.course.reboot {
@@ -343,17 +278,5 @@ impl<'r> Run<'r> {
             Reboot::Never => 0,
         };
         reboot.max(KEY_LIMIT_S)
-    }
-
-    /// Waits, unless the run is to stop.
-    fn pause(&self, wait: Duration) -> Result<(), Failure> {
-        let until = Instant::now() + wait;
-        while Instant::now() < until {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(failure_of(&TransferError::Stopped));
-            }
-            std::thread::sleep(LOOK);
-        }
-        Ok(())
     }
 }

@@ -54,6 +54,14 @@ pub enum Answer {
 }
 
 impl Order {
+    /// Tells whether the machine boots again after it.
+    pub fn reboots(&self) -> bool {
+        match self {
+            Order::Switch(order) => order.reboots,
+            order => matches!(order, Order::Reboot),
+        }
+    }
+
     /// Carries it out, without a question.
     pub fn perform(&self) -> Result<Answer, Failure> {
         match self {

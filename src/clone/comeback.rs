@@ -30,36 +30,40 @@ impl Run<'_> {
         }
     }
 
-    /// Has the target reboot and waits until it runs anew.
+    /// Has the target reboot, where it was not ordered to yet, and waits until it runs anew.
+    ///
+    /// Whatever becomes of links meanwhile: what the target says of itself decides.
     pub(super) fn come_back(
         &self,
         access: &mut Access<'_>,
         session: Session,
-        limit: Duration,
+        (limit, mut is_ordered): (Duration, bool),
     ) -> Result<Session, Failure> {
         self.monitor.event(Event::StageStarted(Stage::Reboot));
-        let root = &*self.settings.target_dir;
-        let ordered = session
-            .status(root)
-            .and_then(|state| session.reboot().map(|()| boot_of(&state)));
-        session.close();
-        let boot_id = ordered?;
+        let before = match self.settings.manner {
+            Manner::Staged => None,
+            Manner::InPlace => Some(boot_of(&session.status(&self.settings.target_dir)?)),
+        };
         self.monitor.event(Event::Waiting {
             what: "the target to come back".to_owned(),
             limit,
         });
         let until = Instant::now() + limit;
-        let mut last = None;
+        let (mut session, mut last) = (Some(session), None);
         while Instant::now() < until {
-            self.pause(PAUSE)?;
-            match access.try_open() {
-                Ok(session) => match session.status(root) {
-                    Ok(state) if boot_of(&state) != boot_id => return Ok(session),
-                    // It is still on its way down.
-                    _ => session.close(),
-                },
+            match session.take().map_or_else(|| access.try_open(), Ok) {
+                Ok(session) => {
+                    let state = session.status(&self.settings.target_dir);
+                    if state.is_ok_and(|state| is_back(&state, before.as_deref())) {
+                        return Ok(session);
+                    }
+                    // Else it is still on its way down.
+                    is_ordered = is_ordered || session.reboot().is_ok();
+                    session.close();
+                }
                 Err(failure) => last = Some(failure),
             }
+            self.pause(PAUSE)?;
         }
         Err(self.lost(last, limit))
     }
@@ -136,6 +140,14 @@ impl Run<'_> {
             is_good,
             text: text.to_owned(),
         });
+    }
+}
+
+/// Tells whether a machine has booted since the switch, or since the boot `before` it.
+fn is_back(state: &TargetState, before: Option<&str>) -> bool {
+    match before {
+        Some(before) => boot_of(state) != before,
+        None => state.needs_reboot != Some(true),
     }
 }
 

@@ -85,6 +85,11 @@ impl Route<'_> {
         plan.turn == Turn::Last || (self.manner == Manner::Staged && plan.pass == Pass::Checksum)
     }
 
+    /// Tells whether what is left is the switch alone.
+    pub(super) fn is_switching(&self) -> bool {
+        matches!(self.steps.front(), Some(Step::Switch))
+    }
+
     /// Takes a pass that is done off the list, and puts another before the next where that
     /// catches up with the source.
     pub(super) fn pass_done(&mut self, done: PassPlan, stats: &PassStats) {

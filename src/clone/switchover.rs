@@ -112,7 +112,8 @@ impl Run<'_> {
         login: Option<&RunLogin>,
     ) -> Result<(), Trouble> {
         self.monitor.event(Event::StageStarted(Stage::Switch));
-        let switched = session.switch(&self.settings.target_dir, login.cloned())?;
+        let reboots = self.reboots().is_some();
+        let switched = session.switch(&self.settings.target_dir, (login.cloned(), reboots))?;
         self.monitor.event(Event::Switched {
             elapsed_us: switched.elapsed_us,
             names: switched.names,

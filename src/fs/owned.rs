@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::metadata::{Before, apply_metadata, read_metadata};
 use super::xattrs::Object;
-use super::{Dir, Doing, FsError, Result, extents, usable_name};
+use super::{Dir, Doing, Result, extents, usable_name};
 use crate::entry::Metadata;
 use crate::relpath::Name;
 
@@ -59,14 +59,25 @@ pub fn replace_owned(dir: &Dir, name: &Name, file: &OwnedFile) -> Result<()> {
     landed
 }
 
+/// Writes fewer contents over those of a file: what is left to do on a disk without room for
+/// another file. Nothing but the contents changes.
+pub fn shorten_owned(dir: &Dir, name: &Name, contents: &[u8]) -> Result<()> {
+    let file = dir.reopen_file(name)?;
+    let status = super::status_of_fd(&file)?;
+    // Under another name it belongs to somebody else.
+    if !status.is_file() || status.link_count() > 1 || status.size() < contents.len() as u64 {
+        return Err(Errno::INVAL).doing("shorten");
+    }
+    extents::write_at(&file, contents, 0)?;
+    extents::set_size(&file, contents.len() as u64)?;
+    rustix::fs::fsync(file.as_fd()).doing("sync")
+}
+
 fn fill(temp: &OwnedFd, file: &OwnedFile) -> Result<()> {
     extents::write_at(temp, &file.contents, 0)?;
     let refused = apply_metadata(Object::open(temp), false, &file.metadata, Before::Fresh);
     if let Some(error) = refused.into_iter().next() {
         return Err(error);
     }
-    rustix::fs::fsync(temp.as_fd()).map_err(|errno| FsError {
-        operation: "sync".to_owned(),
-        errno,
-    })
+    rustix::fs::fsync(temp.as_fd()).doing("sync")
 }

@@ -41,6 +41,8 @@ pub struct SwitchOrder {
     pub root: PathBuf,
     /// The run's key on the clone, which goes by itself if nobody confirms in time.
     pub login: Option<RunLogin>,
+    /// Whether the machine boots again right afterwards, whatever becomes of the link.
+    pub reboots: bool,
 }
 
 /// How to go back.
@@ -81,17 +83,29 @@ pub struct TargetState {
     pub machine: Option<MachineState>,
 }
 
-/// Switches. What was switched before stays so.
+/// Switches, and has the machine boot where that is ordered. What was switched before stays so.
 pub(super) fn switch_over(order: &SwitchOrder) -> Result<Switched, Failure> {
+    let (switched, needs_reboot) = exchange(order)?;
+    if order.reboots && needs_reboot && is_running(&order.root) {
+        reboot()?;
+    }
+    Ok(switched)
+}
+
+/// Returns what was exchanged, and whether the machine still runs what it was exchanged for.
+fn exchange(order: &SwitchOrder) -> Result<(Switched, bool), Failure> {
     let live = open(&order.root)?;
     lock(&live)?;
     settle(&live)?;
     let state = status(&live).map_err(|error| refused(&error))?;
     if let State::Switched {
-        names, elapsed_us, ..
+        names,
+        elapsed_us,
+        memo,
+        ..
     } = state
     {
-        return Ok(Switched { elapsed_us, names });
+        return Ok((Switched { elapsed_us, names }, memo.boot_id == boot_id()));
     }
     let covered = clone_note::read(&live)?.ok_or_else(not_ready)?;
     clone_note::carry(&live, &covered)?;
@@ -119,7 +133,7 @@ pub(super) fn switch_over(order: &SwitchOrder) -> Result<Switched, Failure> {
     });
     // Best effort: whatever is left, the next boot or the next order takes it out.
     drop(settle_units(&live, &covered.volumes));
-    done
+    done.map(|switched| (switched, true))
 }
 
 /// Puts back what was replaced, or takes back what was cut.

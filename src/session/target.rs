@@ -25,11 +25,19 @@ impl Session {
         }
     }
 
-    /// Lets the stage take its place. `login` is the run's key, which goes by itself if nobody
-    /// confirms the clone in time.
-    pub fn switch(&self, root: &Path, login: Option<RunLogin>) -> Result<Switched, Failure> {
-        let root = root.to_owned();
-        match self.order(&Order::Switch(SwitchOrder { root, login }))? {
+    /// Lets the stage take its place, and has the machine boot right afterwards where it `reboots`.
+    /// `login` is the run's key, which goes by itself if nobody confirms the clone in time.
+    pub fn switch(
+        &self,
+        root: &Path,
+        (login, reboots): (Option<RunLogin>, bool),
+    ) -> Result<Switched, Failure> {
+        let order = SwitchOrder {
+            root: root.to_owned(),
+            login,
+            reboots,
+        };
+        match self.order(&Order::Switch(order))? {
             Answer::Switched(switched) => Ok(switched),
             _ => Err(misplaced()),
         }

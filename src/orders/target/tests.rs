@@ -60,6 +60,7 @@ impl Target {
                 uid: 0,
                 limit_s: 0,
             }),
+            reboots: false,
         })
     }
 

@@ -20,7 +20,7 @@ const RUNNING: &[Allowed] = &[
         "random seed, when timers ran, core dumps",
     ),
     (
-        "var/lib/dbus",
+        "var/lib/dbus{,/machine-id}",
         "the id of the machine, made at the first boot",
     ),
     ("etc/.updated", "that this boot brought /etc up to date"),
@@ -90,6 +90,20 @@ const KEPT: &[Allowed] = &[
     ("boot/**", "the target's kernel and boot loader"),
 ];
 
+/// What waits on a clone until somebody has seen it.
+const UNCONFIRMED: &[Allowed] = &[
+    ("etc/systemd/system/instancesync-*", "the one-shots"),
+    (
+        "etc/systemd/system/*.wants/instancesync-*",
+        "that they start",
+    ),
+    ("etc/init.d/instancesync-boot", "the same, for another init"),
+    (
+        "etc/rcS.d/S99instancesync-boot",
+        "the same, for another init",
+    ),
+];
+
 /// What the services of the source write all the time, which the fixture puts there.
 const WRITTEN: &[Allowed] = &[
     ("srv/beat/**", "the service of the source writes there"),
@@ -104,6 +118,12 @@ pub fn since(before: &Manifest, now: &Manifest) -> Vec<String> {
 /// Returns how the machine `clone` differs from its source in what a clone promises.
 pub fn between(source: &Manifest, clone: &Manifest) -> Vec<String> {
     unexplained(diff(source, clone), &[RUNNING, OURS, KEPT, WRITTEN])
+}
+
+/// Returns how a clone that nobody has seen yet differs from its source in what one promises.
+pub fn between_unconfirmed(source: &Manifest, clone: &Manifest) -> Vec<String> {
+    let lists = [RUNNING, OURS, KEPT, WRITTEN, UNCONFIRMED];
+    unexplained(diff(source, clone), &lists)
 }
 
 /// Leaves out what one of the lists allows, and the times of the directories in which that lies.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::differences::{between, since};
+use super::differences::{between, between_unconfirmed, since};
 use super::pair::{Pair, owners};
 use crate::support::machine::{BOOTED, Network, Recipe, Started};
 use crate::support::manifest::Manifest;
@@ -111,7 +111,7 @@ fn judge(pair: &mut Pair<'_>, before: &Manifest, context: &str) -> String {
     let now = pair.target.manifest();
     let differences = match owners.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["target"] => since(before, &now),
-        ["source"] => between(&pair.source.manifest_while_it_runs(), &now),
+        ["source"] => between_unconfirmed(&pair.source.manifest_while_it_runs(), &now),
         _ => panic!("a mixture of {owners:?}: {context}"),
     };
     assert_none(&differences, context);

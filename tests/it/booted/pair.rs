@@ -91,7 +91,7 @@ impl<'n> Pair<'n> {
 
 /// Puts the lent program in front.
 fn program<'a>(words: &[&'a str]) -> Vec<&'a str> {
-    [&["/run/instancesync"], words].concat()
+    [&["/run/lent/instancesync"], words].concat()
 }
 
 fn mark(disk: &Mounted, name: &str) {

@@ -65,7 +65,8 @@ fn a_source_whose_ssh_server_would_not_start_is_never_switched_to() {
     pair.source
         .ask("echo 'Nonsense yes' >>/etc/ssh/sshd_config");
     let outcome = pair.clone_with(&[]);
-    assert_code(&outcome, 10, "settings with which sshd does not start");
+    assert_code(&outcome, 3, "settings with which sshd does not start");
+    assert_says(&outcome, "check failed");
     assert_says(&outcome, "sshd");
     assert_untouched(&mut pair, &before, "a check that fails");
 }

@@ -31,7 +31,9 @@ pub fn assert_nothing_left(machine: &Machine<'_>, context: &str) {
     );
     // What systemd remembers of a unit of ours goes with the boot.
     let places = "/etc /run /tmp /var/tmp /dev/shm /root";
-    let find = format!("find {places} -path /run/systemd -prune -o -name '*instancesync*' -print");
+    let find = format!(
+        "find {places} '(' -path /run/systemd -o -path /run/lent ')' -prune -o -name '*instancesync*' -print"
+    );
     let files = machine.ask(&find);
     assert_eq!(files, "", "{context}: files stay");
     let processes = machine.ask("grep -lzx 'agen[t]' /proc/[0-9]*/cmdline || true");

@@ -245,12 +245,13 @@ impl<'n> Machine<'n> {
         Started::new(self.inside(words))
     }
 
-    /// Puts a program into its `/run` and returns its path there.
+    /// Puts a program into a directory below its `/run` and returns its path there.
     #[track_caller]
     pub fn lend(&self, program: &Path) -> String {
         let name = program.file_name().unwrap().to_str().unwrap();
-        let path = format!("/run/{name}");
+        let path = format!("/run/lent/{name}");
         let root = self.running_root().expect("a machine that runs");
+        fs::create_dir_all(root.join("run/lent")).unwrap();
         fs::copy(program, root.join(&path[1..])).unwrap();
         path
     }
