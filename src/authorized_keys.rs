@@ -136,7 +136,7 @@ pub fn remove(account: Account<'_>, which: Which<'_>) -> Result<()> {
     file.contents = contents;
     match replace_owned(&dir, &file_name, &file) {
         // A key that stays is worse than the moment in which the file is half written.
-        Err(error) if error.is_no_space() => shorten_owned(&dir, &file_name, &file.contents),
+        Err(error) if error.is_no_space() => shorten_owned(&dir, &file_name, &file),
         result => result,
     }
 }
@@ -261,10 +261,12 @@ mod tests {
         std::fs::write(&file, "ssh-rsa AAAA a\nssh-rsa BBBB b\n").unwrap();
         let dir = crate::fs::Dir::open_root(&ssh).unwrap();
         let name = super::name(b"authorized_keys").unwrap();
-        super::shorten_owned(&dir, &name, b"ssh-rsa BBBB b\n").unwrap();
+        let mut shorter = super::read_owned(&dir, &name).unwrap().unwrap();
+        shorter.contents = b"ssh-rsa BBBB b\n".to_vec();
+        super::shorten_owned(&dir, &name, &shorter).unwrap();
         assert_eq!(std::fs::read(&file).unwrap(), b"ssh-rsa BBBB b\n");
         std::fs::hard_link(&file, ssh.join("other")).unwrap();
-        super::shorten_owned(&dir, &name, b"").unwrap_err();
+        super::shorten_owned(&dir, &name, &shorter).unwrap_err();
     }
 
     #[test]

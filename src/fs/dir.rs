@@ -5,7 +5,7 @@
 //! what one `fstatat` returns.
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -21,6 +21,9 @@ use crate::relpath::{Name, RelPath};
 
 /// LIMIT: `openat2` takes no path of PATH_MAX (4096) bytes or more.
 const LONGEST_CALL_PATH: usize = 4000;
+
+/// Where the kernel shows the open files of this process by number.
+const OPEN_FILES: &str = "/proc/self/fd";
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -203,6 +206,27 @@ impl Dir {
             .doing("create")
     }
 
+    /// Creates a private file without a name, which vanishes unless it gets one: not even a power
+    /// cut leaves anything of it. `None` where the file system cannot.
+    pub fn create_unnamed(&self) -> Result<Option<OwnedFd>> {
+        if !Path::new(OPEN_FILES).exists() {
+            return Ok(None);
+        }
+        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.fd, ".", flags, Mode::RUSR | Mode::WUSR) {
+            // What an old kernel or a file system without it says.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Ok(None),
+            file => file.doing("create").map(Some),
+        }
+    }
+
+    /// Gives a file without a name one in this directory, where nothing may be.
+    pub fn give_name(&self, file: impl AsFd, name: &Name) -> Result<()> {
+        let file = format!("{OPEN_FILES}/{}", file.as_fd().as_raw_fd());
+        let follow = AtFlags::SYMLINK_FOLLOW;
+        rustix::fs::linkat(CWD, file, &self.fd, name.as_bytes(), follow).doing("link")
+    }
+
     /// Opens an own private file for reading and writing.
     pub fn reopen_file(&self, name: &Name) -> Result<OwnedFd> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -339,7 +363,7 @@ impl Dir {
     /// the kernel resolves the handle, then one name that the caller's call must not follow.
     pub(super) fn leaf_path(&self, name: &Name) -> Vec<u8> {
         use std::os::fd::AsRawFd;
-        let mut path = format!("/proc/self/fd/{}/", self.fd.as_raw_fd()).into_bytes();
+        let mut path = format!("{OPEN_FILES}/{}/", self.fd.as_raw_fd()).into_bytes();
         path.extend_from_slice(name.as_bytes());
         path
     }

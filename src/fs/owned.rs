@@ -50,8 +50,13 @@ pub fn replace_owned(dir: &Dir, name: &Name, file: &OwnedFile) -> Result<()> {
         Err(error) if !error.is_missing() => return Err(error),
         _ => {}
     }
-    let temp = dir.create_file(&temp_name)?;
-    let landed = fill(&temp, file).and_then(|()| dir.rename(&temp_name, dir, name));
+    let written = match dir.create_unnamed()? {
+        Some(temp) => fill(&temp, file).and_then(|()| dir.give_name(&temp, &temp_name)),
+        None => dir
+            .create_file(&temp_name)
+            .and_then(|temp| fill(&temp, file)),
+    };
+    let landed = written.and_then(|()| dir.rename(&temp_name, dir, name));
     if landed.is_err() {
         // The first error is the one to report.
         drop(dir.remove_file(&temp_name));
@@ -60,8 +65,9 @@ pub fn replace_owned(dir: &Dir, name: &Name, file: &OwnedFile) -> Result<()> {
 }
 
 /// Writes fewer contents over those of a file: what is left to do on a disk without room for
-/// another file. Nothing but the contents changes.
-pub fn shorten_owned(dir: &Dir, name: &Name, contents: &[u8]) -> Result<()> {
+/// another file.
+pub fn shorten_owned(dir: &Dir, name: &Name, shorter: &OwnedFile) -> Result<()> {
+    let contents = &shorter.contents;
     let file = dir.reopen_file(name)?;
     let status = super::status_of_fd(&file)?;
     // Under another name it belongs to somebody else.
@@ -70,6 +76,15 @@ pub fn shorten_owned(dir: &Dir, name: &Name, contents: &[u8]) -> Result<()> {
     }
     extents::write_at(&file, contents, 0)?;
     extents::set_size(&file, contents.len() as u64)?;
+    let refused = apply_metadata(
+        Object::open(&file),
+        false,
+        &shorter.metadata,
+        Before::Unknown,
+    );
+    if let Some(error) = refused.into_iter().next() {
+        return Err(error);
+    }
     rustix::fs::fsync(file.as_fd()).doing("sync")
 }
 
