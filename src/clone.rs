@@ -9,8 +9,10 @@ mod fixups;
 mod hold_back;
 mod hooks;
 mod links;
+mod preparation;
 mod quiesce;
 mod route;
+mod sample;
 mod steps;
 mod switchover;
 
@@ -24,17 +26,13 @@ use self::route::Route;
 use self::switchover::Start;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::layout::Layout;
 use crate::monitor::{Event, Monitor, Stage};
-use crate::plan::{Plan, Reader};
-use crate::preflight::Preflight;
+use crate::plan::Reader;
 use crate::prompter::Prompter;
 use crate::record::{Journal, RunRecord, pair_here};
 use crate::report::{Recorder, Report};
 use crate::session::{Access, Session};
-use crate::settings::{
-    Compression, Detail, LoginSettings, Manner, Reboot, Settings, StopAfter, Target, agreement,
-};
+use crate::settings::{Compression, Detail, LoginSettings, Reboot, Settings, Target};
 use crate::source::Source;
 use crate::transfer::wire::link::LinkSettings;
 use crate::transfer::wire::packing;
@@ -100,6 +98,17 @@ pub fn run(
     result.map(|()| recorder.report())
 }
 
+/// How far a clone was seen after its reboot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// It has not rebooted, or there is none.
+    Never,
+    /// It answers, and lets the run in no more.
+    FromOutside,
+    /// It was looked at and confirmed.
+    Verified,
+}
+
 struct Run<'a> {
     settings: &'a Settings,
     source: &'a Source,
@@ -135,11 +144,11 @@ impl<'r> Run<'r> {
         let mut session = Session::in_process(link)?;
         let pair = pair_here(&self.settings.target_dir);
         let done = self.prepare(&session, (&pair, None)).and_then(|agreed| {
-            let Some(agreed) = agreed else { return Ok(()) };
-            let mut route = Route::new(self.settings, &agreed.rules);
-            if self.take_up(&session, &agreed)? != Start::Anew {
-                route.steps.clear();
-            }
+            let Some(mut agreed) = agreed else {
+                return Ok(());
+            };
+            self.make_room(&session, &mut agreed)?;
+            let mut route = Route::new(self.settings, &agreed);
             let done = self.proceed(&mut session, &agreed, &mut route);
             done.map_err(Trouble::into_failure)
         });
@@ -170,12 +179,17 @@ impl<'r> Run<'r> {
             access.install_key(&session);
             agreed.login = access.run_login(self.key_limit_s());
         }
-        let (session, done) = self.go_the_way(&mut access, session, &agreed);
-        let Some(session) = session else { return done };
+        let (session, done) = self.go_the_way(&mut access, session, &mut agreed);
+        let Some(session) = session else {
+            return done.map(drop);
+        };
         self.monitor.event(Event::StageStarted(Stage::CleanUp));
         access.remove_key(&session);
         session.close();
-        done
+        if done? == Seen::Verified {
+            hooks::post_boot(self.settings, self.monitor, self.interrupt);
+        }
+        Ok(())
     }
 
     /// Goes the whole way, over as many links as it takes, up to the clone that has come back.
@@ -184,91 +198,28 @@ impl<'r> Run<'r> {
         &self,
         access: &mut Access<'_>,
         session: Session,
-        agreed: &Agreed,
-    ) -> (Option<Session>, Result<(), Failure>) {
-        let start = match self.take_up(&session, agreed) {
-            Ok(start) => start,
-            Err(failure) => return (Some(session), Err(failure)),
-        };
-        let mut route = Route::new(self.settings, &agreed.rules);
-        if start != Start::Anew {
-            route.steps.clear();
+        agreed: &mut Agreed,
+    ) -> (Option<Session>, Result<Seen, Failure>) {
+        if let Err(failure) = self.make_room(&session, agreed) {
+            return (Some(session), Err(failure));
         }
-        let (session, done) = self.over_links(access, session, (agreed, &mut route));
-        let session = match (session, &done) {
+        let mut route = Route::new(self.settings, agreed);
+        let session = match self.over_links(access, session, (agreed, &mut route)) {
             (Some(session), Ok(())) => session,
-            (session, _) => return (session, done),
+            (session, done) => return (session, done.map(|()| Seen::Never)),
         };
-        let reboot = self.reboots().filter(|_| start != Start::Verify);
+        let reboot = self.reboots().filter(|_| agreed.start != Start::Verify);
         let session = match reboot {
-            // The switch has ordered it with itself.
-            Some(limit) => {
-                let is_ordered = start == Start::Anew && self.settings.manner == Manner::Staged;
-                match self.come_back(access, session, (limit, is_ordered)) {
-                    Ok(session) => session,
-                    Err(failure) => return (None, Err(failure)),
-                }
-            }
-            None if start == Start::Verify => session,
-            None => return (Some(session), Ok(())),
+            Some(limit) => match self.come_back(access, session, (agreed, limit)) {
+                Ok(Some(session)) => session,
+                Ok(None) => return (None, Ok(Seen::FromOutside)),
+                Err(failure) => return (None, Err(failure)),
+            },
+            None if agreed.start == Start::Verify => session,
+            None => return (Some(session), Ok(Seen::Never)),
         };
-        let seen = self.verify(&session);
-        (Some(session), seen)
-    }
-
-    /// Makes the plan of a whole system, shows it and has it agreed to. Nothing has changed before
-    /// it, and nothing has when it fails. Returns nothing where the run ends with the plan.
-    fn prepare(
-        &self,
-        session: &Session,
-        (pair, link_bytes_per_second): (&str, Option<u64>),
-    ) -> Result<Option<Agreed>, Failure> {
-        let settings = self.settings;
-        let mut agreed = Agreed {
-            rules: settings.rules.clone(),
-            layout: Layout::default(),
-            system: None,
-            pair: None,
-            login: None,
-        };
-        if settings.system.is_some() {
-            let preflight = Preflight {
-                settings,
-                source: self.source,
-                monitor: self.monitor,
-                stop: self.stop,
-            };
-            let prepared = preflight.prepare(session, link_bytes_per_second)?;
-            self.agree(&prepared.plan)?;
-            if settings.course.stop_after == Some(StopAfter::Plan) {
-                return Ok(None);
-            }
-            if !settings.dry_run {
-                self.record.begin(settings, pair, self.audience.journal)?;
-                self.record.set_facts(&prepared.source, &prepared.target);
-                self.record.set_plan(&prepared.plan, &prepared.rules);
-            }
-            agreed.rules = prepared.rules;
-            agreed.layout = prepared.layout;
-            agreed.system = Some((prepared.selected, prepared.source));
-        }
-        if settings.output.detail > Detail::Quiet {
-            self.estimate.tell(self.monitor, link_bytes_per_second);
-        }
-        Ok(Some(agreed))
-    }
-
-    /// A dry run may go on whatever stands against it: it changes nothing.
-    fn agree(&self, plan: &Plan) -> Result<(), Failure> {
-        let settings = self.settings;
-        self.audience.reader.read(plan, settings.asks_first);
-        if let Some(refusal) = plan.refusal().filter(|_| !settings.dry_run) {
-            return Err(refusal);
-        }
-        if settings.asks_first {
-            agreement(settings, self.audience.prompter)?;
-        }
-        Ok(())
+        let seen = self.verify(&session, agreed);
+        (Some(session), seen.map(|()| Seen::Verified))
     }
 
     /// Returns how long the run's key stays on a clone that nobody confirms.

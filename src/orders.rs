@@ -2,6 +2,7 @@
 //! nothing of the wire.
 
 mod clone_note;
+mod digests;
 mod target;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use crate::cleanup;
 use crate::failure::Failure;
 use crate::prompter::NobodyThere;
 use crate::switch::{Freed, Switched};
+pub use digests::{DigestOrder, Digested, digest_of};
 pub use target::{RollbackOrder, RolledBack, SwitchOrder, TargetOrder, TargetState};
 
 /// One order.
@@ -24,6 +26,8 @@ pub enum Order {
     Rollback(RollbackOrder),
     /// Free what was replaced, or the stage where nothing was.
     Discard(TargetOrder),
+    /// Repair a switch that was cut.
+    Repair(TargetOrder),
     /// Tell what state the target is in.
     Status(TargetOrder),
     /// Boot the machine again, in 2 s.
@@ -32,6 +36,8 @@ pub enum Order {
     Confirm(TargetOrder),
     /// Check the stage of a clone.
     Check(check::CheckOrder),
+    /// Read files and tell what they are by their contents.
+    Digests(DigestOrder),
 }
 
 /// What came of an order; each has its own.
@@ -51,6 +57,8 @@ pub enum Answer {
     Done,
     /// Of a check.
     Checked(check::CheckReport),
+    /// Of reading files, in their order; `None` for one that is not there.
+    Digests(Vec<Option<Digested>>),
 }
 
 impl Order {
@@ -71,10 +79,12 @@ impl Order {
             Order::Switch(order) => target::switch_over(order).map(Answer::Switched),
             Order::Rollback(order) => target::roll_back(order).map(Answer::RolledBack),
             Order::Discard(order) => target::discard_rest(order).map(Answer::Discarded),
+            Order::Repair(order) => target::mend(order).map(|()| Answer::Done),
             Order::Status(order) => target::look(order).map(Box::new).map(Answer::Status),
             Order::Reboot => target::reboot().map(|()| Answer::Done),
             Order::Confirm(order) => target::confirm(order).map(|()| Answer::Done),
             Order::Check(order) => check::perform(order).map(Answer::Checked),
+            Order::Digests(order) => digests::perform(order).map(Answer::Digests),
         }
     }
 }

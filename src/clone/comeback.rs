@@ -3,18 +3,31 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Run, hooks};
+use super::Run;
+use super::fixups::Agreed;
+use super::switchover::Start;
 use crate::boot::MachineState;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::monitor::{Event, Stage};
 use crate::orders::TargetState;
+use crate::problem::{Problem, ProblemKind, Side};
 use crate::session::{Access, Session};
 use crate::settings::{Manner, Reboot};
 use crate::switch::State;
 
 /// How long between two attempts to reach the clone.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How long after a login that was refused: what counts failures (fail2ban: 5 in 10 min) bans
+/// whoever tries often.
+const PAUSE_AFTER_REFUSAL: Duration = Duration::from_secs(20);
+/// LIMIT: refused logins after which no more is tried. A machine that starts or stops may refuse
+/// one.
+const REFUSALS: u32 = 3;
+/// How long the services of the clone may take to start before they are looked at as they are.
+const SETTLING: Duration = Duration::from_secs(60);
+const CONSOLE: &str = "on its console '/.instancesync/instancesync rollback --reboot' brings the \
+                       replaced system back";
 
 impl Run<'_> {
     /// Returns how long the reboot may take, if the run has one.
@@ -32,40 +45,70 @@ impl Run<'_> {
 
     /// Has the target reboot, where it was not ordered to yet, and waits until it runs anew.
     ///
-    /// Whatever becomes of links meanwhile: what the target says of itself decides.
+    /// Whatever becomes of links meanwhile: what the target says of itself decides. Returns
+    /// nothing where the clone answers and lets the run in no more, as the plan had said.
     pub(super) fn come_back(
         &self,
         access: &mut Access<'_>,
         session: Session,
-        (limit, mut is_ordered): (Duration, bool),
-    ) -> Result<Session, Failure> {
+        (agreed, limit): (&Agreed, Duration),
+    ) -> Result<Option<Session>, Failure> {
         self.monitor.event(Event::StageStarted(Stage::Reboot));
         let before = match self.settings.manner {
             Manner::Staged => None,
             Manner::InPlace => Some(boot_of(&session.status(&self.settings.target_dir)?)),
         };
+        // A switch has ordered it with itself.
+        let mut is_ordered = before.is_none() && matches!(agreed.start, Start::Anew(_));
+        access.expect_port(&agreed.ssh_ports);
         self.monitor.event(Event::Waiting {
             what: "the target to come back".to_owned(),
             limit,
         });
         let until = Instant::now() + limit;
-        let (mut session, mut last) = (Some(session), None);
+        let (mut session, mut last, mut refusals) = (Some(session), None, 0);
         while Instant::now() < until {
+            let mut pause = PAUSE;
             match session.take().map_or_else(|| access.try_open(), Ok) {
                 Ok(session) => {
                     let state = session.status(&self.settings.target_dir);
                     if state.is_ok_and(|state| is_back(&state, before.as_deref())) {
-                        return Ok(session);
+                        return Ok(Some(session));
                     }
                     // Else it is still on its way down.
                     is_ordered = is_ordered || session.reboot().is_ok();
                     session.close();
+                    refusals = 0;
                 }
-                Err(failure) => last = Some(failure),
+                Err(unreached) => {
+                    refusals += u32::from(unreached.is_login_refused);
+                    if unreached.is_login_refused {
+                        pause = PAUSE_AFTER_REFUSAL;
+                    }
+                    last = Some(unreached.failure);
+                }
             }
-            self.pause(PAUSE)?;
+            if refusals >= REFUSALS {
+                return self.seen_from_outside(agreed, last).map(|()| None);
+            }
+            self.pause(pause)?;
         }
         Err(self.lost(last, limit))
+    }
+
+    /// The clone answers with the host key that it should have, and lets nobody in.
+    fn seen_from_outside(&self, agreed: &Agreed, last: Option<Failure>) -> Result<(), Failure> {
+        if agreed.closes_login {
+            let text = "it answers with its host key; as the plan said, this login is closed now";
+            self.verified("clone", true, text);
+            return Ok(());
+        }
+        let what = "the target is up again, but refuses the login that it had accepted before";
+        let mut failure = Failure::new(ExitCode::Link, what);
+        failure.chain.extend(last.map(|last| last.to_string()));
+        Err(failure
+            .hint("log in as one of the source's accounts")
+            .hint(CONSOLE))
     }
 
     fn lost(&self, last: Option<Failure>, limit: Duration) -> Failure {
@@ -77,18 +120,15 @@ impl Run<'_> {
         }
         let again = "if it only takes longer, run the same command again: it verifies the clone";
         match self.settings.manner {
-            Manner::Staged => failure
-                .hint(again)
-                .hint("on its console '/.instancesync/instancesync rollback --reboot' brings the replaced system back"),
+            Manner::Staged => failure.hint(again).hint(CONSOLE),
             Manner::InPlace => failure.hint(again),
         }
     }
 
     /// Looks whether the target is what it should be now, and confirms it.
-    pub(super) fn verify(&self, session: &Session) -> Result<(), Failure> {
+    pub(super) fn verify(&self, session: &Session, agreed: &Agreed) -> Result<(), Failure> {
         self.monitor.event(Event::StageStarted(Stage::Verify));
-        let root = &*self.settings.target_dir;
-        let state = session.status(root)?;
+        let state = self.settled(session)?;
         if self.settings.manner == Manner::Staged {
             if !matches!(state.clone, State::Switched { .. }) {
                 let what = "the target has come back as it was before the switch";
@@ -98,15 +138,29 @@ impl Run<'_> {
             }
             self.verified("clone", true, "the target runs from the clone");
         }
-        self.tell_machine(&state.machine.unwrap_or_default());
+        self.tell_machine(&state.machine.unwrap_or_default(), agreed);
+        self.compare_sample(session, agreed)?;
         if self.settings.manner == Manner::Staged {
-            session.confirm(root)?;
+            session.confirm(&self.settings.target_dir)?;
         }
-        hooks::post_boot(self.settings, self.monitor, self.interrupt);
         Ok(())
     }
 
-    fn tell_machine(&self, machine: &MachineState) {
+    /// Returns the state of the target when its boot has come to an end, or takes too long.
+    fn settled(&self, session: &Session) -> Result<TargetState, Failure> {
+        let until = Instant::now() + SETTLING;
+        loop {
+            let state = session.status(&self.settings.target_dir)?;
+            let machine = state.machine.as_ref();
+            let system = machine.and_then(|machine| machine.system_state.as_deref());
+            if !matches!(system, Some("initializing" | "starting")) || Instant::now() > until {
+                return Ok(state);
+            }
+            self.pause(PAUSE)?;
+        }
+    }
+
+    fn tell_machine(&self, machine: &MachineState, agreed: &Agreed) {
         let here = MachineState::read();
         let failed = machine.failed_units.iter();
         let failed: Vec<&str> = failed
@@ -132,9 +186,26 @@ impl Run<'_> {
         if !machine.addresses.is_empty() {
             self.verified("addresses", true, &machine.addresses.join(", "));
         }
+        if agreed.had_default_route && !machine.has_default_route {
+            self.verified(
+                "routes",
+                false,
+                "no way to the rest of the world, which it had",
+            );
+        }
     }
 
-    fn verified(&self, what: &str, is_good: bool, text: &str) {
+    /// Tells one look at the clone. What is not as it should be decides the exit code.
+    pub(super) fn verified(&self, what: &str, is_good: bool, text: &str) {
+        if !is_good {
+            self.monitor.event(Event::Problem(Problem {
+                side: Side::Target,
+                kind: ProblemKind::Failed,
+                path: what.as_bytes().to_vec(),
+                operation: "verify the clone".to_owned(),
+                cause: text.to_owned(),
+            }));
+        }
         self.monitor.event(Event::Verified {
             what: what.to_owned(),
             is_good,

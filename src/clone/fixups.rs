@@ -1,7 +1,10 @@
 //! What follows the passes of a whole system: files that are made out of both machines'. Knows
 //! nothing of how one is merged.
 
+use std::time::SystemTime;
+
 use super::Run;
+use super::switchover::Start;
 use crate::exclude::Rules;
 use crate::exclude::profile::Selected;
 use crate::facts::Facts;
@@ -18,12 +21,22 @@ use crate::transfer::TransferError;
 /// What was agreed to before anything changed.
 #[derive(Debug)]
 pub(super) struct Agreed {
+    /// Where the run begins.
+    pub(super) start: Start,
     /// The rules of the run.
     pub(super) rules: Rules,
     /// Where a stage is built.
     pub(super) layout: Layout,
     /// For a whole system: the profiles and the facts of the source.
     pub(super) system: Option<(Selected, Facts)>,
+    /// Whether the plan said that the run may not get into the clone.
+    pub(super) closes_login: bool,
+    /// Where the clone's SSH server listens, if not where the target's does.
+    pub(super) ssh_ports: Vec<u16>,
+    /// Whether the target had a way to the rest of the world.
+    pub(super) had_default_route: bool,
+    /// When the run began to look at the source; nothing where no passes are left.
+    pub(super) began: Option<SystemTime>,
     /// Names the pair of source and target in the key's line.
     pub(super) pair: Option<String>,
     /// The run's key on the target.

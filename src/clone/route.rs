@@ -3,10 +3,12 @@
 
 use std::collections::VecDeque;
 
+use super::fixups::Agreed;
 use super::hold_back;
 use super::quiesce::Quiesced;
+use super::switchover::Start;
 use crate::exclude::Rules;
-use crate::monitor::{Pass, PassStats};
+use crate::monitor::{Pass, PassStats, Stage};
 use crate::settings::{CatchUp, Manner, Settings, StopAfter};
 use crate::transfer::sender::{Deletes, PassPlan, Turn};
 
@@ -48,8 +50,9 @@ pub(super) struct Route<'a> {
 }
 
 impl Route<'_> {
-    /// Returns the way of a run by `rules`.
-    pub(super) fn new<'a>(settings: &Settings, rules: &Rules) -> Route<'a> {
+    /// Returns the way of a run from where it begins.
+    pub(super) fn new<'a>(settings: &Settings, agreed: &Agreed) -> Route<'a> {
+        let rules = &agreed.rules;
         let is_system = settings.system.is_some();
         let mut steps = VecDeque::new();
         match (settings.dry_run, settings.manner, is_system) {
@@ -67,6 +70,9 @@ impl Route<'_> {
         }
         if settings.manner == Manner::Staged && !settings.dry_run {
             steps.extend([Step::Check, Step::Switch]);
+        }
+        if !matches!(agreed.start, Start::Anew(_)) {
+            steps.clear();
         }
         Route {
             steps,
@@ -111,20 +117,22 @@ impl Route<'_> {
     }
 
     /// Takes a step that is done off the list, and all others where the run is to stop after it.
-    pub(super) fn step_done(&mut self) {
-        let stage = match self.steps.pop_front() {
-            Some(Step::Transfer(_)) if matches!(self.steps.front(), Some(Step::Transfer(_))) => {
-                return;
+    /// Returns the stage after which it stops.
+    pub(super) fn step_done(&mut self) -> Option<Stage> {
+        let (stop, stage) = match self.steps.pop_front()? {
+            Step::Transfer(_) if matches!(self.steps.front(), Some(Step::Transfer(_))) => {
+                return None;
             }
-            Some(Step::Transfer(_)) => StopAfter::Transfer,
-            Some(Step::FixUp) => StopAfter::FixUp,
-            Some(Step::Check) => StopAfter::Check,
-            Some(Step::Switch) => StopAfter::Switch,
-            None => return,
+            Step::Transfer(_) => (StopAfter::Transfer, Stage::Transfer),
+            Step::FixUp => (StopAfter::FixUp, Stage::FixUp),
+            Step::Check => (StopAfter::Check, Stage::Check),
+            Step::Switch => (StopAfter::Switch, Stage::Switch),
         };
-        if self.stop_after == Some(stage) {
-            self.steps.clear();
+        if self.stop_after != Some(stop) {
+            return None;
         }
+        self.steps.clear();
+        Some(stage)
     }
 }
 

@@ -64,7 +64,9 @@ impl<'r> Run<'r> {
                 }
                 Step::Switch => self.switch(session, agreed.login.as_ref())?,
             }
-            route.step_done();
+            if let Some(stage) = route.step_done() {
+                self.recorder.stopped_after(stage);
+            }
         }
         Ok(())
     }

@@ -10,68 +10,108 @@ use crate::failure::Failure;
 use crate::monitor::{self, Event, Stage};
 use crate::orders::TargetState;
 use crate::session::Session;
-use crate::settings::{Manner, Resume};
-use crate::switch::{RunLogin, State};
+use crate::settings::Resume;
+use crate::switch::{Memo, RunLogin, State};
 
 /// Where a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Start {
-    /// With the passes; what lies in the stage is continued.
-    Anew,
+    /// With the passes, when room was made for them.
+    Anew(Clear),
     /// With the reboot: the run before came as far as the switch.
     Reboot,
     /// With the verification: the run before did not see the clone come back.
     Verify,
 }
 
+/// What has to go from the target, or be repaired there, before a stage can be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clear {
+    /// Nothing: what lies in the stage is continued.
+    Nothing,
+    /// A stage that is not wanted.
+    Stage,
+    /// The system that the last switch replaced.
+    Previous,
+    /// A switch that was cut.
+    Cut,
+}
+
 impl Run<'_> {
-    /// Finds out how far an earlier run of the same pair came, and makes room for this one.
-    pub(super) fn take_up(&self, session: &Session, agreed: &Agreed) -> Result<Start, Failure> {
-        if self.settings.manner == Manner::InPlace || self.settings.dry_run {
-            return Ok(Start::Anew);
-        }
-        let root = &*self.settings.target_dir;
-        let state = session.status(root)?;
-        match &state.clone {
-            State::Staging | State::Staged if self.settings.course.resume == Resume::Never => {
-                self.notice("target: removing what an earlier run has staged");
-                session.discard(root)?;
-            }
+    /// Finds out how far an earlier run of this `pair` came. Changes nothing.
+    pub(super) fn take_up(&self, state: &TargetState, pair: &str) -> Result<Start, Failure> {
+        let is_waiting = state.needs_reboot == Some(true);
+        Ok(match &state.clone {
             State::Switched { memo, .. } => {
-                let is_ours = memo.login.as_ref().map(|login| &login.pair) == agreed.pair.as_ref();
-                return self.after_a_switch(session, &state, is_ours);
+                // Onto a directory of this machine nobody logs in.
+                let is_ours = memo.login.as_ref().is_none_or(|login| login.pair == pair);
+                return self.after_a_switch(state, memo, (is_ours, is_waiting));
             }
-            // It repairs first what was cut in the middle of a switch.
-            State::Interrupted { .. } | State::Discarding => session.discard(root)?,
-            State::Nothing | State::Staging | State::Staged => {}
-        }
-        Ok(Start::Anew)
+            _ if is_waiting => return Err(waits("what a rollback has brought back")),
+            State::Nothing => Start::Anew(Clear::Nothing),
+            State::Staging | State::Staged => match self.settings.course.resume {
+                Resume::Never => Start::Anew(Clear::Stage),
+                Resume::Auto => Start::Anew(Clear::Nothing),
+            },
+            State::Discarding => Start::Anew(Clear::Stage),
+            State::Interrupted { .. } => Start::Anew(Clear::Cut),
+        })
     }
 
     fn after_a_switch(
         &self,
-        session: &Session,
         state: &TargetState,
-        is_ours: bool,
+        memo: &Memo,
+        (is_ours, is_waiting): (bool, bool),
     ) -> Result<Start, Failure> {
-        if state.needs_reboot != Some(true) {
-            if is_ours && state.unconfirmed.is_some() {
-                self.notice("target: it is the clone already, and is verified now");
-                return Ok(Start::Verify);
+        if is_waiting {
+            return match is_ours && self.reboots().is_some() {
+                true => Ok(Start::Reboot),
+                false => Err(waits("a clone")),
+            };
+        }
+        let limit_s = memo.login.as_ref().map_or(0, |login| login.limit_s);
+        let uptime_s = state
+            .machine
+            .as_ref()
+            .map_or(u64::MAX, |machine| machine.uptime_s);
+        // Later than that nobody waits for it, and a clone of then is none of now.
+        let is_expected = state.unconfirmed.is_some() && uptime_s < limit_s;
+        match (is_expected, is_ours) {
+            (true, true) => Ok(Start::Verify),
+            (true, false) => Err(Failure::new(
+                ExitCode::Refused,
+                "target: it has just become the clone of another run, which is to see it first",
+            )
+            .hint("wait for that run to end")),
+            (false, _) => Ok(Start::Anew(Clear::Previous)),
+        }
+    }
+
+    /// Makes room on the target for this run, and tells where it begins.
+    pub(super) fn make_room(&self, session: &Session, agreed: &mut Agreed) -> Result<(), Failure> {
+        let root = &*self.settings.target_dir;
+        match agreed.start {
+            Start::Reboot => self.notice("target: it was switched to the clone already"),
+            Start::Verify => self.notice("target: it is the clone already, and is verified now"),
+            Start::Anew(Clear::Nothing) => {}
+            Start::Anew(Clear::Stage) => {
+                self.notice("target: removing what an earlier run has staged");
+                session.discard(root)?;
             }
-            self.notice("target: removing the system that the last switch replaced");
-            session.discard(&self.settings.target_dir)?;
-            return Ok(Start::Anew);
+            Start::Anew(Clear::Previous) => {
+                self.notice("target: removing the system that the last switch replaced");
+                session.discard(root)?;
+            }
+            Start::Anew(Clear::Cut) => {
+                self.notice("target: repairing a switch that was cut");
+                session.repair(root)?;
+                let state = session.status(root)?;
+                agreed.start = self.take_up(&state, agreed.pair.as_deref().unwrap_or_default())?;
+                return self.make_room(session, agreed);
+            }
         }
-        if is_ours {
-            self.notice("target: it was switched to the clone already");
-            return Ok(Start::Reboot);
-        }
-        Err(Failure::new(
-            ExitCode::Refused,
-            "target: it waits for the reboot into a clone of another run",
-        )
-        .hint("reboot it, or take that switch back with 'instancesync rollback --target ...'"))
+        Ok(())
     }
 
     /// Says something about the state of the run.
@@ -120,6 +160,14 @@ impl Run<'_> {
         });
         Ok(())
     }
+}
+
+fn waits(what: &str) -> Failure {
+    Failure::new(
+        ExitCode::Refused,
+        format!("target: it waits for the reboot into {what}"),
+    )
+    .hint("reboot it, or take a switch back with 'instancesync rollback --target ...'")
 }
 
 fn refuse_unfit(report: &CheckReport) -> Result<(), Failure> {

@@ -230,6 +230,13 @@ pub(super) fn discard_rest(order: &TargetOrder) -> Result<Freed, Failure> {
     discard(&live, &volumes, &Gate::open()).map_err(|error| refused(&error))
 }
 
+/// Repairs what was cut.
+pub(super) fn mend(order: &TargetOrder) -> Result<(), Failure> {
+    let live = open(&order.root)?;
+    lock(&live)?;
+    settle(&live).map(drop)
+}
+
 /// Tells what state the target is in.
 pub(super) fn look(order: &TargetOrder) -> Result<TargetState, Failure> {
     let live = open(&order.root)?;

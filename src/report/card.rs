@@ -41,10 +41,7 @@ impl CloneCard {
         let kept = plan.protected.iter();
         let kept = kept.filter(|group| group.verdict == Verdict::Keep);
         Some(CloneCard {
-            address: match &settings.target {
-                Target::Machine { address, .. } => Some(address.clone()),
-                Target::Directory(_) => None,
-            },
+            address: address(settings),
             target_dir: settings.target_dir.display().to_string(),
             hostname: hostname(system, (source, target)),
             manner: settings.manner,
@@ -52,6 +49,26 @@ impl CloneCard {
             kept: kept.map(|group| group.reason.clone()).collect(),
             left_amazon: is_amazon(source) && target.platform.kind != PlatformKind::Amazon,
         })
+    }
+
+    /// Describes the clone that an earlier run has made and that calls itself `hostname`.
+    pub fn resumed(settings: &Settings, hostname: Option<String>) -> CloneCard {
+        CloneCard {
+            address: address(settings),
+            target_dir: settings.target_dir.display().to_string(),
+            hostname,
+            manner: settings.manner,
+            reboots: settings.course.reboot != Reboot::Never,
+            kept: Vec::new(),
+            left_amazon: false,
+        }
+    }
+}
+
+fn address(settings: &Settings) -> Option<String> {
+    match &settings.target {
+        Target::Machine { address, .. } => Some(address.clone()),
+        Target::Directory(_) => None,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::monitor::{Event, Monitor, Stage};
 use crate::prompter::{NobodyThere, Prompter};
 use crate::settings::{self, HostKeyPolicy};
 use crate::ssh::deploy::{self, AGENT_PARENTS, AgentImage, AgentProcess, DeployError};
-use crate::ssh::{Address, AddressError, Connection, LoginSettings};
+use crate::ssh::{Address, AddressError, Connection, LoginSettings, SshError};
 use crate::transfer::TransferError;
 use crate::transfer::wire::handshake::{BUILD, MAGIC};
 use crate::transfer::wire::link::{LONGEST_SILENCE, Link, LinkSettings};
@@ -31,6 +31,15 @@ pub struct Access<'a> {
     pub(super) key: Option<InstalledKey>,
     /// What the link carried while the agent was sent, in bytes a second.
     pub upload_bytes_per_second: Option<u64>,
+}
+
+/// Why the agent was not reached.
+#[derive(Debug)]
+pub struct Unreached {
+    /// What failed.
+    pub failure: Failure,
+    /// Whether the machine answered, with the right host key, and let nobody in.
+    pub is_login_refused: bool,
 }
 
 impl<'a> Access<'a> {
@@ -65,7 +74,7 @@ impl<'a> Access<'a> {
     /// Connects, sends the agent and starts it. Nothing on a disk of the target changes.
     pub fn open(&mut self) -> Result<Session, Failure> {
         self.monitor.event(Event::StageStarted(Stage::Connect));
-        let connection = self.connect()?;
+        let connection = self.connect().map_err(|unreached| unreached.failure)?;
         for notice in connection.notices() {
             self.monitor.event(Event::Notice(notice));
         }
@@ -74,9 +83,21 @@ impl<'a> Access<'a> {
     }
 
     /// Does the same without a word, for a target that may not be up.
-    pub fn try_open(&mut self) -> Result<Session, Failure> {
+    pub fn try_open(&mut self) -> Result<Session, Unreached> {
         let connection = self.connect()?;
-        self.start(connection)
+        self.start(connection).map_err(|failure| Unreached {
+            failure,
+            is_login_refused: false,
+        })
+    }
+
+    /// Connects to one of these ports from now on, if there are any and it does not already.
+    pub fn expect_port(&mut self, ports: &[u16]) {
+        if let Some(first) = ports.first()
+            && !ports.contains(&self.address.port())
+        {
+            self.address.port = Some(*first);
+        }
     }
 
     fn start(&mut self, connection: Connection) -> Result<Session, Failure> {
@@ -102,15 +123,17 @@ impl<'a> Access<'a> {
         Ok(session)
     }
 
-    fn connect(&mut self) -> Result<Connection, Failure> {
+    fn connect(&mut self) -> Result<Connection, Unreached> {
         let nobody = NobodyThere;
         let prompter = if self.can_reopen() {
             &nobody
         } else {
             self.prompter
         };
-        Connection::open(&self.address, &self.login, prompter)
-            .map_err(|error| Failure::of(ExitCode::Link, &error).maybe_hint(error.hint()))
+        Connection::open(&self.address, &self.login, prompter).map_err(|error| Unreached {
+            failure: Failure::of(ExitCode::Link, &error).maybe_hint(error.hint()),
+            is_login_refused: matches!(error, SshError::Login { .. } | SshError::LoginEnded { .. }),
+        })
     }
 
     fn start_agent(&self, connection: &Connection) -> Result<AgentProcess, Failure> {

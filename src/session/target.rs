@@ -6,7 +6,8 @@ use std::path::Path;
 use super::Session;
 use super::orders::misplaced;
 use crate::failure::Failure;
-use crate::orders::{Answer, Order, SwitchOrder, TargetOrder, TargetState};
+use crate::orders::{Answer, DigestOrder, Digested, Order, SwitchOrder, TargetOrder, TargetState};
+use crate::relpath::RelPath;
 use crate::switch::{RunLogin, Switched};
 
 fn order_for(root: &Path) -> TargetOrder {
@@ -39,6 +40,27 @@ impl Session {
         };
         match self.order(&Order::Switch(order))? {
             Answer::Switched(switched) => Ok(switched),
+            _ => Err(misplaced()),
+        }
+    }
+
+    /// Has a switch repaired that was cut.
+    pub fn repair(&self, root: &Path) -> Result<(), Failure> {
+        self.order(&Order::Repair(order_for(root))).map(drop)
+    }
+
+    /// Has files below `root` read, and returns what each is by its contents.
+    pub fn digests(
+        &self,
+        root: &Path,
+        paths: &[RelPath],
+    ) -> Result<Vec<Option<Digested>>, Failure> {
+        let order = DigestOrder {
+            root: root.to_owned(),
+            paths: paths.to_vec(),
+        };
+        match self.order(&Order::Digests(order))? {
+            Answer::Digests(found) if found.len() == paths.len() => Ok(found),
             _ => Err(misplaced()),
         }
     }

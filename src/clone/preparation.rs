@@ -1,0 +1,136 @@
+//! What comes before anything changes: how far an earlier run came, the plan, the agreement. Knows
+//! nothing of what is agreed to.
+
+use std::time::SystemTime;
+
+use super::Run;
+use super::fixups::Agreed;
+use super::switchover::{Clear, Start};
+use crate::failure::Failure;
+use crate::layout::Layout;
+use crate::monitor::{Event, Stage};
+use crate::orders::TargetState;
+use crate::plan::Plan;
+use crate::preflight::Preflight;
+use crate::report::CloneCard;
+use crate::session::Session;
+use crate::settings::{Detail, Manner, StopAfter, agreement};
+use crate::switch::State;
+
+/// Findings of the plan after which the run may not get in any more.
+const CLOSING: [&str; 5] = [
+    "ssh-listen-address",
+    "ssh-root-login",
+    "ssh-users",
+    "ssh-no-keys",
+    "ssh-keys-elsewhere",
+];
+
+impl Run<'_> {
+    /// Makes the plan of a whole system, shows it and has it agreed to. Nothing has changed before
+    /// it, and nothing has when it fails. Returns nothing where the run ends with the plan.
+    pub(super) fn prepare(
+        &self,
+        session: &Session,
+        (pair, link_bytes_per_second): (&str, Option<u64>),
+    ) -> Result<Option<Agreed>, Failure> {
+        let settings = self.settings;
+        let mut agreed = Agreed {
+            start: Start::Anew(Clear::Nothing),
+            rules: settings.rules.clone(),
+            layout: Layout::default(),
+            system: None,
+            closes_login: false,
+            ssh_ports: Vec::new(),
+            had_default_route: false,
+            began: Some(SystemTime::now()),
+            pair: None,
+            login: None,
+        };
+        if settings.manner == Manner::Staged && !settings.dry_run {
+            let state = session.status(&settings.target_dir)?;
+            agreed.start = self.take_up(&state, pair)?;
+            let machine = state.machine.as_ref();
+            agreed.had_default_route = machine.is_some_and(|machine| machine.has_default_route);
+            if !matches!(agreed.start, Start::Anew(_)) {
+                return self.resume(agreed, &state, pair).map(Some);
+            }
+        }
+        if settings.system.is_some() {
+            let preflight = Preflight {
+                settings,
+                source: self.source,
+                monitor: self.monitor,
+                stop: self.stop,
+            };
+            let prepared = preflight.prepare(session, link_bytes_per_second)?;
+            self.agree(&prepared.plan)?;
+            let facts = (&prepared.source, &prepared.target);
+            if let Some(card) = CloneCard::new(settings, &prepared.plan, facts) {
+                self.recorder.describe(card);
+            }
+            if settings.course.stop_after == Some(StopAfter::Plan) {
+                self.recorder.stopped_after(Stage::Plan);
+                return Ok(None);
+            }
+            if !settings.dry_run {
+                self.record.begin(settings, pair, self.audience.journal)?;
+                self.record.set_facts(&prepared.source, &prepared.target);
+                self.record.set_plan(&prepared.plan, &prepared.rules);
+            }
+            let finds = |ids: &[&str]| {
+                prepared
+                    .plan
+                    .findings
+                    .iter()
+                    .any(|found| ids.contains(&found.id))
+            };
+            agreed.closes_login = finds(&CLOSING);
+            if finds(&["ssh-port"])
+                && let Some(server) = &prepared.source.access.ssh_server
+            {
+                agreed.ssh_ports.clone_from(&server.ports);
+            }
+            agreed.rules = prepared.rules;
+            agreed.layout = prepared.layout;
+            agreed.system = Some((prepared.selected, prepared.source));
+        }
+        if settings.output.detail > Detail::Quiet {
+            self.estimate.tell(self.monitor, link_bytes_per_second);
+        }
+        Ok(Some(agreed))
+    }
+
+    /// A dry run may go on whatever stands against it: it changes nothing.
+    fn agree(&self, plan: &Plan) -> Result<(), Failure> {
+        let settings = self.settings;
+        self.audience.reader.read(plan, settings.asks_first);
+        if let Some(refusal) = plan.refusal().filter(|_| !settings.dry_run) {
+            return Err(refusal);
+        }
+        if settings.asks_first {
+            agreement(settings, self.audience.prompter)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on where an earlier run came as far as the switch: what it needs of a plan was agreed
+    /// to then.
+    fn resume(&self, agreed: Agreed, state: &TargetState, pair: &str) -> Result<Agreed, Failure> {
+        let hostname = state
+            .machine
+            .as_ref()
+            .map(|machine| machine.hostname.clone());
+        self.recorder
+            .describe(CloneCard::resumed(self.settings, hostname));
+        self.record
+            .begin(self.settings, pair, self.audience.journal)?;
+        if let State::Switched {
+            names, elapsed_us, ..
+        } = state.clone
+        {
+            self.monitor.event(Event::Switched { elapsed_us, names });
+        }
+        Ok(agreed)
+    }
+}
