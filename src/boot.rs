@@ -7,6 +7,7 @@
 mod first;
 mod machine;
 mod reboot;
+mod stillness;
 mod units;
 
 use std::os::fd::AsFd;
@@ -25,6 +26,7 @@ pub(crate) use first::remove_key;
 pub use first::{BOOTED_NAME, Booted, boot, is_booted, watch_key};
 pub use machine::{MachineState, boot_id};
 pub use reboot::{reboot_now, reboot_soon};
+pub use stillness::{Stillness, let_go_after_holder};
 pub use units::{arm, disarm};
 
 /// The label of SELinux, which decides whether the init may start a file.

@@ -177,4 +177,7 @@ pub struct BootArguments {
     /// Reboot the machine
     #[arg(long)]
     pub reboot: bool,
+    /// Let processes go on that whoever started this holds, when it ends
+    #[arg(long, conflicts_with_all = ["reboot", "watch"])]
+    pub let_go: bool,
 }

@@ -102,6 +102,10 @@ pub fn discard(change: ChangeArguments, around: &Surroundings) -> Result<Answer,
 /// `instancesync boot`, as the one-shot on the target calls it.
 pub fn boot(arguments: &BootArguments) -> Result<(), Failure> {
     let root = Path::new("/");
+    if arguments.let_go {
+        boot::let_go_after_holder();
+        return Ok(());
+    }
     let reboots = match (arguments.reboot, arguments.watch) {
         (true, _) => true,
         (false, true) => {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clone_note;
 use crate::boot::{
-    self, BOOTED_NAME, Booted, MachineState, arm, boot_id, disarm, is_booted, live_tree,
+    self, BOOTED_NAME, Booted, MachineState, Stillness, arm, boot_id, disarm, is_booted, live_tree,
     place_program, side_tree,
 };
 use crate::distro::gather;
@@ -108,6 +108,8 @@ fn exchange(order: &SwitchOrder) -> Result<(Switched, bool), Failure> {
         return Ok((Switched { elapsed_us, names }, memo.boot_id == boot_id()));
     }
     let covered = clone_note::read(&live)?.ok_or_else(not_ready)?;
+    // From here on what the target keeps stands still, up to its boot as the clone.
+    let stillness = (order.reboots && is_running(&order.root)).then(Stillness::hold);
     clone_note::carry(&live, &covered)?;
     let place = || {
         place_program(&live)?;
@@ -133,7 +135,11 @@ fn exchange(order: &SwitchOrder) -> Result<(Switched, bool), Failure> {
     });
     // Best effort: whatever is left, the next boot or the next order takes it out.
     drop(settle_units(&live, &covered.volumes));
-    done.map(|switched| (switched, true))
+    let switched = done?;
+    if let Some(stillness) = stillness {
+        stillness.keep();
+    }
+    Ok((switched, true))
 }
 
 /// Puts back what was replaced, or takes back what was cut.
