@@ -7,6 +7,7 @@ use super::Run;
 use super::fixups::Agreed;
 use super::switchover::Start;
 use crate::boot::MachineState;
+use crate::exclude::profile::IdentityPolicy;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::monitor::{Event, Stage};
@@ -61,6 +62,10 @@ impl Run<'_> {
         // A switch has ordered it with itself.
         let mut is_ordered = before.is_none() && matches!(agreed.start, Start::Anew(_));
         access.expect_port(&agreed.ssh_ports);
+        let system = self.settings.system.as_ref();
+        if system.is_some_and(|system| system.policies.identity == IdentityPolicy::Move) {
+            access.expect_own_host_keys();
+        }
         self.monitor.event(Event::Waiting {
             what: "the target to come back".to_owned(),
             limit,
@@ -98,6 +103,7 @@ impl Run<'_> {
 
     /// The clone answers with the host key that it should have, and lets nobody in.
     fn seen_from_outside(&self, agreed: &Agreed, last: Option<Failure>) -> Result<(), Failure> {
+        self.monitor.event(Event::StageStarted(Stage::Verify));
         if agreed.closes_login {
             let text = "it answers with its host key; as the plan said, this login is closed now";
             self.verified("clone", true, text);

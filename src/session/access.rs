@@ -11,7 +11,7 @@ use crate::monitor::{Event, Monitor, Stage};
 use crate::prompter::{NobodyThere, Prompter};
 use crate::settings::{self, HostKeyPolicy};
 use crate::ssh::deploy::{self, AGENT_PARENTS, AgentImage, AgentProcess, DeployError};
-use crate::ssh::{Address, AddressError, Connection, LoginSettings, SshError};
+use crate::ssh::{Address, AddressError, Connection, LoginSettings, SshError, fingerprints};
 use crate::transfer::TransferError;
 use crate::transfer::wire::handshake::{BUILD, MAGIC};
 use crate::transfer::wire::link::{LONGEST_SILENCE, Link, LinkSettings};
@@ -123,6 +123,20 @@ impl<'a> Access<'a> {
         Ok(session)
     }
 
+    /// Trusts the host keys of this machine, too: the target has them from its next boot on.
+    pub fn expect_own_host_keys(&mut self) {
+        let files = std::fs::read_dir("/etc/ssh")
+            .into_iter()
+            .flatten()
+            .flatten();
+        let is_host_key = |name: &str| name.starts_with("ssh_host_") && name.ends_with("_key.pub");
+        let files = files.filter(|file| file.file_name().to_str().is_some_and(is_host_key));
+        let texts: Vec<String> = files
+            .filter_map(|file| std::fs::read_to_string(file.path()).ok())
+            .collect();
+        self.login.given_host_keys = fingerprints(&texts);
+    }
+
     fn connect(&mut self) -> Result<Connection, Unreached> {
         let nobody = NobodyThere;
         let prompter = if self.can_reopen() {
@@ -230,6 +244,7 @@ fn ssh_login(login: &settings::LoginSettings) -> LoginSettings {
         known_hosts: login.known_hosts.clone(),
         accept_new_host_key,
         host_key_fingerprint,
+        given_host_keys: Vec::new(),
         run_key: None,
     }
 }

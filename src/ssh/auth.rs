@@ -33,6 +33,8 @@ pub struct LoginSettings {
     pub accept_new_host_key: bool,
     /// The only host key to trust, as `SHA256:...`.
     pub host_key_fingerprint: Option<String>,
+    /// Fingerprints of further host keys to trust: those that this run has given to the target.
+    pub given_host_keys: Vec<String>,
     /// The key of this run, once it is installed on the target; tried first.
     pub run_key: Option<RunKey>,
 }
@@ -45,6 +47,7 @@ impl fmt::Debug for LoginSettings {
             .field("known_hosts", &self.known_hosts)
             .field("accept_new_host_key", &self.accept_new_host_key)
             .field("host_key_fingerprint", &self.host_key_fingerprint)
+            .field("given_host_keys", &self.given_host_keys)
             .field("run_key", &self.run_key)
             .finish()
     }

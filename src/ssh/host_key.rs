@@ -129,6 +129,8 @@ pub(super) struct HostKeyPolicy {
     pub host: String,
     pub port: u16,
     pub demanded_fingerprint: Option<String>,
+    /// Keys that we have just given to the target ourselves.
+    pub given: Vec<String>,
     pub accept_new: bool,
 }
 
@@ -144,6 +146,11 @@ impl HostKeyPolicy {
         let verdict = self.known_hosts.judge(&self.host, self.port, key);
         // ORDER: changed and revoked come first, so that no flag can overrule them.
         let unknown = match verdict {
+            Verdict::Known | Verdict::Unknown | Verdict::OtherType(_) | Verdict::Changed(_)
+                if self.given.contains(&fingerprint) =>
+            {
+                return Decision::Trust;
+            }
             Verdict::Changed(place) => {
                 return Decision::Refuse(HostKeyError::Changed {
                     name,
@@ -211,6 +218,14 @@ impl HostKeyPolicy {
     }
 }
 
+/// Returns the fingerprints of the host keys of a machine with these public key files.
+pub fn fingerprints(files: &[String]) -> Vec<String> {
+    let keys = files
+        .iter()
+        .filter_map(|text| PublicKey::from_openssh(text.trim()).ok());
+    keys.map(|key| fingerprint(&key)).collect()
+}
+
 /// Returns the fingerprint as OpenSSH prints it: `SHA256:` and base64 without padding.
 pub(super) fn fingerprint(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
@@ -242,6 +257,7 @@ mod tests {
             host: "web1".into(),
             port: 22,
             demanded_fingerprint: None,
+            given: Vec::new(),
             accept_new: false,
         }
     }
@@ -291,6 +307,21 @@ mod tests {
         };
         assert!(matches!(error, HostKeyError::Changed { .. }));
         assert!(error.hint().unwrap().contains("-R 'web1'"));
+    }
+
+    #[test]
+    fn a_key_that_we_gave_the_target_is_no_surprise_unless_it_is_revoked() {
+        let mut policy = policy(&format!("web1 {OTHER}\n"));
+        policy.demanded_fingerprint = Some("SHA256:AAAA".into());
+        policy.given = fingerprints(&[format!("{KEY} root@web0\n"), "nonsense".to_owned()]);
+        assert_eq!(policy.given.len(), 1);
+        assert_eq!(policy.decide(&key()), Decision::Trust);
+        let mut revoked = super::tests::policy(&format!("@revoked * {KEY}\n"));
+        revoked.given = policy.given;
+        assert!(matches!(
+            revoked.decide(&key()),
+            Decision::Refuse(HostKeyError::Revoked { .. })
+        ));
     }
 
     #[test]

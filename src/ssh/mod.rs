@@ -23,7 +23,7 @@ pub use auth::LoginSettings;
 pub use clean::clean_text;
 pub use connection::{Connection, Output};
 pub use error::{LinkLost, ProcessEnded, SshError};
-pub use host_key::HostKeyError;
+pub use host_key::{HostKeyError, fingerprints};
 pub use identity::RunKey;
 pub use known_hosts::Place;
 pub use process::{Exit, Process, ProcessEnd, ProcessInput, ProcessOutput};

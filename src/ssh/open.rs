@@ -49,6 +49,7 @@ impl Opener {
                 host: self.address.host.clone(),
                 port: self.address.port(),
                 demanded_fingerprint: self.settings.host_key_fingerprint.clone(),
+                given: self.settings.given_host_keys.clone(),
                 accept_new: self.settings.accept_new_host_key,
             },
             asker: self.asker.clone(),

@@ -404,7 +404,7 @@ fn note_calls(place: &Path) {
          echo \"$@\" >>log\n\
          case $1.$2 in\n\
          *.bad | start.stuck) echo no such unit >&2; exit 5 ;;\n\
-         stop.slow) while [ ! -e go ]; do sleep 0.05; done ;;\nesac\n",
+         stop.slow) while [ -e log ] && [ ! -e go ]; do sleep 0.05; done ;;\nesac\n",
         place.display()
     );
     let program = place.join("systemctl");

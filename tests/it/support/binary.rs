@@ -66,6 +66,7 @@ fn launch<S: AsRef<OsStr>>(mut command: Command, arguments: &[S]) -> Run {
         .env("HOME", place.path())
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("LC_ALL", "C")
+        .env("INSTANCESYNC_STATE_DIR", place.path().join("records"))
         .stdout(file("stdout"))
         .stderr(file("stderr"))
         .spawn()
