@@ -7,7 +7,7 @@ use super::journal::{self, JOURNAL_NAME, Journal, Memo, Phase};
 use super::{Gate, SwitchError};
 use crate::fs::metadata::change_mtime;
 use crate::fs::stage::STAGE_NAME;
-use crate::fs::staged::private_dir;
+use crate::fs::staged::{private_dir, volume_top};
 use crate::fs::xattrs::Object;
 use crate::fs::{Dir, FsError, usable_name};
 use crate::relpath::{Name, RelPath};
@@ -68,11 +68,14 @@ impl From<FsError> for Freeing {
 }
 
 fn free_volume(live: &Dir, path: &RelPath, freed: &mut Freed, gate: &Gate) -> Result<(), Freeing> {
-    let private = match private_dir(live, path) {
+    let top = match volume_top(live, path) {
         Err(error) if error.is_missing() => return Ok(()),
         result => result?,
     };
-    let top = live.open_beneath(path)?;
+    let private = match top.open_dir(&usable_name(STAGE_NAME)?) {
+        Err(error) if error.is_missing() => return Ok(()),
+        result => result?,
+    };
     let before = top.status()?;
     // ORDER: the journal goes last; it says that there is no way back.
     let names = private.names()?;
