@@ -23,7 +23,7 @@ use crate::fs::Dir;
 use crate::fs::staged::{NEW_NAME, PREVIOUS_NAME};
 use crate::relpath::RelPath;
 use choose::{choose, choose_back};
-pub use discard::{Freed, discard};
+pub use discard::{Freed, Left, discard};
 pub use error::SwitchError;
 pub use gate::Gate;
 pub use journal::{JOURNAL_NAME, Memo, RunLogin, State, status};

@@ -88,15 +88,21 @@ pub fn discard(change: ChangeArguments, around: &Surroundings) -> Result<Answer,
         }
         confirm(change.yes, around.prompter.as_ref(), &question)?;
         let freed = perform(false)?;
-        Ok((freed, ui::switch::discarded(&freed)))
+        let text = ui::switch::discarded(&freed);
+        Ok((freed, text))
     };
     let done: Result<_, Failure> = work();
     end.close();
     let (freed, text) = done?;
-    Ok(Answer::complete(match change.json {
+    let text = match change.json {
         true => json(&freed)?,
         false => text,
-    }))
+    };
+    let exit = match freed.left_count {
+        0 => ExitCode::Complete,
+        _ => ExitCode::SomeFailed,
+    };
+    Ok(Answer { text, exit })
 }
 
 /// `instancesync boot`, as the one-shot on the target calls it.

@@ -5,6 +5,7 @@
 
 pub mod dir;
 pub mod extents;
+pub mod flags;
 pub mod metadata;
 pub mod owned;
 pub mod root;

@@ -172,6 +172,16 @@ pub fn discarded(freed: &Freed) -> String {
         "",
         &format!("Freed {} in {entries}.", units::bytes(freed.bytes)),
     );
+    if freed.left_count > 0 {
+        let text = format!(
+            "{} could not be removed, and will be tried again by the next discard:",
+            units::counted(freed.left_count, "name")
+        );
+        page.sentence("", &text);
+        for left in &freed.left {
+            page.row("", &format!("{}: {}", left.path, left.cause));
+        }
+    }
     page.into_text()
 }
 

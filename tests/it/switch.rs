@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use instancesync::exclude::{Rule, Rules, Verdict};
 use instancesync::fs::Dir;
@@ -461,6 +462,55 @@ fn a_discard_leaves_nothing_of_ours() {
             Freed::default()
         );
     }
+}
+
+/// Runs `chattr`; tells whether the file system has such flags.
+fn change_flags(flag: &str, path: &Path) -> bool {
+    let status = Command::new("chattr").arg(flag).arg(path).status();
+    status.is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_discard_removes_what_was_immutable_and_leaves_other_names_so() {
+    let place = Place::one();
+    let (kept, other) = (place.root().join("boot/kept"), "srv/kept");
+    put(&kept, "x");
+    fs::hard_link(&kept, place.root().join(other)).unwrap();
+    if !can_run("flags", &[Ability::Root]) || !change_flags("+a", &place.root().join("var/file")) {
+        return;
+    }
+    assert!(change_flags("+i", &kept));
+    put(&place.root().join("usr/deep/file"), "x");
+    assert!(change_flags("+i", &place.root().join("usr/deep")));
+    place.switch(&Gate::open()).unwrap();
+    let freed = discard(&place.live(), &[], &Gate::open()).unwrap();
+    assert_eq!(freed.left, vec![]);
+    assert!(!place.root().join(".instancesync").exists());
+    assert!(fs::remove_file(&kept).is_err(), "it is immutable still");
+    assert!(change_flags("-i", &kept));
+}
+
+#[test]
+fn what_a_discard_cannot_remove_is_told_and_in_nobodys_way() {
+    if !can_run("a busy directory", &[Ability::Root]) {
+        return;
+    }
+    // A mount in what was replaced stands for a swap file in use: it cannot be removed.
+    let place = Place::nested();
+    place.switch(&Gate::open()).unwrap();
+    let volumes = place.volumes();
+    let freed = discard(&place.live(), &volumes, &Gate::open()).unwrap();
+    let left: Vec<&str> = freed.left.iter().map(|left| &*left.path).collect();
+    assert_eq!(left, ["/.instancesync/left-0/var/log"]);
+    assert!(freed.left_count == 1 && freed.entries > 10, "{freed:?}");
+    assert_eq!(status(&place.live()).unwrap(), State::Nothing);
+    instancesync::fs::Staged::make(&place.live(), &[]).unwrap();
+    discard(&place.live(), &[], &Gate::open()).unwrap();
+    let inside = place.root().join(".instancesync/left-0/var/log");
+    rustix::mount::unmount(inside, rustix::mount::UnmountFlags::DETACH).unwrap();
+    let freed = discard(&place.live(), &[], &Gate::open()).unwrap();
+    assert_eq!((freed.left_count, freed.entries > 2), (0, true));
+    assert!(!place.root().join(".instancesync").exists());
 }
 
 #[test]
