@@ -41,6 +41,8 @@ pub struct Scope<'a> {
     pub rules: &'a Rules,
     /// Directories of the source that were not looked into.
     pub apart: &'a [RelPath],
+    /// What the fix-ups decided about. At the top of a volume it moves, whatever rules say.
+    pub edited: &'a [RelPath],
 }
 
 /// A switch that was done.

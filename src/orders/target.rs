@@ -121,6 +121,7 @@ fn exchange(order: &SwitchOrder) -> Result<(Switched, bool), Failure> {
         volumes: &covered.volumes,
         rules: &covered.rules,
         apart: &covered.apart,
+        edited: &covered.edited,
     };
     let memo = Memo {
         boot_id: boot_id(),

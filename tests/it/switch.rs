@@ -168,9 +168,11 @@ impl Place {
             rules: &Rules::new(vec![
                 Rule::new(Verdict::Keep, "/boot/***", "test"),
                 Rule::new(Verdict::Skip, "/tmp/**", "test"),
+                Rule::new(Verdict::Skip, "/.autorelabel", "test"),
             ])
             .unwrap(),
             apart: &[],
+            edited: &[RelPath::new(b".autorelabel").unwrap()],
         };
         switch(&self.live(), &scope, Memo::default(), gate)
     }
@@ -237,6 +239,16 @@ fn there_and_back_gives_the_same_tree() {
         assert!(differences.is_empty(), "{differences:#?}");
         place.switch(&Gate::open()).unwrap();
     }
+}
+
+#[test]
+fn what_the_fix_ups_made_at_the_top_moves_whatever_rules_say() {
+    let place = Place::one();
+    put(&place.root().join(".instancesync/stage/.autorelabel"), "");
+    place.switch(&Gate::open()).unwrap();
+    assert!(place.root().join(".autorelabel").exists());
+    rollback(&place.live(), &Gate::open()).unwrap();
+    assert!(!place.root().join(".autorelabel").exists());
 }
 
 #[test]

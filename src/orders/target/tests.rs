@@ -159,6 +159,7 @@ fn what_was_cut_is_repaired_by_the_next_order_or_boot() {
             volumes: &[],
             rules: &rules,
             apart: &[],
+            edited: &[],
         };
         // The journal, and one name of three.
         switch(&live, &scope, Memo::default(), &Gate::cut_after(2)).unwrap_err();
