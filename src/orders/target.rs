@@ -3,6 +3,9 @@
 //!
 //! Knows nothing of who gives them.
 
+mod rollback;
+mod settle;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -17,13 +20,15 @@ use crate::exit::ExitCode;
 use crate::facts::MountKind;
 use crate::failure::Failure;
 use crate::fixup::CLONE_NOTE_NAME;
-use crate::fs::staged::{NEW_NAME, PREVIOUS_NAME, private_dir, remove_note};
+use crate::fs::staged::{NEW_NAME, private_dir, remove_note};
 use crate::fs::{Dir, FsError, Root, usable_name};
 use crate::relpath::RelPath;
 use crate::switch::{
-    Freed, Gate, Memo, Repaired, RunLogin, Scope, State, SwitchError, Switched, discard, repair,
-    rollback, status, switch,
+    Freed, Gate, Memo, RunLogin, Scope, State, SwitchError, Switched, discard, status, switch,
 };
+pub(super) use rollback::roll_back;
+pub use rollback::{RollbackOrder, RolledBack};
+use settle::{settle, settle_units};
 
 /// Which target, and whether something changes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,27 +48,6 @@ pub struct SwitchOrder {
     pub login: Option<RunLogin>,
     /// Whether the machine boots again right afterwards, whatever becomes of the link.
     pub reboots: bool,
-}
-
-/// How to go back.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RollbackOrder {
-    /// Which target.
-    pub target: TargetOrder,
-    /// Whether the key of the run stays in the target's file, for a run that goes on.
-    pub keeps_key: bool,
-}
-
-/// A rollback that was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct RolledBack {
-    /// How many names were put back. 0 where a cut switch was taken back instead.
-    pub names: u64,
-    /// From the first exchange to the last, in microseconds.
-    pub elapsed_us: u64,
-    /// Whether the machine runs what is no longer live.
-    pub needs_reboot: bool,
 }
 
 /// The state of a target and of the machine.
@@ -137,73 +121,6 @@ fn exchange(order: &SwitchOrder) -> Result<(Switched, bool), Failure> {
     done.map(|switched| (switched, true))
 }
 
-/// Puts back what was replaced, or takes back what was cut.
-pub(super) fn roll_back(order: &RollbackOrder) -> Result<RolledBack, Failure> {
-    let root = &order.target.root;
-    let live = open(root)?;
-    lock(&live)?;
-    let before = status(&live).map_err(|error| refused(&error))?;
-    if order.target.dry_run {
-        return would_roll_back(&before, root);
-    }
-    let repaired = settle(&live)?;
-    let state = status(&live).map_err(|error| refused(&error))?;
-    let State::Switched { memo, volumes, .. } = state else {
-        return match repaired {
-            Repaired::Nothing => Err(refused(&SwitchError::NotSwitched)),
-            // What was cut is gone: that is what was asked for.
-            Repaired::Completed | Repaired::TakenBack => Ok(RolledBack {
-                names: 0,
-                elapsed_us: 0,
-                needs_reboot: is_running(root),
-            }),
-        };
-    };
-    let volumes = relative(&volumes);
-    let place = || {
-        place_program(&live)?;
-        arm(&side_tree(&live, &volumes, PREVIOUS_NAME)?, &volumes)?;
-        arm(&live_tree(&live)?, &volumes).map(drop)
-    };
-    let placed = place().map_err(|error| failed(&error));
-    let done =
-        placed.and_then(|()| rollback(&live, &Gate::open()).map_err(|error| refused(&error)));
-    let done = match done {
-        Ok(done) => done,
-        Err(failure) => {
-            drop(settle_units(&live, &volumes));
-            return Err(failure);
-        }
-    };
-    forget(&live, BOOTED_NAME)?;
-    settle_units(&live, &volumes)?;
-    if let Some(login) = memo.login.filter(|_| !order.keeps_key) {
-        boot::remove_key(root, &login).map_err(|error| failed(&error))?;
-    }
-    live.sync_file_system().map_err(|error| failed(&error))?;
-    Ok(RolledBack {
-        names: done.names,
-        elapsed_us: done.elapsed_us,
-        needs_reboot: is_running(root) && memo.boot_id != boot_id(),
-    })
-}
-
-fn would_roll_back(state: &State, root: &Path) -> Result<RolledBack, Failure> {
-    let (names, needs_reboot) = match state {
-        State::Switched { names, memo, .. } => (*names, memo.boot_id != boot_id()),
-        State::Interrupted { .. } => (0, true),
-        State::Discarding => return Err(refused(&SwitchError::Discarding)),
-        State::Nothing | State::Staging | State::Staged => {
-            return Err(refused(&SwitchError::NotSwitched));
-        }
-    };
-    Ok(RolledBack {
-        names,
-        elapsed_us: 0,
-        needs_reboot: needs_reboot && is_running(root),
-    })
-}
-
 /// Frees what is not live.
 pub(super) fn discard_rest(order: &TargetOrder) -> Result<Freed, Failure> {
     let live = open(&order.root)?;
@@ -264,46 +181,6 @@ pub(super) fn confirm(order: &TargetOrder) -> Result<(), Failure> {
 pub(super) fn reboot() -> Result<(), Failure> {
     boot::reboot_soon()
         .map_err(|error| Failure::new(ExitCode::Failed, "target: reboot").because(&error))
-}
-
-/// Repairs what was cut, and takes out a one-shot that nobody needs.
-fn settle(live: &Dir) -> Result<Repaired, Failure> {
-    let repaired = repair(live, &Gate::open()).map_err(|error| refused(&error))?;
-    if repaired != Repaired::Nothing {
-        live.sync_file_system().map_err(|error| failed(&error))?;
-    }
-    let volumes = match status(live).map_err(|error| refused(&error))? {
-        State::Switched { volumes, .. } => relative(&volumes),
-        // One that makes no sense tells nothing; who needs it will say so.
-        _ => clone_note::read(live)
-            .ok()
-            .flatten()
-            .map_or(Vec::new(), |covered| covered.volumes),
-    };
-    settle_units(live, &volumes)?;
-    Ok(repaired)
-}
-
-/// Takes the one-shot out of every tree that does not need it: what was replaced never does, the
-/// live one only between the switch and its confirmation, and whatever is cut keeps both.
-fn settle_units(live: &Dir, volumes: &[RelPath]) -> Result<(), Failure> {
-    let state = status(live).map_err(|error| refused(&error))?;
-    let take = || match state {
-        State::Interrupted { .. } => Ok(()),
-        State::Switched { .. } => disarm_side(live, volumes, PREVIOUS_NAME),
-        State::Nothing | State::Staging | State::Staged | State::Discarding => {
-            disarm(&live_tree(live)?)?;
-            disarm_side(live, volumes, NEW_NAME)
-        }
-    };
-    take().map_err(|error| failed(&error))
-}
-
-fn disarm_side(live: &Dir, volumes: &[RelPath], side: &[u8]) -> Result<(), FsError> {
-    match side_tree(live, volumes, side) {
-        Err(error) if error.is_missing() => Ok(()),
-        tree => disarm(&tree?),
-    }
 }
 
 /// Returns the mount points below the root that have private directories. Asks only file systems
