@@ -148,6 +148,16 @@ pub(super) fn discard_rest(order: &TargetOrder) -> Result<Freed, Failure> {
     discard(&live, &volumes, &Gate::open()).map_err(|error| refused(&error))
 }
 
+/// Repairs what was cut, and tells what state the target is in then. A stage stays.
+pub(super) fn repair_cut(order: &TargetOrder) -> Result<TargetState, Failure> {
+    let live = open(&order.root)?;
+    lock(&live)?;
+    if !order.dry_run {
+        settle(&live)?;
+    }
+    look(order)
+}
+
 /// Tells what state the target is in.
 pub(super) fn look(order: &TargetOrder) -> Result<TargetState, Failure> {
     let live = open(&order.root)?;

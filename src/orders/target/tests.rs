@@ -174,6 +174,12 @@ fn what_was_cut_is_repaired_by_the_next_order_or_boot() {
     assert!(!boot::boot(target.root()).unwrap());
     let (target, _) = cut();
     assert_eq!(target.switch().unwrap().names, 3);
+    let (target, before) = cut();
+    let state = repair_cut(&target.order()).unwrap();
+    assert_eq!((state.clone, target.listing()), (State::Staged, before));
+    assert_eq!(target.switch().unwrap().names, 3);
+    let state = repair_cut(&target.order()).unwrap();
+    assert!(matches!(state.clone, State::Switched { .. }), "nothing was cut");
 }
 
 #[test]
