@@ -28,7 +28,7 @@ use crate::switch::{
 };
 pub(super) use rollback::roll_back;
 pub use rollback::{RollbackOrder, RolledBack};
-use settle::{settle, settle_units};
+use settle::{settle, settle_units, still_running, waits_for_reboot};
 
 /// Which target, and whether something changes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -59,7 +59,8 @@ pub struct TargetState {
     /// The state of the clone.
     #[serde(flatten)]
     pub clone: State,
-    /// Whether the machine runs since before the switch; `None` where the root is not its own.
+    /// Whether the machine runs since before the switch, or since before a rollback of the clone
+    /// that it runs; `None` where the root is not its own.
     pub needs_reboot: Option<bool>,
     /// The first boot of the clone, while nobody has confirmed it.
     pub unconfirmed: Option<Booted>,
@@ -83,13 +84,14 @@ fn exchange(order: &SwitchOrder) -> Result<(Switched, bool), Failure> {
     settle(&live)?;
     let state = status(&live).map_err(|error| refused(&error))?;
     if let State::Switched {
-        names,
-        elapsed_us,
-        memo,
-        ..
+        names, elapsed_us, ..
     } = state
     {
-        return Ok((Switched { elapsed_us, names }, memo.boot_id == boot_id()));
+        let needs_reboot = waits_for_reboot(&live, &state)?;
+        return Ok((Switched { elapsed_us, names }, needs_reboot));
+    }
+    if is_running(&order.root) && waits_for_reboot(&live, &state)? {
+        return Err(still_running());
     }
     let covered = clone_note::read(&live)?.ok_or_else(not_ready)?;
     clone_note::carry(&live, &covered)?;
@@ -129,12 +131,8 @@ pub(super) fn discard_rest(order: &TargetOrder) -> Result<Freed, Failure> {
         settle(&live)?;
     }
     let state = status(&live).map_err(|error| refused(&error))?;
-    if let State::Switched { memo, .. } = &state
-        && is_running(&order.root)
-        && memo.boot_id == boot_id()
-    {
-        let what = "target: its programs still run from what would be discarded";
-        return Err(Failure::new(ExitCode::Refused, what).hint("reboot it first"));
+    if is_running(&order.root) && waits_for_reboot(&live, &state)? {
+        return Err(still_running());
     }
     if order.dry_run {
         return match state {
@@ -163,10 +161,7 @@ pub(super) fn look(order: &TargetOrder) -> Result<TargetState, Failure> {
     let live = open(&order.root)?;
     let clone = status(&live).map_err(|error| refused(&error))?;
     let is_running = is_running(&order.root);
-    let needs_reboot = match &clone {
-        State::Switched { memo, .. } => memo.boot_id == boot_id(),
-        _ => false,
-    };
+    let needs_reboot = waits_for_reboot(&live, &clone)?;
     Ok(TargetState {
         root: order.root.clone(),
         clone,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::settle::{settle, settle_units};
+use super::settle::{note_rollback, settle, settle_units};
 use super::{TargetOrder, failed, forget, is_running, lock, open, refused, relative};
 use crate::boot::{self, BOOTED_NAME, arm, boot_id, live_tree, place_program, side_tree};
 use crate::failure::Failure;
@@ -55,6 +55,9 @@ pub(in crate::orders) fn roll_back(order: &RollbackOrder) -> Result<RolledBack, 
         };
     };
     let volumes = relative(&volumes);
+    if memo.boot_id != boot_id() {
+        note_rollback(&live)?;
+    }
     let place = || {
         place_program(&live)?;
         arm(&side_tree(&live, &volumes, PREVIOUS_NAME)?, &volumes)?;

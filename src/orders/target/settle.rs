@@ -2,13 +2,41 @@
 //! done afterwards.
 
 use super::{failed, refused, relative};
-use crate::boot::{disarm, live_tree, side_tree};
+use crate::boot::{boot_id, disarm, live_tree, side_tree};
+use crate::exit::ExitCode;
 use crate::failure::Failure;
-use crate::fs::staged::{NEW_NAME, PREVIOUS_NAME};
-use crate::fs::{Dir, FsError};
+use crate::fs::staged::{NEW_NAME, PREVIOUS_NAME, read_note, write_note};
+use crate::fs::{Dir, FsError, usable_name};
 use crate::orders::clone_note;
 use crate::relpath::RelPath;
 use crate::switch::{Gate, Repaired, State, repair, status};
+
+/// The note of a rollback under a running clone: the boot in which it happened.
+const ROLLED_BACK_NAME: &[u8] = b"rolled-back";
+
+/// Notes that the clone is running and will not be live any more. ORDER: before the rollback; it
+/// counts only when that is done.
+pub(super) fn note_rollback(live: &Dir) -> Result<(), Failure> {
+    let write = || write_note(live, &usable_name(ROLLED_BACK_NAME)?, boot_id().as_bytes());
+    write().map_err(|error| failed(&error))
+}
+
+/// Tells whether programs of this boot were started from what is not live any more: it is what
+/// was switched away, or a clone that was rolled back.
+pub(super) fn waits_for_reboot(live: &Dir, state: &State) -> Result<bool, Failure> {
+    if let State::Switched { memo, .. } = state {
+        return Ok(memo.boot_id == boot_id());
+    }
+    let read = || read_note(live, &usable_name(ROLLED_BACK_NAME)?);
+    let note = read().map_err(|error| failed(&error))?;
+    Ok(note.is_some_and(|note| note == boot_id().as_bytes()))
+}
+
+/// Returns the failure of an order that would take away what programs run from.
+pub(super) fn still_running() -> Failure {
+    let what = "target: its programs still run from what is not live any more";
+    Failure::new(ExitCode::Refused, what).hint("reboot it first")
+}
 
 /// Repairs what was cut, and takes out a one-shot that nobody needs.
 pub(super) fn settle(live: &Dir) -> Result<Repaired, Failure> {

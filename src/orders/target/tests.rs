@@ -207,6 +207,28 @@ fn the_first_boot_is_noted_until_somebody_confirms() {
 }
 
 #[test]
+fn a_clone_that_was_rolled_back_waits_for_the_reboot() {
+    let waits = |target: &Target| {
+        let state = status(&target.live()).unwrap();
+        waits_for_reboot(&target.live(), &state).unwrap()
+    };
+    let target = Target::new();
+    assert!(!waits(&target));
+    target.switch().unwrap();
+    assert!(waits(&target), "the old programs run");
+    target.roll_back().unwrap();
+    assert!(!waits(&target), "they still do");
+    target.switch().unwrap();
+    target.pretend_reboot();
+    assert!(!waits(&target));
+    target.roll_back().unwrap();
+    assert!(waits(&target), "the programs are the clone's");
+    let note = ".instancesync/rolled-back";
+    fs::write(target.root().join(note), "another").unwrap();
+    assert!(!waits(&target));
+}
+
+#[test]
 fn a_key_that_nobody_uses_goes() {
     let keys = "root/.ssh/authorized_keys";
     let with_key = || {
