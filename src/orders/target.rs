@@ -24,11 +24,12 @@ use crate::fs::staged::{NEW_NAME, private_dir, remove_note};
 use crate::fs::{Dir, FsError, Root, usable_name};
 use crate::relpath::RelPath;
 use crate::switch::{
-    Freed, Gate, Memo, RunLogin, Scope, State, SwitchError, Switched, discard, status, switch,
+    Freed, Gate, Memo, Repaired, RunLogin, Scope, State, SwitchError, Switched, discard, memo,
+    status, switch,
 };
 pub(super) use rollback::roll_back;
 pub use rollback::{RollbackOrder, RolledBack};
-use settle::{settle, settle_units, still_running, waits_for_reboot};
+use settle::{remove_run_key, settle, settle_units, still_running, waits_for_reboot};
 
 /// Which target, and whether something changes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -127,9 +128,8 @@ fn exchange(order: &SwitchOrder) -> Result<(Switched, bool), Failure> {
 pub(super) fn discard_rest(order: &TargetOrder) -> Result<Freed, Failure> {
     let live = open(&order.root)?;
     lock(&live)?;
-    if !order.dry_run {
-        settle(&live)?;
-    }
+    let memo = memo(&live).map_err(|error| refused(&error))?;
+    let is_taken_back = !order.dry_run && settle(&live)? != Repaired::Nothing;
     let state = status(&live).map_err(|error| refused(&error))?;
     if is_running(&order.root) && waits_for_reboot(&live, &state)? {
         return Err(still_running());
@@ -139,6 +139,10 @@ pub(super) fn discard_rest(order: &TargetOrder) -> Result<Freed, Failure> {
             State::Interrupted { .. } => Err(refused(&SwitchError::UnderWay)),
             _ => Ok(Freed::default()),
         };
+    }
+    // A key that was confirmed is gone; a run of the same pair may have another by now.
+    if is_taken_back || is_booted(&live)?.is_some() {
+        remove_run_key(&order.root, memo.as_ref())?;
     }
     let disarmed = live_tree(&live).and_then(|tree| disarm(&tree));
     disarmed.map_err(|error| failed(&error))?;
@@ -171,10 +175,12 @@ pub(super) fn look(order: &TargetOrder) -> Result<TargetState, Failure> {
     })
 }
 
-/// Removes what waits for somebody to see the clone. The way back stays.
+/// Removes what waits for somebody to see the clone, and the run's key. The way back stays.
 pub(super) fn confirm(order: &TargetOrder) -> Result<(), Failure> {
     let live = open(&order.root)?;
     lock(&live)?;
+    let memo = memo(&live).map_err(|error| refused(&error))?;
+    remove_run_key(&order.root, memo.as_ref())?;
     forget(&live, BOOTED_NAME)?;
     forget(&live, CLONE_NOTE_NAME)?;
     let disarmed = live_tree(&live).and_then(|tree| disarm(&tree));

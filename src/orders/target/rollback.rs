@@ -4,12 +4,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::settle::{note_rollback, settle, settle_units};
+use super::settle::{note_rollback, remove_run_key, settle, settle_units};
 use super::{TargetOrder, failed, forget, is_running, lock, open, refused, relative};
-use crate::boot::{self, BOOTED_NAME, arm, boot_id, live_tree, place_program, side_tree};
+use crate::boot::{BOOTED_NAME, arm, boot_id, live_tree, place_program, side_tree};
 use crate::failure::Failure;
 use crate::fs::staged::PREVIOUS_NAME;
-use crate::switch::{Gate, Repaired, State, SwitchError, rollback, status};
+use crate::switch::{Gate, Repaired, State, SwitchError, memo, rollback, status};
 
 /// How to go back.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,17 +41,23 @@ pub(in crate::orders) fn roll_back(order: &RollbackOrder) -> Result<RolledBack, 
     if order.target.dry_run {
         return would_roll_back(&before, root);
     }
+    let cut = memo(&live).map_err(|error| refused(&error))?;
     let repaired = settle(&live)?;
     let state = status(&live).map_err(|error| refused(&error))?;
     let State::Switched { memo, volumes, .. } = state else {
         return match repaired {
             Repaired::Nothing => Err(refused(&SwitchError::NotSwitched)),
             // What was cut is gone: that is what was asked for.
-            Repaired::Completed | Repaired::TakenBack => Ok(RolledBack {
-                names: 0,
-                elapsed_us: 0,
-                needs_reboot: is_running(root),
-            }),
+            Repaired::Completed | Repaired::TakenBack => {
+                if !order.keeps_key {
+                    remove_run_key(root, cut.as_ref())?;
+                }
+                Ok(RolledBack {
+                    names: 0,
+                    elapsed_us: 0,
+                    needs_reboot: is_running(root),
+                })
+            }
         };
     };
     let volumes = relative(&volumes);
@@ -75,8 +81,8 @@ pub(in crate::orders) fn roll_back(order: &RollbackOrder) -> Result<RolledBack, 
     };
     forget(&live, BOOTED_NAME)?;
     settle_units(&live, &volumes)?;
-    if let Some(login) = memo.login.filter(|_| !order.keeps_key) {
-        boot::remove_key(root, &login).map_err(|error| failed(&error))?;
+    if !order.keeps_key {
+        remove_run_key(root, Some(&memo))?;
     }
     live.sync_file_system().map_err(|error| failed(&error))?;
     Ok(RolledBack {

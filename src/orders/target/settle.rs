@@ -1,15 +1,17 @@
 //! What was cut is repaired, and the one-shot goes where nobody needs it. Knows nothing of what is
 //! done afterwards.
 
+use std::path::Path;
+
 use super::{failed, refused, relative};
-use crate::boot::{boot_id, disarm, live_tree, side_tree};
+use crate::boot::{self, boot_id, disarm, live_tree, side_tree};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::fs::staged::{NEW_NAME, PREVIOUS_NAME, read_note, write_note};
 use crate::fs::{Dir, FsError, usable_name};
 use crate::orders::clone_note;
 use crate::relpath::RelPath;
-use crate::switch::{Gate, Repaired, State, repair, status};
+use crate::switch::{Gate, Memo, Repaired, State, repair, status};
 
 /// The note of a rollback under a running clone: the boot in which it happened.
 const ROLLED_BACK_NAME: &[u8] = b"rolled-back";
@@ -36,6 +38,15 @@ pub(super) fn waits_for_reboot(live: &Dir, state: &State) -> Result<bool, Failur
 pub(super) fn still_running() -> Failure {
     let what = "target: its programs still run from what is not live any more";
     Failure::new(ExitCode::Refused, what).hint("reboot it first")
+}
+
+/// Takes the run's key out of what is live, where a journal names one. ORDER: before anything
+/// that would take it out later goes.
+pub(super) fn remove_run_key(root: &Path, memo: Option<&Memo>) -> Result<(), Failure> {
+    match memo.and_then(|memo| memo.login.as_ref()) {
+        Some(login) => boot::remove_key(root, login).map_err(|error| failed(&error)),
+        None => Ok(()),
+    }
 }
 
 /// Repairs what was cut, and takes out a one-shot that nobody needs.

@@ -51,17 +51,40 @@ impl Target {
         }
     }
 
+    fn login() -> Option<RunLogin> {
+        Some(RunLogin {
+            pair: "p1".to_owned(),
+            home: PathBuf::from("/root"),
+            uid: 0,
+            limit_s: 0,
+        })
+    }
+
     fn switch(&self) -> Result<Switched, Failure> {
         switch_over(&SwitchOrder {
             root: self.root().to_owned(),
-            login: Some(RunLogin {
-                pair: "p1".to_owned(),
-                home: PathBuf::from("/root"),
-                uid: 0,
-                limit_s: 0,
-            }),
+            login: Target::login(),
             reboots: false,
         })
+    }
+
+    /// Switches until the journal and one name of three.
+    fn cut_switch(&self) {
+        let live = self.live();
+        arm(&live_tree(&live).unwrap(), &[]).unwrap();
+        arm(&side_tree(&live, &[], NEW_NAME).unwrap(), &[]).unwrap();
+        let rules = Rules::none();
+        let scope = Scope {
+            volumes: &[],
+            rules: &rules,
+            apart: &[],
+            edited: &[],
+        };
+        let memo = Memo {
+            boot_id: boot_id(),
+            login: Target::login(),
+        };
+        switch(&live, &scope, memo, &Gate::cut_after(2)).unwrap_err();
     }
 
     fn roll_back(&self) -> Result<RolledBack, Failure> {
@@ -151,18 +174,7 @@ fn what_was_cut_is_repaired_by_the_next_order_or_boot() {
     let cut = || {
         let target = Target::new();
         let before = target.listing();
-        let live = target.live();
-        arm(&live_tree(&live).unwrap(), &[]).unwrap();
-        arm(&side_tree(&live, &[], NEW_NAME).unwrap(), &[]).unwrap();
-        let rules = Rules::none();
-        let scope = Scope {
-            volumes: &[],
-            rules: &rules,
-            apart: &[],
-            edited: &[],
-        };
-        // The journal, and one name of three.
-        switch(&live, &scope, Memo::default(), &Gate::cut_after(2)).unwrap_err();
+        target.cut_switch();
         (target, before)
     };
     let (target, before) = cut();
@@ -249,6 +261,33 @@ fn a_key_that_nobody_uses_goes() {
     boot::watch_key(target.root()).unwrap();
     assert_eq!(target.text(keys), "ssh-ed25519 A mine\n");
     assert!(!target.has(BOOT_UNIT));
+    for order in [confirm, |order: &TargetOrder| discard_rest(order).map(drop)] {
+        let target = with_key();
+        order(&target.order()).unwrap();
+        assert_eq!(target.text(keys), "ssh-ed25519 A mine\n");
+    }
+}
+
+#[test]
+fn a_switch_that_is_taken_back_takes_the_key_along() {
+    let keys = "root/.ssh/authorized_keys";
+    let acts: [fn(&Target); 3] = [
+        |target| drop(boot::boot(target.root()).unwrap()),
+        |target| drop(target.roll_back().unwrap()),
+        |target| drop(discard_rest(&target.order()).unwrap()),
+    ];
+    for act in acts {
+        let target = Target::new();
+        fs::create_dir_all(target.root().join("root/.ssh")).unwrap();
+        let line = "ssh-ed25519 A mine\nssh-ed25519 B instancesync:p1:n:\n";
+        fs::write(target.root().join(keys), line).unwrap();
+        target.cut_switch();
+        repair_cut(&target.order()).unwrap();
+        assert_eq!(target.text(keys), line, "who ordered only that goes on with it");
+        target.cut_switch();
+        act(&target);
+        assert_eq!(target.text(keys), "ssh-ed25519 A mine\n");
+    }
 }
 
 #[test]
