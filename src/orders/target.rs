@@ -7,6 +7,7 @@ mod rollback;
 mod settle;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -233,14 +234,19 @@ fn open(root: &Path) -> Result<Dir, Failure> {
     })
 }
 
+/// Keeps others off.
+///
+/// RACE: a program that is being started has the handle of its parent, until it runs; and who
+/// lost its link may be about to end. LIMIT: 1 s.
 fn lock(live: &Dir) -> Result<(), Failure> {
-    live.lock().map_err(|error| match error.is_locked() {
-        true => {
-            let what = "target: another run of instancesync works on it";
-            Failure::new(ExitCode::Refused, what).hint("try again when it has ended")
+    for _ in 0..20 {
+        match live.lock() {
+            Err(error) if error.is_locked() => std::thread::sleep(Duration::from_millis(50)),
+            result => return result.map_err(|error| failed(&error)),
         }
-        false => failed(&error),
-    })
+    }
+    let what = "target: another run of instancesync works on it";
+    Err(Failure::new(ExitCode::Refused, what).hint("try again when it has ended"))
 }
 
 fn forget(live: &Dir, name: &[u8]) -> Result<(), Failure> {
