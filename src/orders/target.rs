@@ -3,6 +3,7 @@
 //!
 //! Knows nothing of who gives them.
 
+mod kernels;
 mod rollback;
 mod settle;
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::kernels::bring_modules;
 use super::settle::{note_rollback, remove_run_key, settle, settle_units};
 use super::{TargetOrder, failed, forget, is_running, lock, open, refused, relative};
 use crate::boot::{BOOTED_NAME, arm, boot_id, live_tree, place_program, side_tree};
@@ -64,6 +65,7 @@ pub(in crate::orders) fn roll_back(order: &RollbackOrder) -> Result<RolledBack, 
     if memo.boot_id != boot_id() {
         note_rollback(&live)?;
     }
+    bring_modules(root, &live, &volumes)?;
     let place = || {
         place_program(&live)?;
         arm(&side_tree(&live, &volumes, PREVIOUS_NAME)?, &volumes)?;

@@ -219,6 +219,32 @@ fn the_first_boot_is_noted_until_somebody_confirms() {
 }
 
 #[test]
+fn a_rollback_takes_the_modules_of_newer_kernels_along() {
+    let target = Target::new();
+    let put = |path: &str, text: &str| {
+        let path = target.root().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    std::os::unix::fs::symlink("usr/lib", target.root().join("lib")).unwrap();
+    put("usr/lib/modules/6.1.0-1/modules.dep", "old");
+    put(".instancesync/stage/lib/modules/6.1.0-1/modules.dep", "new");
+    put("boot/vmlinuz-6.1.0-1", "");
+    put(".instancesync/stage/boot/vmlinuz-6.1.0-1", "");
+    target.switch().unwrap();
+    put("boot/vmlinuz-6.1.0-2", "");
+    put("lib/modules/6.1.0-2/kernel/a.ko", "of the clone");
+    put("lib/modules/6.1.0-2/modules.dep", "of the clone");
+    put("lib/modules/6.1.0-3/modules.dep", "without an image");
+    target.roll_back().unwrap();
+    assert_eq!(target.text("usr/lib/modules/6.1.0-2/kernel/a.ko"), "of the clone");
+    assert_eq!(target.text("lib/modules/6.1.0-1/modules.dep"), "old");
+    assert!(!target.has("lib/modules/6.1.0-3"));
+    let staged = ".instancesync/stage/lib/modules/6.1.0-2/kernel/a.ko";
+    assert_eq!(target.text(staged), "of the clone");
+}
+
+#[test]
 fn a_clone_that_was_rolled_back_waits_for_the_reboot() {
     let waits = |target: &Target| {
         let state = status(&target.live()).unwrap();
