@@ -4,6 +4,7 @@
 //! Knows nothing of who gives them.
 
 mod kernels;
+mod package_locks;
 mod rollback;
 mod settle;
 
@@ -29,6 +30,7 @@ use crate::switch::{
     Freed, Gate, Memo, Repaired, RunLogin, Scope, State, SwitchError, Switched, discard, memo,
     status, switch,
 };
+use package_locks::PackageLocks;
 pub(super) use rollback::roll_back;
 pub use rollback::{RollbackOrder, RolledBack};
 use settle::{remove_run_key, settle, settle_units, still_running, waits_for_reboot};
@@ -73,38 +75,47 @@ pub struct TargetState {
 
 /// Switches, and has the machine boot where that is ordered. What was switched before stays so.
 pub(super) fn switch_over(order: &SwitchOrder) -> Result<Switched, Failure> {
-    let (switched, needs_reboot) = exchange(order)?;
+    let live = open(&order.root)?;
+    let (switched, needs_reboot, locks) = exchange(&live, order)?;
     if order.reboots && needs_reboot && is_running(&order.root) {
+        if let Some(locks) = locks {
+            locks.keep();
+        }
         reboot()?;
     }
     Ok(switched)
 }
 
-/// Returns what was exchanged, and whether the machine still runs what it was exchanged for.
-fn exchange(order: &SwitchOrder) -> Result<(Switched, bool), Failure> {
-    let live = open(&order.root)?;
-    lock(&live)?;
-    settle(&live)?;
-    let state = status(&live).map_err(|error| refused(&error))?;
+/// Returns what was exchanged, whether the machine still runs what it was exchanged for, and the
+/// locks that keep package managers off.
+fn exchange(
+    live: &Dir,
+    order: &SwitchOrder,
+) -> Result<(Switched, bool, Option<PackageLocks>), Failure> {
+    lock(live)?;
+    settle(live)?;
+    let state = status(live).map_err(|error| refused(&error))?;
     if let State::Switched {
         names, elapsed_us, ..
     } = state
     {
-        let needs_reboot = waits_for_reboot(&live, &state)?;
-        return Ok((Switched { elapsed_us, names }, needs_reboot));
+        let needs_reboot = waits_for_reboot(live, &state)?;
+        return Ok((Switched { elapsed_us, names }, needs_reboot, None));
     }
-    if is_running(&order.root) && waits_for_reboot(&live, &state)? {
+    if is_running(&order.root) && waits_for_reboot(live, &state)? {
         return Err(still_running());
     }
-    let covered = clone_note::read(&live)?.ok_or_else(not_ready)?;
-    clone_note::carry(&live, &covered)?;
+    let covered = clone_note::read(live)?.ok_or_else(not_ready)?;
+    // ORDER: before what is kept is carried, as they change it.
+    let locks = PackageLocks::take(live, package_locks::PATIENCE)?;
+    clone_note::carry(live, &covered)?;
     let place = || {
-        place_program(&live)?;
+        place_program(live)?;
         arm(
-            &side_tree(&live, &covered.volumes, NEW_NAME)?,
+            &side_tree(live, &covered.volumes, NEW_NAME)?,
             &covered.volumes,
         )?;
-        arm(&live_tree(&live)?, &covered.volumes).map(drop)
+        arm(&live_tree(live)?, &covered.volumes).map(drop)
     };
     let scope = Scope {
         volumes: &covered.volumes,
@@ -118,12 +129,12 @@ fn exchange(order: &SwitchOrder) -> Result<(Switched, bool), Failure> {
     };
     let placed = place().map_err(|error| failed(&error));
     let done = placed.and_then(|()| {
-        let switched = switch(&live, &scope, memo, &Gate::open());
+        let switched = switch(live, &scope, memo, &Gate::open());
         switched.map_err(|error| refused(&error))
     });
     // Best effort: whatever is left, the next boot or the next order takes it out.
-    drop(settle_units(&live, &covered.volumes));
-    done.map(|switched| (switched, true))
+    drop(settle_units(live, &covered.volumes));
+    done.map(|switched| (switched, true, Some(locks)))
 }
 
 /// Frees what is not live.

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::kernels::bring_modules;
+use super::package_locks::{PATIENCE, PackageLocks};
 use super::settle::{note_rollback, remove_run_key, settle, settle_units};
 use super::{TargetOrder, failed, forget, is_running, lock, open, refused, relative};
 use crate::boot::{BOOTED_NAME, arm, boot_id, live_tree, place_program, side_tree};
@@ -65,6 +66,7 @@ pub(in crate::orders) fn roll_back(order: &RollbackOrder) -> Result<RolledBack, 
     if memo.boot_id != boot_id() {
         note_rollback(&live)?;
     }
+    let _locks = PackageLocks::take(&live, PATIENCE)?;
     bring_modules(root, &live, &volumes)?;
     let place = || {
         place_program(&live)?;
