@@ -74,9 +74,7 @@ impl Order {
             Order::Switch(order) => target::switch_over(order).map(Answer::Switched),
             Order::Rollback(order) => target::roll_back(order).map(Answer::RolledBack),
             Order::Discard(order) => target::discard_rest(order).map(Answer::Discarded),
-            Order::Repair(order) => {
-                target::repair_cut(order).map(Box::new).map(Answer::Status)
-            }
+            Order::Repair(order) => target::repair_cut(order).map(Box::new).map(Answer::Status),
             Order::Status(order) => target::look(order).map(Box::new).map(Answer::Status),
             Order::Reboot => target::reboot().map(|()| Answer::Done),
             Order::Confirm(order) => target::confirm(order).map(|()| Answer::Done),

@@ -159,7 +159,9 @@ impl Place {
 
     fn volumes(&self) -> Vec<RelPath> {
         let second = self.second.iter();
-        second.map(|path| RelPath::new(path.as_bytes()).unwrap()).collect()
+        second
+            .map(|path| RelPath::new(path.as_bytes()).unwrap())
+            .collect()
     }
 
     fn switch(&self, gate: &Gate) -> Result<Switched, SwitchError> {

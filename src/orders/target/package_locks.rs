@@ -37,10 +37,22 @@ const fn lock(manager: &'static str, path: &'static str, kind: Option<LockKind>)
 }
 
 const LOCKS: [Lock; 7] = [
-    lock("apt or dpkg", "/var/lib/dpkg/lock-frontend", Some(LockKind::Process)),
+    lock(
+        "apt or dpkg",
+        "/var/lib/dpkg/lock-frontend",
+        Some(LockKind::Process),
+    ),
     lock("apt or dpkg", "/var/lib/dpkg/lock", Some(LockKind::Process)),
-    lock("rpm, dnf or zypper", "/var/lib/rpm/.rpm.lock", Some(LockKind::Process)),
-    lock("rpm, dnf or zypper", "/usr/lib/sysimage/rpm/.rpm.lock", Some(LockKind::Process)),
+    lock(
+        "rpm, dnf or zypper",
+        "/var/lib/rpm/.rpm.lock",
+        Some(LockKind::Process),
+    ),
+    lock(
+        "rpm, dnf or zypper",
+        "/usr/lib/sysimage/rpm/.rpm.lock",
+        Some(LockKind::Process),
+    ),
     lock("apk", "/lib/apk/db/lock", Some(LockKind::Handle)),
     lock("apk", "/run/apk/db.lock", Some(LockKind::Handle)),
     lock("pacman", "/var/lib/pacman/db.lck", None),
@@ -135,7 +147,9 @@ mod tests {
     #[test]
     #[ignore = "it is started by another test"]
     fn another_process() {
-        let Some(path) = std::env::var_os(FILE) else { return };
+        let Some(path) = std::env::var_os(FILE) else {
+            return;
+        };
         let path = Path::new(&path);
         let dir = Dir::open_root(path.parent().unwrap()).unwrap();
         let name = crate::fs::usable_name(path.file_name().unwrap().as_encoded_bytes()).unwrap();
@@ -147,7 +161,11 @@ mod tests {
     fn hold(path: &Path) -> Child {
         let this = std::env::current_exe().unwrap();
         let mut child = Command::new(this)
-            .args(["--ignored", "--nocapture", "package_locks::tests::another_process"])
+            .args([
+                "--ignored",
+                "--nocapture",
+                "package_locks::tests::another_process",
+            ])
             .env(FILE, path)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -173,7 +191,12 @@ mod tests {
 
     #[test]
     fn whoever_is_at_work_is_named() {
-        assert!(take(tempfile::tempdir().unwrap().path()).unwrap().held.is_empty());
+        assert!(
+            take(tempfile::tempdir().unwrap().path())
+                .unwrap()
+                .held
+                .is_empty()
+        );
         for lock in LOCKS {
             let (dir, path) = place(lock.path);
             let other = Dir::open_root(path.parent().unwrap()).unwrap();

@@ -191,7 +191,10 @@ fn what_was_cut_is_repaired_by_the_next_order_or_boot() {
     assert_eq!((state.clone, target.listing()), (State::Staged, before));
     assert_eq!(target.switch().unwrap().names, 3);
     let state = repair_cut(&target.order()).unwrap();
-    assert!(matches!(state.clone, State::Switched { .. }), "nothing was cut");
+    assert!(
+        matches!(state.clone, State::Switched { .. }),
+        "nothing was cut"
+    );
 }
 
 #[test]
@@ -237,7 +240,10 @@ fn a_rollback_takes_the_modules_of_newer_kernels_along() {
     put("lib/modules/6.1.0-2/modules.dep", "of the clone");
     put("lib/modules/6.1.0-3/modules.dep", "without an image");
     target.roll_back().unwrap();
-    assert_eq!(target.text("usr/lib/modules/6.1.0-2/kernel/a.ko"), "of the clone");
+    assert_eq!(
+        target.text("usr/lib/modules/6.1.0-2/kernel/a.ko"),
+        "of the clone"
+    );
     assert_eq!(target.text("lib/modules/6.1.0-1/modules.dep"), "old");
     assert!(!target.has("lib/modules/6.1.0-3"));
     let staged = ".instancesync/stage/lib/modules/6.1.0-2/kernel/a.ko";
@@ -309,7 +315,11 @@ fn a_switch_that_is_taken_back_takes_the_key_along() {
         fs::write(target.root().join(keys), line).unwrap();
         target.cut_switch();
         repair_cut(&target.order()).unwrap();
-        assert_eq!(target.text(keys), line, "who ordered only that goes on with it");
+        assert_eq!(
+            target.text(keys),
+            line,
+            "who ordered only that goes on with it"
+        );
         target.cut_switch();
         act(&target);
         assert_eq!(target.text(keys), "ssh-ed25519 A mine\n");

@@ -113,7 +113,10 @@ fn what_is_about_to_happen_is_said() {
         ..freed
     };
     let text = discarded(&freed);
-    assert!(text.contains("/.instancesync/left-0/var/swapfile:"), "{text}");
+    assert!(
+        text.contains("/.instancesync/left-0/var/swapfile:"),
+        "{text}"
+    );
 }
 
 #[test]
