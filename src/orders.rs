@@ -26,7 +26,8 @@ pub enum Order {
     Rollback(RollbackOrder),
     /// Free what was replaced, or the stage where nothing was.
     Discard(TargetOrder),
-    /// Repair a switch that was cut.
+    /// Complete or take back a switch or rollback that was cut, and nothing more. Answered like
+    /// `Status`.
     Repair(TargetOrder),
     /// Tell what state the target is in.
     Status(TargetOrder),
@@ -79,7 +80,7 @@ impl Order {
             Order::Switch(order) => target::switch_over(order).map(Answer::Switched),
             Order::Rollback(order) => target::roll_back(order).map(Answer::RolledBack),
             Order::Discard(order) => target::discard_rest(order).map(Answer::Discarded),
-            Order::Repair(order) => target::mend(order).map(|()| Answer::Done),
+            Order::Repair(order) => target::repair_cut(order).map(Box::new).map(Answer::Status),
             Order::Status(order) => target::look(order).map(Box::new).map(Answer::Status),
             Order::Reboot => target::reboot().map(|()| Answer::Done),
             Order::Confirm(order) => target::confirm(order).map(|()| Answer::Done),

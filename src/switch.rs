@@ -23,10 +23,10 @@ use crate::fs::Dir;
 use crate::fs::staged::{NEW_NAME, PREVIOUS_NAME};
 use crate::relpath::RelPath;
 use choose::{choose, choose_back};
-pub use discard::{Freed, discard};
+pub use discard::{Freed, Left, discard};
 pub use error::SwitchError;
 pub use gate::Gate;
-pub use journal::{JOURNAL_NAME, Memo, RunLogin, State, status};
+pub use journal::{JOURNAL_NAME, Memo, RunLogin, State, memo, status};
 use journal::{Journal, Part, Phase};
 use motion::Motion;
 pub use repair::{Repaired, repair};
@@ -41,6 +41,8 @@ pub struct Scope<'a> {
     pub rules: &'a Rules,
     /// Directories of the source that were not looked into.
     pub apart: &'a [RelPath],
+    /// What the fix-ups decided about. At the top of a volume it moves, whatever rules say.
+    pub edited: &'a [RelPath],
 }
 
 /// A switch that was done.

@@ -15,7 +15,7 @@ use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::fs::staged::{read_note, write_note};
 use crate::fs::{Dir, FsError, usable_name};
-use crate::switch::{Gate, Repaired, RunLogin, State, repair, status};
+use crate::switch::{Gate, Repaired, RunLogin, State, memo, repair, status};
 
 /// The note of the first boot after a switch; it goes when the clone is confirmed.
 pub const BOOTED_NAME: &[u8] = b"booted";
@@ -36,6 +36,7 @@ pub struct Booted {
 pub fn boot(root: &Path) -> Result<bool, Failure> {
     let live = open(root)?;
     live.lock().map_err(|error| failed(&error))?;
+    let cut = memo(&live).map_err(|error| Failure::of(ExitCode::Failed, &error))?;
     let repaired =
         repair(&live, &Gate::open()).map_err(|error| Failure::of(ExitCode::Failed, &error))?;
     let state = status(&live).map_err(|error| Failure::of(ExitCode::Failed, &error))?;
@@ -47,7 +48,13 @@ pub fn boot(root: &Path) -> Result<bool, Failure> {
             }
             memo.login.is_some()
         }
-        _ => false,
+        _ => {
+            // Nobody will confirm what is not the clone.
+            if let Some(login) = cut.and_then(|memo| memo.login) {
+                remove_key(root, &login).map_err(|error| failed(&error))?;
+            }
+            false
+        }
     };
     if !stays_armed {
         let disarmed = live_tree(&live).and_then(|tree| disarm(&tree));

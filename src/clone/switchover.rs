@@ -105,8 +105,7 @@ impl Run<'_> {
             }
             Start::Anew(Clear::Cut) => {
                 self.notice("target: repairing a switch that was cut");
-                session.repair(root)?;
-                let state = session.status(root)?;
+                let state = session.repair(root)?;
                 agreed.start = self.take_up(&state, agreed.pair.as_deref().unwrap_or_default())?;
                 return self.make_room(session, agreed);
             }

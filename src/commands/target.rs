@@ -41,6 +41,7 @@ pub fn roll_back(arguments: RollbackArguments, around: &Surroundings) -> Result<
         Order::Rollback(RollbackOrder {
             target: end.target(dry_run),
             keeps_key: false,
+            reboots: arguments.reboot,
         })
     };
     let perform = |dry_run| match end.perform(&order(dry_run))? {
@@ -57,9 +58,6 @@ pub fn roll_back(arguments: RollbackArguments, around: &Surroundings) -> Result<
         confirm(change.yes, around.prompter.as_ref(), &question)?;
         let done = perform(false)?;
         let reboots = arguments.reboot && done.needs_reboot;
-        if reboots {
-            end.perform(&Order::Reboot)?;
-        }
         Ok((done, ui::switch::rolled_back(&done, reboots)))
     };
     let done: Result<_, Failure> = work();
@@ -88,15 +86,21 @@ pub fn discard(change: ChangeArguments, around: &Surroundings) -> Result<Answer,
         }
         confirm(change.yes, around.prompter.as_ref(), &question)?;
         let freed = perform(false)?;
-        Ok((freed, ui::switch::discarded(&freed)))
+        let text = ui::switch::discarded(&freed);
+        Ok((freed, text))
     };
     let done: Result<_, Failure> = work();
     end.close();
     let (freed, text) = done?;
-    Ok(Answer::complete(match change.json {
+    let text = match change.json {
         true => json(&freed)?,
         false => text,
-    }))
+    };
+    let exit = match freed.left_count {
+        0 => ExitCode::Complete,
+        _ => ExitCode::SomeFailed,
+    };
+    Ok(Answer { text, exit })
 }
 
 /// `instancesync boot`, as the one-shot on the target calls it.

@@ -14,7 +14,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::status::{status_at, volume_of_fd};
+use super::status::{is_same_mount, status_at, volume_of_fd};
 use super::{Doing, FileId, FsError, Result, Status, Volume, status_of_fd};
 use crate::entry::{DeviceNumber, Kind};
 use crate::relpath::{Name, RelPath};
@@ -138,6 +138,17 @@ impl Dir {
         }
         let dir = self.open_dir(name)?;
         Ok((dir.volume()? == self.volume()?).then_some(dir))
+    }
+
+    /// Does the same, but opens a subvolume as well: another device in the same mount.
+    pub fn open_dir_in_mount(&self, name: &Name, status: &Status) -> Result<Option<Dir>> {
+        if status.id().device == self.id()?.device {
+            return self.open_dir_here(name, status);
+        }
+        match is_same_mount(&self.fd, name)? {
+            true => self.open_dir(name).map(Some),
+            false => Ok(None),
+        }
     }
 
     /// Opens a regular file for reading, without touching its access time where that is allowed.

@@ -5,6 +5,8 @@
 
 pub mod dir;
 pub mod extents;
+pub mod flags;
+pub mod locks;
 pub mod metadata;
 pub mod owned;
 pub mod root;
@@ -42,6 +44,14 @@ impl FsError {
         FsError {
             operation: operation.to_owned(),
             errno: Errno::NOENT,
+        }
+    }
+
+    /// Returns the error for what somebody else holds.
+    pub fn locked(operation: &str) -> FsError {
+        FsError {
+            operation: operation.to_owned(),
+            errno: Errno::WOULDBLOCK,
         }
     }
 

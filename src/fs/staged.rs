@@ -23,6 +23,8 @@ use crate::relpath::{Name, RelPath};
 pub const NEW_NAME: &[u8] = b"stage";
 /// What was replaced, in the private directory.
 pub const PREVIOUS_NAME: &[u8] = b"previous";
+/// Both names that the tree beside the live one can have.
+pub const SIDES: [&[u8]; 2] = [NEW_NAME, PREVIOUS_NAME];
 /// The program, for the console and for the next boot, in the first volume's private directory.
 pub const PROGRAM_NAME: &[u8] = b"instancesync";
 
@@ -102,10 +104,51 @@ impl Staged {
     }
 }
 
-/// Opens the private directory of the volume that begins at `volume` below `live`.
+/// Opens the top of the volume that is mounted at `path` below `live`, wherever its mount is now.
+///
+/// A mount inside of a directory that changes sides goes along with it, until the machine boots:
+/// it is found by its private directory below a stage, or below what was replaced.
+pub fn volume_top(live: &Dir, path: &RelPath) -> Result<Dir> {
+    let mut tops: Vec<(RelPath, Dir)> = Vec::new();
+    let mut way = RelPath::root();
+    let mut parts = path.parts();
+    loop {
+        if let Some(top) = find_top(live, &tops, &way) {
+            tops.push((way.clone(), top));
+        }
+        match parts.next() {
+            Some(part) => way = way.join(&usable_name(part)?),
+            None => break,
+        }
+    }
+    match tops.pop() {
+        Some((found, top)) if &found == path => Ok(top),
+        _ => live.open_beneath(path),
+    }
+}
+
+/// Looks for a directory with a private one in it at `path`: live, or on the other side of one of
+/// the volumes that were found on the way there.
+fn find_top(live: &Dir, tops: &[(RelPath, Dir)], path: &RelPath) -> Option<Dir> {
+    let private = usable_name(STAGE_NAME).ok()?;
+    let is_top = |dir: &Dir| {
+        let found = dir.status_of(&private);
+        found.is_ok_and(|status| status.is_directory())
+    };
+    let aside = tops.iter().rev().flat_map(|(start, top)| {
+        let open = |side: &[u8]| {
+            let side = top.open_dir(&private)?.open_dir(&usable_name(side)?)?;
+            side.open_beneath(&path.below(start).unwrap_or_default())
+        };
+        SIDES.map(open)
+    });
+    let mut all = std::iter::once(live.open_beneath(path)).chain(aside);
+    all.find_map(|dir| dir.ok().filter(is_top))
+}
+
+/// Opens the private directory of the volume that is mounted at `volume` below `live`.
 pub fn private_dir(live: &Dir, volume: &RelPath) -> Result<Dir> {
-    live.open_beneath(volume)?
-        .open_dir(&usable_name(STAGE_NAME)?)
+    volume_top(live, volume)?.open_dir(&usable_name(STAGE_NAME)?)
 }
 
 /// Reads a note in the private directory of the first volume; `None` where there is none.

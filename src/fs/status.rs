@@ -151,12 +151,26 @@ pub fn status_of_fd(fd: impl AsFd) -> Result<Status> {
 /// LIMIT: kernels before 5.8 do not number mounts, and some sandboxes refuse the call; devices
 /// alone tell volumes apart there.
 pub(super) fn volume_of_fd(fd: impl AsFd, device: u64) -> Result<Volume> {
-    let mount = match rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID) {
-        Ok(status) if status.stx_mask & StatxFlags::MNT_ID.bits() != 0 => status.stx_mnt_id,
-        Ok(_) | Err(Errno::NOSYS | Errno::PERM) => 0,
-        Err(errno) => return Err(errno).doing("stat"),
-    };
+    let mount = mount_at(fd, b"", AtFlags::EMPTY_PATH)?.unwrap_or(0);
     Ok(Volume { device, mount })
+}
+
+/// Tells whether a name is in the same mount as its directory, whatever device it is on; what is
+/// mounted there by itself is not asked for. `false` where the kernel does not number mounts.
+pub(super) fn is_same_mount(dir: impl AsFd, name: &Name) -> Result<bool> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    let around = mount_at(&dir, b"", AtFlags::EMPTY_PATH)?;
+    Ok(around.is_some() && mount_at(&dir, name.as_bytes(), flags)? == around)
+}
+
+fn mount_at(dir: impl AsFd, path: &[u8], flags: AtFlags) -> Result<Option<u64>> {
+    match rustix::fs::statx(dir, path, flags, StatxFlags::MNT_ID) {
+        Ok(status) if status.stx_mask & StatxFlags::MNT_ID.bits() != 0 => {
+            Ok(Some(status.stx_mnt_id))
+        }
+        Ok(_) | Err(Errno::NOSYS | Errno::PERM) => Ok(None),
+        Err(errno) => Err(errno).doing("stat"),
+    }
 }
 
 /// Looks at a name in an open directory; a link is not followed.

@@ -3,7 +3,13 @@
 //!
 //! Knows nothing of who gives them.
 
+mod kernels;
+mod package_locks;
+mod rollback;
+mod settle;
+
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,13 +23,17 @@ use crate::exit::ExitCode;
 use crate::facts::MountKind;
 use crate::failure::Failure;
 use crate::fixup::CLONE_NOTE_NAME;
-use crate::fs::staged::{NEW_NAME, PREVIOUS_NAME, private_dir, remove_note};
+use crate::fs::staged::{NEW_NAME, private_dir, remove_note};
 use crate::fs::{Dir, FsError, Root, usable_name};
 use crate::relpath::RelPath;
 use crate::switch::{
-    Freed, Gate, Memo, Repaired, RunLogin, Scope, State, SwitchError, Switched, discard, repair,
-    rollback, status, switch,
+    Freed, Gate, Memo, Repaired, RunLogin, Scope, State, SwitchError, Switched, discard, memo,
+    status, switch,
 };
+use package_locks::PackageLocks;
+pub(super) use rollback::roll_back;
+pub use rollback::{RollbackOrder, RolledBack};
+use settle::{remove_run_key, settle, settle_units, still_running, waits_for_reboot};
 
 /// Which target, and whether something changes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,27 +55,6 @@ pub struct SwitchOrder {
     pub reboots: bool,
 }
 
-/// How to go back.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RollbackOrder {
-    /// Which target.
-    pub target: TargetOrder,
-    /// Whether the key of the run stays in the target's file, for a run that goes on.
-    pub keeps_key: bool,
-}
-
-/// A rollback that was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct RolledBack {
-    /// How many names were put back. 0 where a cut switch was taken back instead.
-    pub names: u64,
-    /// From the first exchange to the last, in microseconds.
-    pub elapsed_us: u64,
-    /// Whether the machine runs what is no longer live.
-    pub needs_reboot: bool,
-}
-
 /// The state of a target and of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -75,7 +64,8 @@ pub struct TargetState {
     /// The state of the clone.
     #[serde(flatten)]
     pub clone: State,
-    /// Whether the machine runs since before the switch; `None` where the root is not its own.
+    /// Whether the machine runs since before the switch, or since before a rollback of the clone
+    /// that it runs; `None` where the root is not its own.
     pub needs_reboot: Option<bool>,
     /// The first boot of the clone, while nobody has confirmed it.
     pub unconfirmed: Option<Booted>,
@@ -85,44 +75,55 @@ pub struct TargetState {
 
 /// Switches, and has the machine boot where that is ordered. What was switched before stays so.
 pub(super) fn switch_over(order: &SwitchOrder) -> Result<Switched, Failure> {
-    let (switched, needs_reboot) = exchange(order)?;
+    let live = open(&order.root)?;
+    let (switched, needs_reboot, locks) = exchange(&live, order)?;
     if order.reboots && needs_reboot && is_running(&order.root) {
+        if let Some(locks) = locks {
+            locks.keep();
+        }
         reboot()?;
     }
     Ok(switched)
 }
 
-/// Returns what was exchanged, and whether the machine still runs what it was exchanged for.
-fn exchange(order: &SwitchOrder) -> Result<(Switched, bool), Failure> {
-    let live = open(&order.root)?;
-    lock(&live)?;
-    settle(&live)?;
-    let state = status(&live).map_err(|error| refused(&error))?;
+/// Returns what was exchanged, whether the machine still runs what it was exchanged for, and the
+/// locks that keep package managers off.
+fn exchange(
+    live: &Dir,
+    order: &SwitchOrder,
+) -> Result<(Switched, bool, Option<PackageLocks>), Failure> {
+    lock(live)?;
+    settle(live)?;
+    let state = status(live).map_err(|error| refused(&error))?;
     if let State::Switched {
-        names,
-        elapsed_us,
-        memo,
-        ..
+        names, elapsed_us, ..
     } = state
     {
-        return Ok((Switched { elapsed_us, names }, memo.boot_id == boot_id()));
+        let needs_reboot = waits_for_reboot(live, &state)?;
+        return Ok((Switched { elapsed_us, names }, needs_reboot, None));
     }
-    let covered = clone_note::read(&live)?.ok_or_else(not_ready)?;
+    if is_running(&order.root) && waits_for_reboot(live, &state)? {
+        return Err(still_running());
+    }
+    let covered = clone_note::read(live)?.ok_or_else(not_ready)?;
+    // ORDER: before what is kept is carried, as they change it, and before they could be held.
+    let locks = PackageLocks::take(live, package_locks::PATIENCE)?;
     // From here on what the target keeps stands still, up to its boot as the clone.
     let stillness = (order.reboots && is_running(&order.root)).then(Stillness::hold);
-    clone_note::carry(&live, &covered)?;
+    clone_note::carry(live, &covered)?;
     let place = || {
-        place_program(&live)?;
+        place_program(live)?;
         arm(
-            &side_tree(&live, &covered.volumes, NEW_NAME)?,
+            &side_tree(live, &covered.volumes, NEW_NAME)?,
             &covered.volumes,
         )?;
-        arm(&live_tree(&live)?, &covered.volumes).map(drop)
+        arm(&live_tree(live)?, &covered.volumes).map(drop)
     };
     let scope = Scope {
         volumes: &covered.volumes,
         rules: &covered.rules,
         apart: &covered.apart,
+        edited: &covered.edited,
     };
     let memo = Memo {
         boot_id: boot_id(),
@@ -130,99 +131,27 @@ fn exchange(order: &SwitchOrder) -> Result<(Switched, bool), Failure> {
     };
     let placed = place().map_err(|error| failed(&error));
     let done = placed.and_then(|()| {
-        let switched = switch(&live, &scope, memo, &Gate::open());
+        let switched = switch(live, &scope, memo, &Gate::open());
         switched.map_err(|error| refused(&error))
     });
     // Best effort: whatever is left, the next boot or the next order takes it out.
-    drop(settle_units(&live, &covered.volumes));
+    drop(settle_units(live, &covered.volumes));
     let switched = done?;
     if let Some(stillness) = stillness {
         stillness.keep();
     }
-    Ok((switched, true))
-}
-
-/// Puts back what was replaced, or takes back what was cut.
-pub(super) fn roll_back(order: &RollbackOrder) -> Result<RolledBack, Failure> {
-    let root = &order.target.root;
-    let live = open(root)?;
-    lock(&live)?;
-    let before = status(&live).map_err(|error| refused(&error))?;
-    if order.target.dry_run {
-        return would_roll_back(&before, root);
-    }
-    let repaired = settle(&live)?;
-    let state = status(&live).map_err(|error| refused(&error))?;
-    let State::Switched { memo, volumes, .. } = state else {
-        return match repaired {
-            Repaired::Nothing => Err(refused(&SwitchError::NotSwitched)),
-            // What was cut is gone: that is what was asked for.
-            Repaired::Completed | Repaired::TakenBack => Ok(RolledBack {
-                names: 0,
-                elapsed_us: 0,
-                needs_reboot: is_running(root),
-            }),
-        };
-    };
-    let volumes = relative(&volumes);
-    let place = || {
-        place_program(&live)?;
-        arm(&side_tree(&live, &volumes, PREVIOUS_NAME)?, &volumes)?;
-        arm(&live_tree(&live)?, &volumes).map(drop)
-    };
-    let placed = place().map_err(|error| failed(&error));
-    let done =
-        placed.and_then(|()| rollback(&live, &Gate::open()).map_err(|error| refused(&error)));
-    let done = match done {
-        Ok(done) => done,
-        Err(failure) => {
-            drop(settle_units(&live, &volumes));
-            return Err(failure);
-        }
-    };
-    forget(&live, BOOTED_NAME)?;
-    settle_units(&live, &volumes)?;
-    if let Some(login) = memo.login.filter(|_| !order.keeps_key) {
-        boot::remove_key(root, &login).map_err(|error| failed(&error))?;
-    }
-    live.sync_file_system().map_err(|error| failed(&error))?;
-    Ok(RolledBack {
-        names: done.names,
-        elapsed_us: done.elapsed_us,
-        needs_reboot: is_running(root) && memo.boot_id != boot_id(),
-    })
-}
-
-fn would_roll_back(state: &State, root: &Path) -> Result<RolledBack, Failure> {
-    let (names, needs_reboot) = match state {
-        State::Switched { names, memo, .. } => (*names, memo.boot_id != boot_id()),
-        State::Interrupted { .. } => (0, true),
-        State::Discarding => return Err(refused(&SwitchError::Discarding)),
-        State::Nothing | State::Staging | State::Staged => {
-            return Err(refused(&SwitchError::NotSwitched));
-        }
-    };
-    Ok(RolledBack {
-        names,
-        elapsed_us: 0,
-        needs_reboot: needs_reboot && is_running(root),
-    })
+    Ok((switched, true, Some(locks)))
 }
 
 /// Frees what is not live.
 pub(super) fn discard_rest(order: &TargetOrder) -> Result<Freed, Failure> {
     let live = open(&order.root)?;
     lock(&live)?;
-    if !order.dry_run {
-        settle(&live)?;
-    }
+    let memo = memo(&live).map_err(|error| refused(&error))?;
+    let is_taken_back = !order.dry_run && settle(&live)? != Repaired::Nothing;
     let state = status(&live).map_err(|error| refused(&error))?;
-    if let State::Switched { memo, .. } = &state
-        && is_running(&order.root)
-        && memo.boot_id == boot_id()
-    {
-        let what = "target: its programs still run from what would be discarded";
-        return Err(Failure::new(ExitCode::Refused, what).hint("reboot it first"));
+    if is_running(&order.root) && waits_for_reboot(&live, &state)? {
+        return Err(still_running());
     }
     if order.dry_run {
         return match state {
@@ -230,17 +159,24 @@ pub(super) fn discard_rest(order: &TargetOrder) -> Result<Freed, Failure> {
             _ => Ok(Freed::default()),
         };
     }
+    // A key that was confirmed is gone; a run of the same pair may have another by now.
+    if is_taken_back || is_booted(&live)?.is_some() {
+        remove_run_key(&order.root, memo.as_ref())?;
+    }
     let disarmed = live_tree(&live).and_then(|tree| disarm(&tree));
     disarmed.map_err(|error| failed(&error))?;
     let volumes = volumes_with_stages(&live, &order.root);
     discard(&live, &volumes, &Gate::open()).map_err(|error| refused(&error))
 }
 
-/// Repairs what was cut.
-pub(super) fn mend(order: &TargetOrder) -> Result<(), Failure> {
+/// Repairs what was cut, and tells what state the target is in then. A stage stays.
+pub(super) fn repair_cut(order: &TargetOrder) -> Result<TargetState, Failure> {
     let live = open(&order.root)?;
     lock(&live)?;
-    settle(&live).map(drop)
+    if !order.dry_run {
+        settle(&live)?;
+    }
+    look(order)
 }
 
 /// Tells what state the target is in.
@@ -248,10 +184,7 @@ pub(super) fn look(order: &TargetOrder) -> Result<TargetState, Failure> {
     let live = open(&order.root)?;
     let clone = status(&live).map_err(|error| refused(&error))?;
     let is_running = is_running(&order.root);
-    let needs_reboot = match &clone {
-        State::Switched { memo, .. } => memo.boot_id == boot_id(),
-        _ => false,
-    };
+    let needs_reboot = waits_for_reboot(&live, &clone)?;
     Ok(TargetState {
         root: order.root.clone(),
         clone,
@@ -261,10 +194,12 @@ pub(super) fn look(order: &TargetOrder) -> Result<TargetState, Failure> {
     })
 }
 
-/// Removes what waits for somebody to see the clone. The way back stays.
+/// Removes what waits for somebody to see the clone, and the run's key. The way back stays.
 pub(super) fn confirm(order: &TargetOrder) -> Result<(), Failure> {
     let live = open(&order.root)?;
     lock(&live)?;
+    let memo = memo(&live).map_err(|error| refused(&error))?;
+    remove_run_key(&order.root, memo.as_ref())?;
     forget(&live, BOOTED_NAME)?;
     forget(&live, CLONE_NOTE_NAME)?;
     let disarmed = live_tree(&live).and_then(|tree| disarm(&tree));
@@ -276,46 +211,6 @@ pub(super) fn confirm(order: &TargetOrder) -> Result<(), Failure> {
 pub(super) fn reboot() -> Result<(), Failure> {
     boot::reboot_soon()
         .map_err(|error| Failure::new(ExitCode::Failed, "target: reboot").because(&error))
-}
-
-/// Repairs what was cut, and takes out a one-shot that nobody needs.
-fn settle(live: &Dir) -> Result<Repaired, Failure> {
-    let repaired = repair(live, &Gate::open()).map_err(|error| refused(&error))?;
-    if repaired != Repaired::Nothing {
-        live.sync_file_system().map_err(|error| failed(&error))?;
-    }
-    let volumes = match status(live).map_err(|error| refused(&error))? {
-        State::Switched { volumes, .. } => relative(&volumes),
-        // One that makes no sense tells nothing; who needs it will say so.
-        _ => clone_note::read(live)
-            .ok()
-            .flatten()
-            .map_or(Vec::new(), |covered| covered.volumes),
-    };
-    settle_units(live, &volumes)?;
-    Ok(repaired)
-}
-
-/// Takes the one-shot out of every tree that does not need it: what was replaced never does, the
-/// live one only between the switch and its confirmation, and whatever is cut keeps both.
-fn settle_units(live: &Dir, volumes: &[RelPath]) -> Result<(), Failure> {
-    let state = status(live).map_err(|error| refused(&error))?;
-    let take = || match state {
-        State::Interrupted { .. } => Ok(()),
-        State::Switched { .. } => disarm_side(live, volumes, PREVIOUS_NAME),
-        State::Nothing | State::Staging | State::Staged | State::Discarding => {
-            disarm(&live_tree(live)?)?;
-            disarm_side(live, volumes, NEW_NAME)
-        }
-    };
-    take().map_err(|error| failed(&error))
-}
-
-fn disarm_side(live: &Dir, volumes: &[RelPath], side: &[u8]) -> Result<(), FsError> {
-    match side_tree(live, volumes, side) {
-        Err(error) if error.is_missing() => Ok(()),
-        tree => disarm(&tree?),
-    }
 }
 
 /// Returns the mount points below the root that have private directories. Asks only file systems
@@ -357,14 +252,19 @@ fn open(root: &Path) -> Result<Dir, Failure> {
     })
 }
 
+/// Keeps others off.
+///
+/// RACE: a program that is being started has the handle of its parent, until it runs; and who
+/// lost its link may be about to end. LIMIT: 1 s.
 fn lock(live: &Dir) -> Result<(), Failure> {
-    live.lock().map_err(|error| match error.is_locked() {
-        true => {
-            let what = "target: another run of instancesync works on it";
-            Failure::new(ExitCode::Refused, what).hint("try again when it has ended")
+    for _ in 0..20 {
+        match live.lock() {
+            Err(error) if error.is_locked() => std::thread::sleep(Duration::from_millis(50)),
+            result => return result.map_err(|error| failed(&error)),
         }
-        false => failed(&error),
-    })
+    }
+    let what = "target: another run of instancesync works on it";
+    Err(Failure::new(ExitCode::Refused, what).hint("try again when it has ended"))
 }
 
 fn forget(live: &Dir, name: &[u8]) -> Result<(), Failure> {

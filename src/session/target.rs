@@ -26,6 +26,15 @@ impl Session {
         }
     }
 
+    /// Has a switch or rollback that was cut completed or taken back, whichever it is, and asks for
+    /// the state then. What is staged stays.
+    pub fn repair(&self, root: &Path) -> Result<TargetState, Failure> {
+        match self.order(&Order::Repair(order_for(root)))? {
+            Answer::Status(state) => Ok(*state),
+            _ => Err(misplaced()),
+        }
+    }
+
     /// Lets the stage take its place, and has the machine boot right afterwards where it `reboots`.
     /// `login` is the run's key, which goes by itself if nobody confirms the clone in time.
     pub fn switch(
@@ -42,11 +51,6 @@ impl Session {
             Answer::Switched(switched) => Ok(switched),
             _ => Err(misplaced()),
         }
-    }
-
-    /// Has a switch repaired that was cut.
-    pub fn repair(&self, root: &Path) -> Result<(), Failure> {
-        self.order(&Order::Repair(order_for(root))).map(drop)
     }
 
     /// Has files below `root` read, and returns what each is by its contents.

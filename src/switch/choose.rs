@@ -109,6 +109,9 @@ fn is_never_moved(path: &RelPath) -> bool {
 }
 
 fn is_protected(seen: &Seen, path: &RelPath, scope: &Scope<'_>) -> bool {
+    if scope.edited.contains(path) {
+        return false;
+    }
     let sides = [seen.live, seen.side].into_iter().flatten();
     let protects = |is_directory| {
         let decision = scope.rules.decide_deep(path, is_directory);

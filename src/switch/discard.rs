@@ -1,28 +1,49 @@
 //! Frees what is not live: what a switch replaced, or a stage. Never leaves a volume. Knows
 //! nothing of whether anybody still needs it.
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::error::absolute;
 use super::journal::{self, JOURNAL_NAME, Journal, Memo, Phase};
 use super::{Gate, SwitchError};
 use crate::fs::metadata::change_mtime;
 use crate::fs::stage::STAGE_NAME;
-use crate::fs::staged::private_dir;
+use crate::fs::staged::{SIDES, private_dir, volume_top};
 use crate::fs::xattrs::Object;
 use crate::fs::{Dir, FsError, usable_name};
 use crate::relpath::{Name, RelPath};
 
+/// What a tree is called from the moment on in which it is removed. What cannot be removed stays
+/// below such a name, where it is in nobody's way.
+const LEFT_PREFIX: &str = "left-";
+/// LIMIT: how many of the names that stay are told.
+const MAX_LEFT: usize = 100;
+
 /// What was freed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Freed {
     /// Bytes on disk. What has further names does not count.
     pub bytes: u64,
     /// Files, directories and other entries.
     pub entries: u64,
+    /// How many could not be removed; the next discard tries again.
+    pub left_count: u64,
+    /// The first 100 of them.
+    pub left: Vec<Left>,
+}
+
+/// One entry that could not be removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// Where it lies, from the root.
+    pub path: String,
+    /// Why it stays.
+    pub cause: String,
 }
 
 /// Removes everything in the private directories of the first volume, of those of the journal and
-/// of `volumes`; one that is not there is fine.
+/// of `volumes`; one that is not there is fine, and so is what cannot be removed: it is told.
 pub fn discard(live: &Dir, volumes: &[RelPath], gate: &Gate) -> Result<Freed, SwitchError> {
     let root = RelPath::root();
     let at_root = SwitchError::at(&root);
@@ -68,47 +89,95 @@ impl From<FsError> for Freeing {
 }
 
 fn free_volume(live: &Dir, path: &RelPath, freed: &mut Freed, gate: &Gate) -> Result<(), Freeing> {
-    let private = match private_dir(live, path) {
+    let own = usable_name(STAGE_NAME)?;
+    let top = match volume_top(live, path) {
         Err(error) if error.is_missing() => return Ok(()),
         result => result?,
     };
-    let top = live.open_beneath(path)?;
+    let private = match top.open_dir(&own) {
+        Err(error) if error.is_missing() => return Ok(()),
+        result => result?,
+    };
     let before = top.status()?;
-    // ORDER: the journal goes last; it says that there is no way back.
-    let names = private.names()?;
-    let (last, first): (Vec<_>, Vec<_>) =
-        names.iter().partition(|name| name.as_ref() == JOURNAL_NAME);
-    for name in first.into_iter().chain(last) {
+    for side in SIDES {
         gate.pass().map_err(Freeing::Gate)?;
-        remove(&private, &usable_name(name)?, freed)?;
+        put_aside(&private, &usable_name(side)?)?;
     }
+    let left_before = freed.left_count;
+    for name in private.names()? {
+        if name.as_ref() != JOURNAL_NAME {
+            gate.pass().map_err(Freeing::Gate)?;
+            let name = usable_name(&name)?;
+            remove(&private, &name, &path.join(&own).join(&name), freed);
+        }
+    }
+    // ORDER: the journal goes last, when all else is on disk; it says that there is no way back.
     gate.pass().map_err(Freeing::Gate)?;
-    top.remove_dir(&usable_name(STAGE_NAME)?)?;
-    freed.entries += 1;
-    change_mtime(Object::open(&top), before.mtime())?;
+    private.sync_file_system()?;
+    match private.remove_file(&usable_name(JOURNAL_NAME)?) {
+        Err(error) if error.is_missing() => {}
+        result => {
+            result?;
+            freed.entries += 1;
+        }
+    }
+    if freed.left_count == left_before {
+        gate.pass().map_err(Freeing::Gate)?;
+        top.remove_dir(&own)?;
+        freed.entries += 1;
+        change_mtime(Object::open(&top), before.mtime())?;
+    }
+    Ok(())
+}
+
+/// Gives a tree, if it is there, a name that is in no later run's way.
+fn put_aside(private: &Dir, side: &Name) -> Result<(), FsError> {
+    for number in 0u64.. {
+        let free = usable_name(format!("{LEFT_PREFIX}{number}").as_bytes())?;
+        match private.move_to_free(side, private, &free) {
+            Err(error) if error.is_missing() => return Ok(()),
+            Err(error) if error.errno == Errno::EXIST => {}
+            result => return result,
+        }
+    }
     Ok(())
 }
 
 /// Removes an entry with everything below it, and counts.
-fn remove(dir: &Dir, name: &Name, freed: &mut Freed) -> Result<(), FsError> {
+fn remove(dir: &Dir, name: &Name, path: &RelPath, freed: &mut Freed) {
+    match try_remove(dir, name, path, freed) {
+        Err(error) if !error.is_missing() => {
+            freed.left_count += 1;
+            if freed.left.len() < MAX_LEFT {
+                freed.left.push(Left {
+                    path: absolute(path),
+                    cause: format!("{error}: {}", error.cause()),
+                });
+            }
+        }
+        _ => {}
+    }
+}
+
+fn try_remove(dir: &Dir, name: &Name, path: &RelPath, freed: &mut Freed) -> Result<(), FsError> {
     let status = dir.status_of(name)?;
     if status.is_directory() {
-        let Some(below) = dir.open_dir_here(name, &status)? else {
+        let Some(below) = dir.open_dir_in_mount(name, &status)? else {
             return Err(FsError {
-                operation: format!(
-                    "delete the mount point {}",
-                    String::from_utf8_lossy(name.as_bytes())
-                ),
-                errno: rustix::io::Errno::BUSY,
+                operation: "delete a mount point".to_owned(),
+                errno: Errno::BUSY,
             });
         };
+        let left_before = freed.left_count;
         for child in below.names()? {
-            remove(&below, &usable_name(&child)?, freed)?;
+            let child = usable_name(&child)?;
+            remove(&below, &child, &path.join(&child), freed);
         }
-        dir.remove_dir(name)?;
-    } else {
-        dir.remove_file(name)?;
+        if freed.left_count > left_before {
+            return Ok(());
+        }
     }
+    dir.remove_fixed(name, &status)?;
     freed.entries += 1;
     if status.is_directory() || status.link_count() == 1 {
         freed.bytes += status.allocated_bytes();

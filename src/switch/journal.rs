@@ -197,6 +197,11 @@ pub(super) fn remove(live: &Dir) -> Result<(), SwitchError> {
     remove_note(live, &own(JOURNAL_NAME)?).map_err(failed)
 }
 
+/// Returns what the journal keeps for those who come later, whatever is under way.
+pub fn memo(live: &Dir) -> Result<Option<Memo>, SwitchError> {
+    Ok(read(live)?.map(|journal| journal.memo))
+}
+
 /// Tells what state the target is in. Changes nothing.
 pub fn status(live: &Dir) -> Result<State, SwitchError> {
     if let Some(journal) = read(live)? {

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::journal::{self, Phase};
 use super::motion::Motion;
-use super::volume::{SIDES, Volume};
+use super::volume::Volume;
 use super::{Gate, SwitchError};
 use crate::fs::Dir;
+use crate::fs::staged::SIDES;
 use crate::relpath::RelPath;
 
 /// What a repair found and did.

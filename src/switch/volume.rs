@@ -10,7 +10,7 @@ use super::journal::Part;
 use crate::entry::Metadata;
 use crate::fs::metadata::{Before, apply_metadata, read_metadata};
 use crate::fs::stage::STAGE_NAME;
-use crate::fs::staged::{NEW_NAME, PREVIOUS_NAME, private_dir};
+use crate::fs::staged::{PREVIOUS_NAME, volume_top};
 use crate::fs::xattrs::Object;
 use crate::fs::{Dir, FsError, Status, usable_name};
 use crate::relpath::{Name, RelPath};
@@ -40,7 +40,7 @@ impl Volume {
     /// Opens the volume at `path` with the first of `sides` that is there.
     pub(super) fn open(root: &Dir, path: &RelPath, sides: &[&[u8]]) -> Result<Volume, SwitchError> {
         let at = SwitchError::at(path);
-        let live = root.open_beneath(path).map_err(&at)?;
+        let live = volume_top(root, path).map_err(&at)?;
         let missing = || match sides.first() {
             Some(side) if *side == PREVIOUS_NAME => SwitchError::PreviousMissing {
                 path: absolute(path),
@@ -49,7 +49,7 @@ impl Volume {
                 path: absolute(path),
             },
         };
-        let private = match private_dir(root, path) {
+        let private = match live.open_dir(&usable_name(STAGE_NAME).map_err(&at)?) {
             Err(error) if error.is_missing() => return Err(missing()),
             result => result.map_err(&at)?,
         };
@@ -230,9 +230,6 @@ impl Volume {
         synced.map_err(SwitchError::at(&self.path))
     }
 }
-
-/// Both names that the tree beside the live one can have.
-pub(super) const SIDES: [&[u8]; 2] = [NEW_NAME, PREVIOUS_NAME];
 
 /// Where an object waits while two others change places without an exchange.
 fn aside(volume: &RelPath) -> Result<Name, SwitchError> {

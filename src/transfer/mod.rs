@@ -19,6 +19,7 @@ pub mod land;
 pub mod large;
 pub mod links;
 pub mod live;
+mod movable;
 pub mod place;
 pub mod prune;
 pub mod receiver;

@@ -16,6 +16,7 @@ use super::itemize::{Way, columns};
 use super::large::LargeLanding;
 use super::links::LinkGroups;
 use super::live::Live;
+use super::movable::refuse_immovable;
 use super::prune::Extras;
 use super::settle::{OpenListing, Settled, Tracker};
 use super::stages::Stages;
@@ -103,6 +104,7 @@ impl TargetTree {
     ) -> Result<TargetTree> {
         let live = Dir::open_root(path)?;
         live.lock()?;
+        refuse_immovable(&live, volumes, &rules)?;
         let staged = Staged::make(&live, volumes)?;
         Ok(TargetTree {
             root: Some(staged.into_stage()),

@@ -33,10 +33,11 @@ pub fn status(state: &TargetState) -> String {
         );
     }
     if state.needs_reboot == Some(true) {
-        page.row(
-            "reboot",
-            "not yet: the programs that run are still the old ones",
-        );
+        let text = match &state.clone {
+            State::Switched { .. } => "not yet: the programs that run are still the old ones",
+            _ => "not yet: the programs that run are those of a clone that was rolled back",
+        };
+        page.row("reboot", text);
     }
     if let Some(booted) = &state.unconfirmed {
         let text = format!("at {}; no source has confirmed it yet", time(booted.at_s));
@@ -172,6 +173,16 @@ pub fn discarded(freed: &Freed) -> String {
         "",
         &format!("Freed {} in {entries}.", units::bytes(freed.bytes)),
     );
+    if freed.left_count > 0 {
+        let text = format!(
+            "{} could not be removed, and will be tried again by the next discard:",
+            units::counted(freed.left_count, "name")
+        );
+        page.sentence("", &text);
+        for left in &freed.left {
+            page.row("", &format!("{}: {}", left.path, left.cause));
+        }
+    }
     page.into_text()
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use instancesync::exclude::{Rule, Rules, Verdict};
 use instancesync::fs::Dir;
@@ -26,13 +27,14 @@ const MANY: u64 = 200;
 /// A live tree with a stage beside it, on one volume or on two.
 struct Place {
     dir: TempDir,
-    second: Option<PathBuf>,
+    /// Where the second is mounted, from the root.
+    second: Option<&'static str>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(second) = &self.second {
-            rustix::mount::unmount(second, rustix::mount::UnmountFlags::DETACH).ok();
+        for top in ["", ".instancesync/stage", ".instancesync/previous"] {
+            self.unmount(top);
         }
     }
 }
@@ -60,9 +62,18 @@ impl Place {
     }
 
     fn two() -> Place {
+        Place::with("home")
+    }
+
+    /// The second volume lies inside of a directory that is exchanged, and goes along with it.
+    fn nested() -> Place {
+        Place::with("var/log")
+    }
+
+    fn with(path: &'static str) -> Place {
         let dir = tempfile::tempdir().unwrap();
-        let second = dir.path().join("home");
-        fs::create_dir(&second).unwrap();
+        let second = dir.path().join(path);
+        fs::create_dir_all(&second).unwrap();
         rustix::mount::mount(
             "tmpfs",
             &second,
@@ -73,7 +84,7 @@ impl Place {
         .unwrap();
         let place = Place {
             dir,
-            second: Some(second.clone()),
+            second: Some(path),
         };
         place.fill();
         put(&second.join("old-user/file"), "old");
@@ -83,8 +94,30 @@ impl Place {
         put(&stage.join("new-user/file"), "new");
         put(&stage.join("both/file"), "new");
         fs::set_permissions(&stage, fs::Permissions::from_mode(0o711)).unwrap();
-        fs::create_dir_all(place.root().join(".instancesync/stage/home")).unwrap();
+        fs::create_dir_all(place.root().join(".instancesync/stage").join(path)).unwrap();
         place
+    }
+
+    /// Unmounts the second volume from below `top`, if it is there.
+    fn unmount(&self, top: &str) {
+        if let Some(second) = self.second {
+            let path = self.root().join(top).join(second);
+            rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH).ok();
+        }
+    }
+
+    /// Mounts the second volume where it belongs, as a boot does.
+    fn boot(&self) {
+        let Some(second) = self.second else { return };
+        let live = self.root().join(second);
+        for side in ["stage", "previous"] {
+            let top = self.root().join(".instancesync").join(side);
+            let moved = top.join(second);
+            if moved.join(".instancesync").exists() {
+                rustix::mount::mount_bind(&moved, &live).unwrap();
+                self.unmount(top.to_str().unwrap());
+            }
+        }
     }
 
     fn root(&self) -> &Path {
@@ -126,7 +159,9 @@ impl Place {
 
     fn volumes(&self) -> Vec<RelPath> {
         let second = self.second.iter();
-        second.map(|_| RelPath::new(b"home").unwrap()).collect()
+        second
+            .map(|path| RelPath::new(path.as_bytes()).unwrap())
+            .collect()
     }
 
     fn switch(&self, gate: &Gate) -> Result<Switched, SwitchError> {
@@ -135,9 +170,11 @@ impl Place {
             rules: &Rules::new(vec![
                 Rule::new(Verdict::Keep, "/boot/***", "test"),
                 Rule::new(Verdict::Skip, "/tmp/**", "test"),
+                Rule::new(Verdict::Skip, "/.autorelabel", "test"),
             ])
             .unwrap(),
             apart: &[],
+            edited: &[RelPath::new(b".autorelabel").unwrap()],
         };
         switch(&self.live(), &scope, Memo::default(), gate)
     }
@@ -167,7 +204,7 @@ impl Place {
 
 fn places() -> Vec<fn() -> Place> {
     match can_run("two volumes", &[Ability::Root]) {
-        true => vec![Place::one, Place::two],
+        true => vec![Place::one, Place::two, Place::nested],
         false => vec![Place::one],
     }
 }
@@ -204,6 +241,37 @@ fn there_and_back_gives_the_same_tree() {
         assert!(differences.is_empty(), "{differences:#?}");
         place.switch(&Gate::open()).unwrap();
     }
+}
+
+#[test]
+fn what_the_fix_ups_made_at_the_top_moves_whatever_rules_say() {
+    let place = Place::one();
+    put(&place.root().join(".instancesync/stage/.autorelabel"), "");
+    place.switch(&Gate::open()).unwrap();
+    assert!(place.root().join(".autorelabel").exists());
+    rollback(&place.live(), &Gate::open()).unwrap();
+    assert!(!place.root().join(".autorelabel").exists());
+}
+
+#[test]
+fn a_volume_that_went_along_with_the_directory_around_it_is_found() {
+    if !can_run("a nested volume", &[Ability::Root]) {
+        return;
+    }
+    let place = Place::nested();
+    let at = |path: &str| place.root().join(path);
+    place.switch(&Gate::open()).unwrap();
+    let moved = ".instancesync/previous/var/log";
+    assert!(at(moved).join("new-user").exists(), "it was switched");
+    assert_eq!(fs::read_dir(at("var/log")).unwrap().count(), 0);
+    rollback(&place.live(), &Gate::open()).unwrap();
+    assert_eq!(fs::read(at("var/log/both/file")).unwrap(), b"old");
+    place.switch(&Gate::open()).unwrap();
+    place.boot();
+    assert_eq!(fs::read(at("var/log/both/file")).unwrap(), b"new");
+    rollback(&place.live(), &Gate::open()).unwrap();
+    place.boot();
+    assert_eq!(fs::read(at("var/log/both/file")).unwrap(), b"old");
 }
 
 #[test]
@@ -397,6 +465,7 @@ fn a_discard_leaves_nothing_of_ours() {
     for make in places() {
         let place = make();
         place.switch(&Gate::open()).unwrap();
+        place.boot();
         let live = place.tree();
         let freed = discard(&place.live(), &[], &Gate::open()).unwrap();
         assert!(freed.entries >= 10 && freed.bytes > 0, "{freed:?}");
@@ -407,6 +476,55 @@ fn a_discard_leaves_nothing_of_ours() {
             Freed::default()
         );
     }
+}
+
+/// Runs `chattr`; tells whether the file system has such flags.
+fn change_flags(flag: &str, path: &Path) -> bool {
+    let status = Command::new("chattr").arg(flag).arg(path).status();
+    status.is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_discard_removes_what_was_immutable_and_leaves_other_names_so() {
+    let place = Place::one();
+    let (kept, other) = (place.root().join("boot/kept"), "srv/kept");
+    put(&kept, "x");
+    fs::hard_link(&kept, place.root().join(other)).unwrap();
+    if !can_run("flags", &[Ability::Root]) || !change_flags("+a", &place.root().join("var/file")) {
+        return;
+    }
+    assert!(change_flags("+i", &kept));
+    put(&place.root().join("usr/deep/file"), "x");
+    assert!(change_flags("+i", &place.root().join("usr/deep")));
+    place.switch(&Gate::open()).unwrap();
+    let freed = discard(&place.live(), &[], &Gate::open()).unwrap();
+    assert_eq!(freed.left, vec![]);
+    assert!(!place.root().join(".instancesync").exists());
+    assert!(fs::remove_file(&kept).is_err(), "it is immutable still");
+    assert!(change_flags("-i", &kept));
+}
+
+#[test]
+fn what_a_discard_cannot_remove_is_told_and_in_nobodys_way() {
+    if !can_run("a busy directory", &[Ability::Root]) {
+        return;
+    }
+    // A mount in what was replaced stands for a swap file in use: it cannot be removed.
+    let place = Place::nested();
+    place.switch(&Gate::open()).unwrap();
+    let volumes = place.volumes();
+    let freed = discard(&place.live(), &volumes, &Gate::open()).unwrap();
+    let left: Vec<&str> = freed.left.iter().map(|left| &*left.path).collect();
+    assert_eq!(left, ["/.instancesync/left-0/var/log"]);
+    assert!(freed.left_count == 1 && freed.entries > 10, "{freed:?}");
+    assert_eq!(status(&place.live()).unwrap(), State::Nothing);
+    instancesync::fs::Staged::make(&place.live(), &[]).unwrap();
+    discard(&place.live(), &[], &Gate::open()).unwrap();
+    let inside = place.root().join(".instancesync/left-0/var/log");
+    rustix::mount::unmount(inside, rustix::mount::UnmountFlags::DETACH).unwrap();
+    let freed = discard(&place.live(), &[], &Gate::open()).unwrap();
+    assert_eq!((freed.left_count, freed.entries > 2), (0, true));
+    assert!(!place.root().join(".instancesync").exists());
 }
 
 #[test]
@@ -460,6 +578,7 @@ fn a_discard_that_was_cut_goes_on() {
                 let place = make();
                 if is_switched {
                     place.switch(&Gate::open()).unwrap();
+                    place.boot();
                 }
                 let live = place.tree();
                 let volumes = place.volumes();

@@ -51,23 +51,47 @@ impl Target {
         }
     }
 
+    fn login() -> Option<RunLogin> {
+        Some(RunLogin {
+            pair: "p1".to_owned(),
+            home: PathBuf::from("/root"),
+            uid: 0,
+            limit_s: 0,
+        })
+    }
+
     fn switch(&self) -> Result<Switched, Failure> {
         switch_over(&SwitchOrder {
             root: self.root().to_owned(),
-            login: Some(RunLogin {
-                pair: "p1".to_owned(),
-                home: PathBuf::from("/root"),
-                uid: 0,
-                limit_s: 0,
-            }),
+            login: Target::login(),
             reboots: false,
         })
+    }
+
+    /// Switches until the journal and one name of three.
+    fn cut_switch(&self) {
+        let live = self.live();
+        arm(&live_tree(&live).unwrap(), &[]).unwrap();
+        arm(&side_tree(&live, &[], NEW_NAME).unwrap(), &[]).unwrap();
+        let rules = Rules::none();
+        let scope = Scope {
+            volumes: &[],
+            rules: &rules,
+            apart: &[],
+            edited: &[],
+        };
+        let memo = Memo {
+            boot_id: boot_id(),
+            login: Target::login(),
+        };
+        switch(&live, &scope, memo, &Gate::cut_after(2)).unwrap_err();
     }
 
     fn roll_back(&self) -> Result<RolledBack, Failure> {
         roll_back(&RollbackOrder {
             target: self.order(),
             keeps_key: false,
+            reboots: false,
         })
     }
 
@@ -151,17 +175,7 @@ fn what_was_cut_is_repaired_by_the_next_order_or_boot() {
     let cut = || {
         let target = Target::new();
         let before = target.listing();
-        let live = target.live();
-        arm(&live_tree(&live).unwrap(), &[]).unwrap();
-        arm(&side_tree(&live, &[], NEW_NAME).unwrap(), &[]).unwrap();
-        let rules = Rules::none();
-        let scope = Scope {
-            volumes: &[],
-            rules: &rules,
-            apart: &[],
-        };
-        // The journal, and one name of three.
-        switch(&live, &scope, Memo::default(), &Gate::cut_after(2)).unwrap_err();
+        target.cut_switch();
         (target, before)
     };
     let (target, before) = cut();
@@ -173,6 +187,15 @@ fn what_was_cut_is_repaired_by_the_next_order_or_boot() {
     assert!(!boot::boot(target.root()).unwrap());
     let (target, _) = cut();
     assert_eq!(target.switch().unwrap().names, 3);
+    let (target, before) = cut();
+    let state = repair_cut(&target.order()).unwrap();
+    assert_eq!((state.clone, target.listing()), (State::Staged, before));
+    assert_eq!(target.switch().unwrap().names, 3);
+    let state = repair_cut(&target.order()).unwrap();
+    assert!(
+        matches!(state.clone, State::Switched { .. }),
+        "nothing was cut"
+    );
 }
 
 #[test]
@@ -200,6 +223,57 @@ fn the_first_boot_is_noted_until_somebody_confirms() {
 }
 
 #[test]
+fn a_rollback_takes_the_modules_of_newer_kernels_along() {
+    let target = Target::new();
+    let put = |path: &str, text: &str| {
+        let path = target.root().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    std::os::unix::fs::symlink("usr/lib", target.root().join("lib")).unwrap();
+    put("usr/lib/modules/6.1.0-1/modules.dep", "old");
+    put(".instancesync/stage/lib/modules/6.1.0-1/modules.dep", "new");
+    put("boot/vmlinuz-6.1.0-1", "");
+    put(".instancesync/stage/boot/vmlinuz-6.1.0-1", "");
+    target.switch().unwrap();
+    put("boot/vmlinuz-6.1.0-2", "");
+    put("lib/modules/6.1.0-2/kernel/a.ko", "of the clone");
+    put("lib/modules/6.1.0-2/modules.dep", "of the clone");
+    put("lib/modules/6.1.0-3/modules.dep", "without an image");
+    target.roll_back().unwrap();
+    assert_eq!(
+        target.text("usr/lib/modules/6.1.0-2/kernel/a.ko"),
+        "of the clone"
+    );
+    assert_eq!(target.text("lib/modules/6.1.0-1/modules.dep"), "old");
+    assert!(!target.has("lib/modules/6.1.0-3"));
+    let staged = ".instancesync/stage/lib/modules/6.1.0-2/kernel/a.ko";
+    assert_eq!(target.text(staged), "of the clone");
+}
+
+#[test]
+fn a_clone_that_was_rolled_back_waits_for_the_reboot() {
+    let waits = |target: &Target| {
+        let state = status(&target.live()).unwrap();
+        waits_for_reboot(&target.live(), &state).unwrap()
+    };
+    let target = Target::new();
+    assert!(!waits(&target));
+    target.switch().unwrap();
+    assert!(waits(&target), "the old programs run");
+    target.roll_back().unwrap();
+    assert!(!waits(&target), "they still do");
+    target.switch().unwrap();
+    target.pretend_reboot();
+    assert!(!waits(&target));
+    target.roll_back().unwrap();
+    assert!(waits(&target), "the programs are the clone's");
+    let note = ".instancesync/rolled-back";
+    fs::write(target.root().join(note), "another").unwrap();
+    assert!(!waits(&target));
+}
+
+#[test]
 fn a_key_that_nobody_uses_goes() {
     let keys = "root/.ssh/authorized_keys";
     let with_key = || {
@@ -220,6 +294,37 @@ fn a_key_that_nobody_uses_goes() {
     boot::watch_key(target.root()).unwrap();
     assert_eq!(target.text(keys), "ssh-ed25519 A mine\n");
     assert!(!target.has(BOOT_UNIT));
+    for order in [confirm, |order: &TargetOrder| discard_rest(order).map(drop)] {
+        let target = with_key();
+        order(&target.order()).unwrap();
+        assert_eq!(target.text(keys), "ssh-ed25519 A mine\n");
+    }
+}
+
+#[test]
+fn a_switch_that_is_taken_back_takes_the_key_along() {
+    let keys = "root/.ssh/authorized_keys";
+    let acts: [fn(&Target); 3] = [
+        |target| assert!(boot::boot(target.root()).unwrap()),
+        |target| assert_eq!(target.roll_back().unwrap().names, 0),
+        |target| assert!(discard_rest(&target.order()).unwrap().entries > 0),
+    ];
+    for act in acts {
+        let target = Target::new();
+        fs::create_dir_all(target.root().join("root/.ssh")).unwrap();
+        let line = "ssh-ed25519 A mine\nssh-ed25519 B instancesync:p1:n:\n";
+        fs::write(target.root().join(keys), line).unwrap();
+        target.cut_switch();
+        repair_cut(&target.order()).unwrap();
+        assert_eq!(
+            target.text(keys),
+            line,
+            "who ordered only that goes on with it"
+        );
+        target.cut_switch();
+        act(&target);
+        assert_eq!(target.text(keys), "ssh-ed25519 A mine\n");
+    }
 }
 
 #[test]

@@ -41,6 +41,8 @@ fn rules() -> Rules {
         skip("/proc/**"),
         skip("/half/*/"),
         skip("/home/quarantine/"),
+        skip("/edited"),
+        skip("/labels"),
     ])
     .unwrap()
 }
@@ -73,6 +75,8 @@ fn names_move_unless_they_belong_to_the_target() {
         ("data", Some(MOUNT), Some(DIRECTORY), None),
         ("data", Some(MOUNT), Some(FILE), None),
         ("data", Some(DIRECTORY), Some(MOUNT), None),
+        ("labels", None, Some(FILE), Some(Alone)),
+        ("edited", None, Some(FILE), Some(Moves)),
         ("apart", Some(DIRECTORY), Some(EMPTY), Some(Alone)),
         ("apart", Some(DIRECTORY), None, Some(Alone)),
         ("apart", Some(EMPTY), Some(DIRECTORY), Some(Moves)),
@@ -85,6 +89,7 @@ fn names_move_unless_they_belong_to_the_target() {
             volumes: &[],
             rules: &rules(),
             apart: &[path("apart")],
+            edited: &[path("edited")],
         };
         let choice = choose(&Seen { live, side }, &path(name), &scope);
         assert_eq!(choice.ok(), expected, "{name}: {live:?} {side:?}");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::boot::Booted;
-use crate::switch::Memo;
+use crate::switch::{Left, Memo};
 
 fn target(clone: State) -> TargetState {
     TargetState {
@@ -101,8 +101,22 @@ fn what_is_about_to_happen_is_said() {
     let freed = Freed {
         bytes: 3 << 30,
         entries: 1,
+        ..Freed::default()
     };
     insta::assert_snapshot!(discarded(&freed), @"Freed 3.00 GiB in 1 entry.");
+    let freed = Freed {
+        left_count: 1,
+        left: vec![Left {
+            path: "/.instancesync/left-0/var/swapfile".to_owned(),
+            cause: "delete: Operation not permitted".to_owned(),
+        }],
+        ..freed
+    };
+    let text = discarded(&freed);
+    assert!(
+        text.contains("/.instancesync/left-0/var/swapfile:"),
+        "{text}"
+    );
 }
 
 #[test]
