@@ -7,6 +7,7 @@ pub mod dir;
 pub mod extents;
 pub mod metadata;
 pub mod owned;
+pub mod room;
 pub mod root;
 pub mod stage;
 pub mod staged;

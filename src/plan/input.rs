@@ -56,10 +56,11 @@ pub struct TargetRoom {
     pub kept_bytes: u64,
     /// Inodes of what rules keep there.
     pub kept_inodes: u64,
-    /// Bytes that need not be written again: an earlier stage, files that are equal.
-    pub present_bytes: u64,
-    /// Inodes that need not be made again.
-    pub present_inodes: u64,
+    /// Bytes of what an earlier run left and nothing else holds: a stage is continued or removed,
+    /// and what a switch replaced is removed before anything is staged.
+    pub left_bytes: u64,
+    /// Its inodes.
+    pub left_inodes: u64,
 }
 
 impl<'a> PlanInput<'a> {

@@ -9,7 +9,17 @@ use crate::exclude::Rules;
 use crate::exit::ExitCode;
 use crate::facts::Facts;
 use crate::failure::Failure;
+use crate::relpath::RelPath;
 use crate::transfer::wire::message::{Down, Up};
+
+/// Room that is taken on the target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TakenRoom {
+    /// What rules keep on each device: its numbers (`major:minor`), bytes and inodes.
+    pub kept: Vec<(String, u64, u64)>,
+    /// What an earlier run left on each volume and nothing else holds: its path, bytes and inodes.
+    pub left: Vec<(RelPath, u64, u64)>,
+}
 
 impl Session {
     /// Returns the facts of the system below `root` (absolute, on the target). WIRE[facts]
@@ -29,15 +39,21 @@ impl Session {
         })
     }
 
-    /// Returns what `rules` keep of the system below `root`: device numbers, bytes and inodes.
-    /// WIRE[kept]
-    pub fn kept(&self, root: &Path, rules: &Rules) -> Result<Vec<(String, u64, u64)>, Failure> {
+    /// Returns how much room is taken of the system below `root`: by what `rules` keep, and by what
+    /// an earlier run left on the volumes `stages`. WIRE[kept]
+    pub fn taken_room(
+        &self,
+        root: &Path,
+        rules: &Rules,
+        stages: &[RelPath],
+    ) -> Result<TakenRoom, Failure> {
         let question = Down::Kept {
             root: root.as_os_str().as_bytes().to_vec(),
             rules: rules.clone(),
+            stages: stages.to_vec(),
         };
         self.ask(&question, |message| match message {
-            Up::Kept(kept) => Some(kept),
+            Up::Kept { kept, left } => Some(TakenRoom { kept, left }),
             _ => None,
         })
     }

@@ -155,6 +155,7 @@ pub fn all_down(rules: Rules) -> Vec<Down> {
         Down::Kept {
             root: b"/".to_vec(),
             rules: Rules::none(),
+            stages: vec![RelPath::new(b"home").unwrap()],
         },
         Down::Facts {
             root: b"/".to_vec(),
@@ -235,7 +236,10 @@ pub fn all_up() -> Vec<Up> {
             text: "no".into(),
             hints: vec!["do".into()],
         })),
-        Up::Kept(vec![("254:0".into(), 4096, 2)]),
+        Up::Kept {
+            kept: vec![("254:0".into(), 4096, 2)],
+            left: vec![(RelPath::new(b"home").unwrap(), 8192, 3)],
+        },
         Up::Facts(Ok(Box::default())),
     ]
 }

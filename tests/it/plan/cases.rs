@@ -271,7 +271,7 @@ const DISKS: &[Case] = &[
             p.target.storage.mounts[0].free_bytes = 5 * GIB;
             p.target_room = vec![TargetRoom {
                 mount_point: "/".to_owned(),
-                present_bytes: 4 * GIB,
+                left_bytes: 4 * GIB,
                 ..TargetRoom::default()
             }];
         },

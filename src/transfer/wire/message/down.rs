@@ -187,12 +187,14 @@ pub enum Down {
     },
     /// Orders something that is no transfer; the order is in the body. WIRE[order]
     Order,
-    /// Asks how much room what the rules keep takes there. WIRE[kept]
+    /// Asks how much room is taken there that the plan counts with. WIRE[kept]
     Kept {
         /// The root of the system to look at, absolute.
         root: Vec<u8>,
         /// The rules.
         rules: Rules,
+        /// Volumes below the root whose private directories are measured as well.
+        stages: Vec<RelPath>,
     },
     /// Asks what the target machine is. WIRE[facts]
     Facts {
