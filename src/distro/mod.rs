@@ -35,7 +35,7 @@ use look::Look;
 use processes::Processes;
 use units::Units;
 
-use crate::facts::{Distribution, Facts, PlatformKind};
+use crate::facts::{Distribution, Facts, Kernels, PlatformKind};
 use crate::fs::Root;
 
 /// Gathers what is known about the system below `root`; what is not is told in `unknown`.
@@ -68,6 +68,11 @@ pub fn gather(root: &Root) -> Facts {
         storage,
         unknown: look.into_unknown(),
     }
+}
+
+/// Returns the kernels of the system below `root` alone.
+pub fn kernels(root: &Root) -> Kernels {
+    kernels::gather(&Look::new(root))
 }
 
 fn clock_ms() -> Option<i64> {
