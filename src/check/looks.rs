@@ -3,7 +3,7 @@
 use super::{CheckOutcome, Stage, failed, not_applicable};
 use crate::authorized_keys::has_line;
 use crate::distro::kernels;
-use crate::fixup::{CloneNote, astray};
+use crate::fixup::astray;
 use crate::fs::owned::read_owned;
 use crate::fs::{Root, Status, Tree};
 use crate::relpath::RelPath;
@@ -107,9 +107,9 @@ impl Stage<'_> {
     /// Looks for the modules of each kernel that the target can boot. Those of one that was
     /// installed since the fix-ups are carried right before the switch.
     pub(super) fn kernel(&self) -> CheckOutcome {
-        let rules = self.note().ok().flatten().map(|note| note.rules);
+        let note = self.note().ok().flatten().unwrap_or_default();
         let boot = RelPath::new(BOOT).unwrap_or_default();
-        if rules.is_some_and(|rules| !rules.leaves_alone(&boot, true)) {
+        if !note.rules.leaves_alone(&boot, true) {
             return not_applicable("the clone has kernels of its own");
         }
         let installed = Root::open(self.root).map(|system| kernels(&system).installed);
@@ -118,14 +118,13 @@ impl Stage<'_> {
         if bootable.is_empty() {
             return not_applicable("the target has no kernel with modules");
         }
-        let written = CloneNote::written_at(self.staged.live()).unwrap_or_default();
         let live = self.live();
         let is_missing = |version: &&str| {
             let path = format!("/lib/modules/{version}");
             let found = live
                 .as_ref()
                 .and_then(|live| live.resolve(path.as_bytes()).ok());
-            let is_older = |status: Status| status.ctime() <= written;
+            let is_older = |status: Status| status.ctime() <= note.carried_at;
             self.look(&path).is_none() && found.is_none_or(|(_, status)| is_older(status))
         };
         let versions = bootable.iter().map(|kernel| kernel.version.as_str());
@@ -142,18 +141,17 @@ impl Stage<'_> {
 
     /// Compares what the target keeps with what was carried.
     pub(super) fn kept(&self) -> CheckOutcome {
-        let written = CloneNote::written_at(self.staged.live());
-        let (note, written) = match (self.note(), written) {
-            (Ok(Some(note)), Ok(written)) => (note, written),
-            (Ok(None), _) => return failed("the fix-ups have not been made: run them first"),
-            (Err(error), _) | (_, Err(error)) => {
+        let note = match self.note() {
+            Ok(Some(note)) => note,
+            Ok(None) => return failed("the fix-ups have not been made: run them first"),
+            Err(error) => {
                 return failed(format!(
                     "the note of the clone cannot be read ({error}: {}): run the fix-ups again",
                     error.cause()
                 ));
             }
         };
-        let missing = astray(self.staged, &note.refresh(), written);
+        let missing = astray(self.staged, &note.refresh(), note.carried_at);
         if missing.is_empty() {
             return CheckOutcome::Passed;
         }

@@ -21,6 +21,8 @@ pub use staged::Staged;
 pub use status::{FileId, Status, Volume, status_of_fd};
 pub use tree::Tree;
 
+use std::os::fd::AsFd;
+
 use rustix::io::Errno;
 
 /// A file-system call that failed; who catches it knows the side and the path.
@@ -87,6 +89,11 @@ impl FsError {
 /// Writes what all file systems hold in memory to their disks.
 pub fn sync_all() {
     rustix::fs::sync();
+}
+
+/// Writes what the file system holds of one file in memory to its disk.
+pub fn sync_file(file: impl AsFd) -> Result<()> {
+    rustix::fs::fsync(file).doing("sync")
 }
 
 /// Names the operation of a failed call.

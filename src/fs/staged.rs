@@ -12,11 +12,13 @@
 
 use rustix::io::Errno;
 
+use super::metadata::change_mtime;
 use super::owned::{OwnedFile, read_owned, replace_owned};
 use super::stage::{STAGE_NAME, Stage};
 use super::tree::Tree;
+use super::xattrs::Object;
 use super::{Dir, FsError, Result, usable_name};
-use crate::entry::Metadata;
+use crate::entry::{Metadata, Timestamp};
 use crate::relpath::{Name, RelPath};
 
 /// The new tree of a volume, in its private directory.
@@ -94,6 +96,21 @@ impl Staged {
     /// Returns the new tree alone.
     pub fn into_stage(self) -> Tree {
         self.stage
+    }
+
+    /// Returns the moment by the clock of the file systems: what changes from now on has a later
+    /// time, or the same within one tick.
+    pub fn moment(&self) -> Result<Timestamp> {
+        let top = self.stage.root();
+        change_mtime(Object::open(top), top.status()?.mtime())?;
+        Ok(top.status()?.ctime())
+    }
+
+    /// Writes all that is staged to the disks.
+    pub fn sync(&self) -> Result<()> {
+        let sync = |path: &RelPath| self.stage.open_beneath(path)?.sync_file_system();
+        sync(&RelPath::root())?;
+        self.volumes.iter().try_for_each(sync)
     }
 
     /// Returns the mount points with stages of their own, without the first volume's.

@@ -710,6 +710,20 @@ fn a_stage_ends_as_a_clone_in_place_does_and_the_live_tree_stays() {
         "the target had none"
     );
 
+    let changed_at = |at: &str| {
+        let found = ground.live().join(".instancesync").join(at);
+        let found = found.metadata().unwrap();
+        (found.ctime(), found.ctime_nsec())
+    };
+    let live = Dir::open_root(ground.live()).unwrap();
+    let carried_at = CloneNote::read(&live).unwrap().unwrap().carried_at;
+    let carried_at = (carried_at.seconds, i64::from(carried_at.nanoseconds));
+    assert!(carried_at <= changed_at("stage/etc/hostname"));
+    assert!(
+        changed_at("stage/etc/hostname") <= changed_at("clone"),
+        "ready before it was made"
+    );
+
     let made = look(&ground.stage());
     let again = perform(&staged, ground.live());
     assert_eq!(
@@ -718,7 +732,6 @@ fn a_stage_ends_as_a_clone_in_place_does_and_the_live_tree_stays() {
     );
     assert_eq!(look(&ground.stage()), made, "again");
 
-    let live = Dir::open_root(ground.live()).unwrap();
     let note = CloneNote::read(&live).unwrap().unwrap();
     assert!(note.edited.contains(&path("etc/hostname")));
     let (stats, problems) = carry(&ground.staged(), &note.refresh());
