@@ -8,12 +8,11 @@ use super::carry::{Carry, Occasion};
 use super::{OwnerMap, Task};
 use crate::entry::Timestamp;
 use crate::exclude::Rules;
+pub use crate::fs::staged::CLONE_NAME as CLONE_NOTE_NAME;
 use crate::fs::staged::{read_note, write_note};
 use crate::fs::{Dir, FsError, Result, usable_name};
 use crate::relpath::RelPath;
 
-/// The name of the note.
-pub const CLONE_NOTE_NAME: &[u8] = b"clone";
 /// Of the note's form; another program's note is refused.
 const VERSION: u32 = 2;
 

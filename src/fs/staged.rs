@@ -5,7 +5,7 @@
 //! .instancesync/          0700, of the volume
 //!     stage/              the new tree of this volume; the mount points in it are empty directories
 //!     previous/           after the switch: the tree that was replaced
-//!     journal, clone, ... notes, on the first volume only
+//!     journal, clone, pair, ... notes, on the first volume only
 //!     instancesync        the program, on the first volume only
 //! ```
 //! Knows nothing of passes, and of how a stage takes its place.
@@ -27,6 +27,11 @@ pub const NEW_NAME: &[u8] = b"stage";
 pub const PREVIOUS_NAME: &[u8] = b"previous";
 /// The program, for the console and for the next boot, in the first volume's private directory.
 pub const PROGRAM_NAME: &[u8] = b"instancesync";
+
+/// The note of the fix-ups, which says that the stage is ready.
+pub const CLONE_NAME: &[u8] = b"clone";
+/// The note that says whose the stage is.
+const PAIR_NAME: &[u8] = b"pair";
 
 /// A tree and the one that is being built beside it.
 #[derive(Debug)]
@@ -83,6 +88,23 @@ impl Staged {
         })
     }
 
+    /// Takes the stages for a run of `pair`, which names source and target; empty where nobody has
+    /// named them. Fails (EEXIST) where another pair began them: what its rules protect would stay
+    /// among ours. From now on nothing is ready there.
+    pub fn claim(&self, pair: &str) -> Result<()> {
+        match staged_for(&self.live)? {
+            Some(found) if found != pair => {
+                return Err(FsError {
+                    operation: "go on with a stage that another source has begun".to_owned(),
+                    errno: Errno::EXIST,
+                });
+            }
+            Some(_) => {}
+            None => write_note(&self.live, &usable_name(PAIR_NAME)?, pair.as_bytes())?,
+        }
+        remove_note(&self.live, &usable_name(CLONE_NAME)?)
+    }
+
     /// Returns the tree that will be replaced.
     pub fn live(&self) -> &Dir {
         &self.live
@@ -123,6 +145,12 @@ impl Staged {
 pub fn private_dir(live: &Dir, volume: &RelPath) -> Result<Dir> {
     live.open_beneath(volume)?
         .open_dir(&usable_name(STAGE_NAME)?)
+}
+
+/// Returns the pair whose run began the stages beside `live`; `None` where none has.
+pub fn staged_for(live: &Dir) -> Result<Option<String>> {
+    let pair = read_note(live, &usable_name(PAIR_NAME)?)?;
+    Ok(pair.map(|pair| String::from_utf8_lossy(&pair).into_owned()))
 }
 
 /// Reads a note in the private directory of the first volume; `None` where there is none.

@@ -17,7 +17,7 @@ use crate::exit::ExitCode;
 use crate::facts::MountKind;
 use crate::failure::Failure;
 use crate::fixup::CLONE_NOTE_NAME;
-use crate::fs::staged::{NEW_NAME, PREVIOUS_NAME, private_dir, remove_note};
+use crate::fs::staged::{NEW_NAME, PREVIOUS_NAME, private_dir, remove_note, staged_for};
 use crate::fs::{Dir, FsError, Root, usable_name};
 use crate::relpath::RelPath;
 use crate::switch::{
@@ -77,6 +77,8 @@ pub struct TargetState {
     pub clone: State,
     /// Whether the machine runs since before the switch; `None` where the root is not its own.
     pub needs_reboot: Option<bool>,
+    /// The pair of source and target whose run began the stage; `None` where none has.
+    pub staged_for: Option<String>,
     /// The first boot of the clone, while nobody has confirmed it.
     pub unconfirmed: Option<Booted>,
     /// The machine, where the root is its own.
@@ -107,7 +109,7 @@ fn exchange(order: &SwitchOrder) -> Result<(Switched, bool), Failure> {
     {
         return Ok((Switched { elapsed_us, names }, memo.boot_id == boot_id()));
     }
-    let covered = clone_note::read(&live)?.ok_or_else(not_ready)?;
+    let covered = clone_note::ready(&live, order.login.as_ref())?.ok_or_else(not_ready)?;
     clone_note::carry(&live, &covered)?;
     let place = || {
         place_program(&live)?;
@@ -243,6 +245,7 @@ pub(super) fn look(order: &TargetOrder) -> Result<TargetState, Failure> {
         root: order.root.clone(),
         clone,
         needs_reboot: is_running.then_some(needs_reboot),
+        staged_for: staged_for(&live).map_err(|error| failed(&error))?,
         unconfirmed: is_booted(&live)?,
         machine: is_running.then(MachineState::read),
     })

@@ -104,6 +104,7 @@ impl TargetTree {
         let live = Dir::open_root(path)?;
         live.lock()?;
         let staged = Staged::make(&live, volumes)?;
+        staged.claim(policy.pair.as_deref().unwrap_or_default())?;
         Ok(TargetTree {
             root: Some(staged.into_stage()),
             stages: Some(Stages::beside(&live, volumes)?),

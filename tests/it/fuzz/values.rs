@@ -111,6 +111,7 @@ pub fn all_down(rules: Rules) -> Vec<Down> {
                 items: false,
                 delete_limit: Some(1000),
                 staged: Some(vec![RelPath::new(b"home").unwrap()]),
+                pair: Some("pair".into()),
             },
         },
         Down::Pass {

@@ -24,6 +24,8 @@ pub struct Policy {
     /// Build a whole new tree beside the target directory: the mount points below it that get
     /// stages of their own. `None` writes in place.
     pub staged: Option<Vec<RelPath>>,
+    /// Names source and target: a stage is continued by the pair that began it.
+    pub pair: Option<String>,
 }
 
 /// One directory, or a part of a long one. WIRE[listing]
