@@ -15,7 +15,7 @@ use crate::distro::gather;
 use crate::exclude::Rules;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
-use crate::fixup::{Task, kept_room};
+use crate::fixup::{Task, kept_room, linked_directories};
 use crate::fs::room::own_room;
 use crate::fs::staged::private_dir;
 use crate::fs::{Dir, Root};
@@ -157,7 +157,8 @@ impl AgentSession<'_> {
                 root,
                 rules,
                 stages,
-            } => self.take_kept(&root, &rules, &stages),
+                apart,
+            } => self.take_kept(&root, &rules, (&stages, &apart)),
             Down::Order => self.take_order(frame.body()),
             Down::FixUp { root, last } => self.take_task(frame.body(), last.then_some(&root)),
             Down::Begin {
@@ -201,9 +202,9 @@ impl AgentSession<'_> {
         &self,
         root: &[u8],
         rules: &Rules,
-        stages: &[RelPath],
+        (stages, apart): (&[RelPath], &[RelPath]),
     ) -> Result<(), TransferError> {
-        let (mut kept, mut left) = (Vec::new(), Vec::new());
+        let (mut kept, mut left, mut linked) = (Vec::new(), Vec::new(), Vec::new());
         if let Ok(root) = Dir::open_root(Path::new(OsStr::from_bytes(root))) {
             let rooms = kept_room(&root, rules).into_iter();
             kept.extend(rooms.map(|(device, room)| (device, room.bytes, room.inodes)));
@@ -212,8 +213,9 @@ impl AgentSession<'_> {
                 Some((volume.clone(), room.bytes, room.inodes))
             });
             left.extend(rooms);
+            linked = linked_directories(&root, rules, (stages, apart));
         }
-        Ok(self.link.out.send(&Up::Kept { kept, left })?)
+        Ok(self.link.out.send(&Up::Kept { kept, left, linked })?)
     }
 
     /// Collects a part of a task; with the last one it is performed below `root`.

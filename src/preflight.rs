@@ -16,7 +16,7 @@ use crate::layout::Layout;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::plan::{CHECKS, Check, Plan, PlanInput, TargetRoom, mount_points};
 use crate::relpath::RelPath;
-use crate::session::{Session, TakenRoom};
+use crate::session::{Holdings, Session};
 use crate::settings::{Manner, Settings, SystemSettings};
 use crate::source::Source;
 use crate::transfer::TransferError;
@@ -84,12 +84,9 @@ impl Preflight<'_> {
         let layout = Layout::new(self.source, (&source, &target), &rules);
         let is_staged = self.settings.manner == Manner::Staged;
         let stages = is_staged.then(|| with_root(&layout.volumes));
-        let target_room = session.taken_room(
-            places.target_root,
-            &rules,
-            stages.as_deref().unwrap_or_default(),
-        )?;
-        let target_room = rooms(target_room, &target);
+        let places_of_stages = (stages.as_deref().unwrap_or_default(), &*layout.apart);
+        let holdings = session.holdings(places.target_root, &rules, places_of_stages)?;
+        let linked: Vec<String> = holdings.linked.iter().map(absolute).collect();
         let mounts: Vec<String> = self.settings.mounts.iter().map(|path| text(path)).collect();
         let plan = Plan::make(&PlanInput {
             source_dir: &places.source_dir,
@@ -103,7 +100,8 @@ impl Preflight<'_> {
             one_file_system: self.settings.one_file_system,
             is_staged,
             extent: extent.as_ref(),
-            target_room: &target_room,
+            target_room: &rooms(holdings, &target),
+            linked: &linked,
             link_bytes_per_second,
             source_clock_ms: source.is_live.then_some(asked_ms),
             ..PlanInput::new(&source, &target, &rules)
@@ -158,7 +156,7 @@ fn with_root(volumes: &[RelPath]) -> Vec<RelPath> {
 }
 
 /// Returns what is taken on each file system of the target.
-fn rooms(taken: TakenRoom, target: &Facts) -> Vec<TargetRoom> {
+fn rooms(holdings: Holdings, target: &Facts) -> Vec<TargetRoom> {
     let kept = |(device, kept_bytes, kept_inodes): (String, u64, u64)| {
         let mut mounts = target.storage.mounts.iter();
         let mount = mounts.find(|mount| mount.device == device)?;
@@ -170,13 +168,17 @@ fn rooms(taken: TakenRoom, target: &Facts) -> Vec<TargetRoom> {
         })
     };
     let left = |(volume, left_bytes, left_inodes): (RelPath, u64, u64)| TargetRoom {
-        mount_point: format!("/{}", String::from_utf8_lossy(volume.as_bytes())),
+        mount_point: absolute(&volume),
         left_bytes,
         left_inodes,
         ..TargetRoom::default()
     };
-    let kept = taken.kept.into_iter().filter_map(kept);
-    kept.chain(taken.left.into_iter().map(left)).collect()
+    let kept = holdings.kept.into_iter().filter_map(kept);
+    kept.chain(holdings.left.into_iter().map(left)).collect()
+}
+
+fn absolute(path: &RelPath) -> String {
+    format!("/{}", String::from_utf8_lossy(path.as_bytes()))
 }
 
 /// Refuses names that are no blockers: a misspelt one would not do what was meant.

@@ -12,13 +12,15 @@ use crate::failure::Failure;
 use crate::relpath::RelPath;
 use crate::transfer::wire::message::{Down, Up};
 
-/// Room that is taken on the target.
+/// What the target keeps, as a plan counts with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TakenRoom {
+pub struct Holdings {
     /// What rules keep on each device: its numbers (`major:minor`), bytes and inodes.
     pub kept: Vec<(String, u64, u64)>,
     /// What an earlier run left on each volume and nothing else holds: its path, bytes and inodes.
     pub left: Vec<(RelPath, u64, u64)>,
+    /// Directories in which everything stays the target's and is linked into the stage.
+    pub linked: Vec<RelPath>,
 }
 
 impl Session {
@@ -39,21 +41,22 @@ impl Session {
         })
     }
 
-    /// Returns how much room is taken of the system below `root`: by what `rules` keep, and by what
-    /// an earlier run left on the volumes `stages`. WIRE[kept]
-    pub fn taken_room(
+    /// Returns what the system below `root` keeps by `rules` in a clone that gets stages on the
+    /// volumes `stages`, where the source does not look into `apart`. WIRE[kept]
+    pub fn holdings(
         &self,
         root: &Path,
         rules: &Rules,
-        stages: &[RelPath],
-    ) -> Result<TakenRoom, Failure> {
+        (stages, apart): (&[RelPath], &[RelPath]),
+    ) -> Result<Holdings, Failure> {
         let question = Down::Kept {
             root: root.as_os_str().as_bytes().to_vec(),
             rules: rules.clone(),
             stages: stages.to_vec(),
+            apart: apart.to_vec(),
         };
         self.ask(&question, |message| match message {
-            Up::Kept { kept, left } => Some(TakenRoom { kept, left }),
+            Up::Kept { kept, left, linked } => Some(Holdings { kept, left, linked }),
             _ => None,
         })
     }

@@ -292,6 +292,25 @@ fn a_stage_that_is_there_already_needs_no_room_again() {
 }
 
 #[test]
+fn directories_that_both_trees_of_a_staged_clone_have_are_named() {
+    let test = "directories_that_both_trees_of_a_staged_clone_have_are_named";
+    if !can_run(test, LOCAL) {
+        return;
+    }
+    let (source, target) = (source(), target());
+    for (arguments, is_named) in [
+        (["--stage", "--exclude=/var/lib/left"], true),
+        (["--stage", "--exclude=/var/lib/other"], false),
+        (["--in-place", "--exclude=/var/lib/left"], false),
+    ] {
+        let planned = plan(with(onto(&source, &target), &arguments));
+        let text = planned.stdout.replace('\n', " ");
+        let found = text.contains("keeps /var/lib/left in use");
+        assert_eq!(found, is_named, "{arguments:?}: {text}");
+    }
+}
+
+#[test]
 fn a_plan_that_is_to_stop_is_no_plan() {
     let (source, target) = (source(), target());
     let arguments = [words(&["instancesync", "plan"]), onto(&source, &target)].concat();

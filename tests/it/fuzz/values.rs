@@ -157,6 +157,7 @@ pub fn all_down(rules: Rules) -> Vec<Down> {
             root: b"/".to_vec(),
             rules: Rules::none(),
             stages: vec![RelPath::new(b"home").unwrap()],
+            apart: vec![RelPath::new(b"mnt").unwrap()],
         },
         Down::Facts {
             root: b"/".to_vec(),
@@ -240,6 +241,7 @@ pub fn all_up() -> Vec<Up> {
         Up::Kept {
             kept: vec![("254:0".into(), 4096, 2)],
             left: vec![(RelPath::new(b"home").unwrap(), 8192, 3)],
+            linked: vec![RelPath::new(b"srv/x").unwrap()],
         },
         Up::Facts(Ok(Box::default())),
     ]

@@ -539,6 +539,11 @@ const PROGRAMS: &[Case] = &[
         },
     ),
     case(
+        "linked-data",
+        |p| p.linked = vec!["/var/lib/postgresql".to_owned()],
+        |p| p.linked = ["/etc/app", "/root/.ssh"].map(str::to_owned).to_vec(),
+    ),
+    case(
         "doubled-identities",
         |p| p.source_service(ServiceKind::Identity, "tailscale", "/var/lib/tailscale"),
         |p| {

@@ -189,14 +189,16 @@ pub enum Down {
     },
     /// Orders something that is no transfer; the order is in the body. WIRE[order]
     Order,
-    /// Asks how much room is taken there that the plan counts with. WIRE[kept]
+    /// Asks what is kept there that the plan counts with. WIRE[kept]
     Kept {
         /// The root of the system to look at, absolute.
         root: Vec<u8>,
         /// The rules.
         rules: Rules,
-        /// Volumes below the root whose private directories are measured as well.
+        /// Volumes below the root that get a stage.
         stages: Vec<RelPath>,
+        /// Paths of the source that are not looked into.
+        apart: Vec<RelPath>,
     },
     /// Asks what the target machine is. WIRE[facts]
     Facts {

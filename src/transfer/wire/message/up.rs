@@ -127,12 +127,14 @@ pub enum Up {
     FixedUp,
     /// What came of an order is in the body; or why nothing did. WIRE[order]
     Ordered(Result<(), Refusal>),
-    /// How much room is taken. WIRE[kept]
+    /// What is kept. WIRE[kept]
     Kept {
         /// Device numbers, bytes and inodes of what the rules keep.
         kept: Vec<(String, u64, u64)>,
         /// Volumes, bytes and inodes of what an earlier run left and nothing else holds.
         left: Vec<(RelPath, u64, u64)>,
+        /// Directories in which everything stays the target's and is linked into the stage.
+        linked: Vec<RelPath>,
     },
     /// What the target machine is, or why its root cannot be looked at. WIRE[facts]
     Facts(Result<Box<Facts>, String>),
