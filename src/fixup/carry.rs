@@ -125,7 +125,7 @@ impl Ground for Live<'_> {
         }
         match self.0.volumes().contains(path) {
             true => dir.open_dir(name).ok(),
-            false => dir.open_dir_here(name, status).ok().flatten(),
+            false => dir.open_dir_of_mount(name, status).ok().flatten(),
         }
     }
 }

@@ -233,7 +233,8 @@ fn is_linked(root: &Dir, stages: &[RelPath], path: &RelPath) -> Result<bool> {
         return Ok(false);
     };
     let dir = root.open_beneath(path)?;
-    Ok(dir.volume()? == root.open_beneath(home)?.volume()? && !dir.names()?.is_empty())
+    let home = root.open_beneath(home)?.volume()?;
+    Ok(dir.volume()?.is_of_mount(&home) && !dir.names()?.is_empty())
 }
 
 /// Returns the part of a pattern before its first wildcard, up to a slash.

@@ -14,7 +14,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::status::{status_at, volume_of_fd};
+use super::status::{status_at, volume_at, volume_of_fd};
 use super::{Doing, FileId, FsError, Result, Status, Volume, status_of_fd};
 use crate::entry::{DeviceNumber, Kind};
 use crate::relpath::{Name, RelPath};
@@ -138,6 +138,18 @@ impl Dir {
         }
         let dir = self.open_dir(name)?;
         Ok((dir.volume()? == self.volume()?).then_some(dir))
+    }
+
+    /// Opens a directory in this one whose status is at hand, also where a subvolume begins; `None`
+    /// for a mount point.
+    pub fn open_dir_of_mount(&self, name: &Name, status: &Status) -> Result<Option<Dir>> {
+        let (own, device) = (self.volume()?, status.id().device);
+        // ORDER: asked before it is opened, which would have an automounter mount something.
+        if device != self.id()?.device && !volume_at(&self.fd, name, device)?.is_of_mount(&own) {
+            return Ok(None);
+        }
+        let dir = self.open_dir(name)?;
+        Ok(dir.volume()?.is_of_mount(&own).then_some(dir))
     }
 
     /// Opens a regular file for reading, without touching its access time where that is allowed.

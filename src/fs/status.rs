@@ -27,6 +27,19 @@ pub struct Volume {
     mount: u64,
 }
 
+impl Volume {
+    /// Tells whether two directories are seen through one mount: one of the two may be a subvolume
+    /// in the other's, with a device number of its own.
+    ///
+    /// LIMIT: where mounts have no numbers, devices alone tell.
+    pub fn is_of_mount(&self, other: &Volume) -> bool {
+        match (self.mount, other.mount) {
+            (0, _) | (_, 0) => self.device == other.device,
+            (mount, other) => mount == other,
+        }
+    }
+}
+
 /// What one `fstatat` tells.
 #[derive(Clone, Copy, Debug)]
 pub struct Status {
@@ -151,7 +164,17 @@ pub fn status_of_fd(fd: impl AsFd) -> Result<Status> {
 /// LIMIT: kernels before 5.8 do not number mounts, and some sandboxes refuse the call; devices
 /// alone tell volumes apart there.
 pub(super) fn volume_of_fd(fd: impl AsFd, device: u64) -> Result<Volume> {
-    let mount = match rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID) {
+    volume_by(fd, b"", (AtFlags::EMPTY_PATH, device))
+}
+
+/// Tells which volume a name of `device` in an open directory is in.
+pub(super) fn volume_at(dir: impl AsFd, name: &Name, device: u64) -> Result<Volume> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    volume_by(dir, name.as_bytes(), (flags, device))
+}
+
+fn volume_by(fd: impl AsFd, path: &[u8], (flags, device): (AtFlags, u64)) -> Result<Volume> {
+    let mount = match rustix::fs::statx(fd, path, flags, StatxFlags::MNT_ID) {
         Ok(status) if status.stx_mask & StatxFlags::MNT_ID.bits() != 0 => status.stx_mnt_id,
         Ok(_) | Err(Errno::NOSYS | Errno::PERM) => 0,
         Err(errno) => return Err(errno).doing("stat"),
@@ -163,4 +186,23 @@ pub(super) fn volume_of_fd(fd: impl AsFd, device: u64) -> Result<Volume> {
 pub(super) fn status_at(dir: impl AsFd, name: &Name) -> Result<Status> {
     let stat = rustix::fs::statat(dir, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW).doing("stat")?;
     Ok(Status { stat })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Volume;
+
+    #[test]
+    fn a_subvolume_is_of_the_mount_around_it() {
+        let volume = |device, mount| Volume { device, mount };
+        for (one, other, is_of_mount) in [
+            (volume(40, 7), volume(41, 7), true),
+            (volume(40, 7), volume(40, 8), false),
+            (volume(40, 7), volume(40, 7), true),
+            (volume(40, 0), volume(40, 0), true),
+            (volume(40, 0), volume(41, 0), false),
+        ] {
+            assert_eq!(one.is_of_mount(&other), is_of_mount, "{one:?} {other:?}");
+        }
+    }
 }

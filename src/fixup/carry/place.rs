@@ -52,7 +52,8 @@ impl Work<'_> {
         let has_stage = self.staged.volumes().contains(path);
         let source = match has_stage {
             true => Some(from.open_dir(name)?),
-            false => from.open_dir_here(name, status)?,
+            // What lies in a subvolume is copied: no name leads out of one.
+            false => from.open_dir_of_mount(name, status)?,
         };
         let made = match has_stage {
             true => self.staged.stage().open_beneath(path)?,
