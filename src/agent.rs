@@ -15,9 +15,12 @@ use crate::distro::gather;
 use crate::exclude::Rules;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
-use crate::fixup::{Task, kept_room};
+use crate::fixup::{Task, kept_room, linked_directories};
+use crate::fs::room::own_room;
+use crate::fs::staged::private_dir;
 use crate::fs::{Dir, Root};
 use crate::orders::Order;
+use crate::relpath::RelPath;
 use crate::transfer::TransferError;
 use crate::transfer::receiver::receive;
 use crate::transfer::wire::frame::{Frame, FrameError};
@@ -150,7 +153,12 @@ impl AgentSession<'_> {
             Down::Heartbeat => Ok(()),
             Down::Key(request) => self.take_key(request),
             Down::Facts { root } => self.take_facts(&root),
-            Down::Kept { root, rules } => self.take_kept(&root, &rules),
+            Down::Kept {
+                root,
+                rules,
+                stages,
+                apart,
+            } => self.take_kept(&root, &rules, (&stages, &apart)),
             Down::Order => self.take_order(frame.body()),
             Down::FixUp { root, last } => self.take_task(frame.body(), last.then_some(&root)),
             Down::Begin {
@@ -189,14 +197,25 @@ impl AgentSession<'_> {
         Ok(self.link.out.send(&Up::Facts(facts))?)
     }
 
-    /// What cannot be looked at keeps nothing.
-    fn take_kept(&self, root: &[u8], rules: &Rules) -> Result<(), TransferError> {
-        let rooms = Dir::open_root(Path::new(OsStr::from_bytes(root)))
-            .map(|root| kept_room(&root, rules))
-            .unwrap_or_default();
-        let rooms = rooms.into_iter();
-        let kept = rooms.map(|(device, room)| (device, room.bytes, room.inodes));
-        Ok(self.link.out.send(&Up::Kept(kept.collect()))?)
+    /// What cannot be looked at keeps nothing, and nothing is left there.
+    fn take_kept(
+        &self,
+        root: &[u8],
+        rules: &Rules,
+        (stages, apart): (&[RelPath], &[RelPath]),
+    ) -> Result<(), TransferError> {
+        let (mut kept, mut left, mut linked) = (Vec::new(), Vec::new(), Vec::new());
+        if let Ok(root) = Dir::open_root(Path::new(OsStr::from_bytes(root))) {
+            let rooms = kept_room(&root, rules).into_iter();
+            kept.extend(rooms.map(|(device, room)| (device, room.bytes, room.inodes)));
+            let rooms = stages.iter().filter_map(|volume| {
+                let room = own_room(&private_dir(&root, volume).ok()?).ok()?;
+                Some((volume.clone(), room.bytes, room.inodes))
+            });
+            left.extend(rooms);
+            linked = linked_directories(&root, rules, (stages, apart));
+        }
+        Ok(self.link.out.send(&Up::Kept { kept, left, linked })?)
     }
 
     /// Collects a part of a task; with the last one it is performed below `root`.

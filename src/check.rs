@@ -144,6 +144,11 @@ pub fn check(root: &Path, staged: &Staged, source: &CheckFacts) -> CheckReport {
     );
     note("fstab", "the root in fstab is the target's", stage.fstab());
     note(
+        "kernel",
+        "the target's kernels find their modules",
+        stage.kernel(),
+    );
+    note(
         "kept",
         "what the target keeps is in the clone",
         stage.kept(),
@@ -182,15 +187,15 @@ impl Stage<'_> {
 
     /// Tells whether the running target has one of `paths`, which is then nothing unusual.
     fn live_has(&self, paths: &[&str]) -> bool {
-        match self.staged.live().open_beneath(&RelPath::root()) {
-            Ok(live) => {
-                let live = Tree::from(live);
-                paths
-                    .iter()
-                    .any(|path| live.resolve(path.as_bytes()).is_ok())
-            }
-            Err(_) => false,
-        }
+        let live = self.live();
+        let has = |path: &&str| live.as_ref()?.resolve(path.as_bytes()).ok();
+        paths.iter().any(|path| has(path).is_some())
+    }
+
+    /// Returns the running target's tree.
+    fn live(&self) -> Option<Tree> {
+        let live = self.staged.live().open_beneath(&RelPath::root());
+        live.ok().map(Tree::from)
     }
 
     fn note(&self) -> crate::fs::Result<Option<CloneNote>> {

@@ -173,7 +173,6 @@ impl<'r> Run<'r> {
                 return Err(failure);
             }
         };
-        agreed.pair = Some(pair);
         // A dry run changes nothing, not even for a while.
         if !self.settings.dry_run {
             access.install_key(&session);

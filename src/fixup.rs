@@ -40,7 +40,7 @@ use crate::relpath::RelPath;
 pub use apply::{Applied, Originals, Outcome, apply};
 pub use carry::{Carry, CarryStats, Occasion, astray, carry};
 pub use gather::{Gathered, gather};
-pub use kept::{KeptRoom, room as kept_room};
+pub use kept::{KeptRoom, linked_directories, room as kept_room};
 pub use note::{CLONE_NOTE_NAME, CloneNote};
 pub use owners::{OwnerMap, Owners, change_owners, owners_of};
 pub use task::{Done, Report, Task};

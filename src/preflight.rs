@@ -15,7 +15,8 @@ use crate::inspect::facts_here;
 use crate::layout::Layout;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::plan::{CHECKS, Check, Plan, PlanInput, TargetRoom, mount_points};
-use crate::session::Session;
+use crate::relpath::RelPath;
+use crate::session::{Holdings, Session};
 use crate::settings::{Manner, Settings, SystemSettings};
 use crate::source::Source;
 use crate::transfer::TransferError;
@@ -80,6 +81,12 @@ impl Preflight<'_> {
             // What was not measured to its end is no plan to agree to.
             return Err(Failure::of(ExitCode::Interrupted, &TransferError::Stopped));
         }
+        let layout = Layout::new(self.source, (&source, &target), &rules);
+        let is_staged = self.settings.manner == Manner::Staged;
+        let stages = is_staged.then(|| with_root(&layout.volumes));
+        let places_of_stages = (stages.as_deref().unwrap_or_default(), &*layout.apart);
+        let holdings = session.holdings(places.target_root, &rules, places_of_stages)?;
+        let linked: Vec<String> = holdings.linked.iter().map(absolute).collect();
         let mounts: Vec<String> = self.settings.mounts.iter().map(|path| text(path)).collect();
         let plan = Plan::make(&PlanInput {
             source_dir: &places.source_dir,
@@ -91,16 +98,17 @@ impl Preflight<'_> {
             profiles: &selected.profiles,
             included_mounts: &mounts,
             one_file_system: self.settings.one_file_system,
-            is_staged: self.settings.manner == Manner::Staged,
+            is_staged,
             extent: extent.as_ref(),
-            target_room: &self.kept_room(session, &rules, (&places, &target))?,
+            target_room: &rooms(holdings, &target),
+            linked: &linked,
             link_bytes_per_second,
             source_clock_ms: source.is_live.then_some(asked_ms),
             ..PlanInput::new(&source, &target, &rules)
         });
         Ok(Prepared {
             selected,
-            layout: Layout::new(self.source, (&source, &target), &rules),
+            layout,
             rules,
             plan,
             source,
@@ -127,27 +135,6 @@ impl Preflight<'_> {
         }
     }
 
-    /// Returns what the target keeps on each of its file systems.
-    fn kept_room(
-        &self,
-        session: &Session,
-        rules: &Rules,
-        (places, target): (&Places<'_>, &Facts),
-    ) -> Result<Vec<TargetRoom>, Failure> {
-        let kept = session.kept(places.target_root, rules)?;
-        let on = |(device, kept_bytes, kept_inodes): (String, u64, u64)| {
-            let mut mounts = target.storage.mounts.iter();
-            let mount = mounts.find(|mount| mount.device == device)?;
-            Some(TargetRoom {
-                mount_point: mount.path.clone(),
-                kept_bytes,
-                kept_inodes,
-                ..TargetRoom::default()
-            })
-        };
-        Ok(kept.into_iter().filter_map(on).collect())
-    }
-
     fn measure(&self, rules: &Rules, places: &Places<'_>, target: &Facts) -> Option<Extent> {
         let mount_points = mount_points(target, &places.target_dir);
         Scan {
@@ -160,6 +147,38 @@ impl Preflight<'_> {
         }
         .run()
     }
+}
+
+/// Returns the tops of all volumes that get a stage.
+fn with_root(volumes: &[RelPath]) -> Vec<RelPath> {
+    let root = RelPath::root();
+    [&root].into_iter().chain(volumes).cloned().collect()
+}
+
+/// Returns what is taken on each file system of the target.
+fn rooms(holdings: Holdings, target: &Facts) -> Vec<TargetRoom> {
+    let kept = |(device, kept_bytes, kept_inodes): (String, u64, u64)| {
+        let mut mounts = target.storage.mounts.iter();
+        let mount = mounts.find(|mount| mount.device == device)?;
+        Some(TargetRoom {
+            mount_point: mount.path.clone(),
+            kept_bytes,
+            kept_inodes,
+            ..TargetRoom::default()
+        })
+    };
+    let left = |(volume, left_bytes, left_inodes): (RelPath, u64, u64)| TargetRoom {
+        mount_point: absolute(&volume),
+        left_bytes,
+        left_inodes,
+        ..TargetRoom::default()
+    };
+    let kept = holdings.kept.into_iter().filter_map(kept);
+    kept.chain(holdings.left.into_iter().map(left)).collect()
+}
+
+fn absolute(path: &RelPath) -> String {
+    format!("/{}", String::from_utf8_lossy(path.as_bytes()))
 }
 
 /// Refuses names that are no blockers: a misspelt one would not do what was meant.

@@ -23,6 +23,7 @@ use crate::transfer::wire::link::{Link, LinkSettings};
 use crate::transfer::wire::message::{Down, Up};
 
 pub use access::Access;
+pub use facts::Holdings;
 pub use orders::misplaced;
 
 /// How long the agent may take to answer to a goodbye.

@@ -2,11 +2,15 @@
 
 use super::{CheckOutcome, Stage, failed, not_applicable};
 use crate::authorized_keys::has_line;
+use crate::distro::gather_kernels;
 use crate::fixup::astray;
 use crate::fs::owned::read_owned;
-use crate::fs::{Dir, Tree};
+use crate::fs::{Root, Status, Tree};
+use crate::relpath::RelPath;
 
 const INITS: [&str; 3] = ["/sbin/init", "/etc/init", "/bin/init"];
+/// Where kernels are booted from.
+const BOOT: &[u8] = b"boot";
 /// LIMIT: how many paths a failure names.
 const MAX_NAMED: usize = 5;
 
@@ -82,7 +86,7 @@ impl Stage<'_> {
 
     /// Compares the line of the root file system with that of the running target.
     pub(super) fn fstab(&self) -> CheckOutcome {
-        let live = live_text(self.staged.live(), "/etc/fstab");
+        let live = self.live().and_then(|live| text(&live, "/etc/fstab"));
         let Some(target) = live.as_deref().and_then(root_of) else {
             return not_applicable("the target's fstab does not name its root");
         };
@@ -100,20 +104,54 @@ impl Stage<'_> {
         }
     }
 
+    /// Looks for the modules of each kernel that the target can boot. Those of one that was
+    /// installed since the fix-ups are carried right before the switch.
+    pub(super) fn kernel(&self) -> CheckOutcome {
+        let note = self.note().ok().flatten().unwrap_or_default();
+        let boot = RelPath::new(BOOT).unwrap_or_default();
+        if !note.rules.leaves_alone(&boot, true) {
+            return not_applicable("the clone has kernels of its own");
+        }
+        let installed = Root::open(self.root).map(|system| gather_kernels(&system).installed);
+        let mut bootable = installed.unwrap_or_default();
+        bootable.retain(|kernel| kernel.has_image && kernel.has_modules);
+        if bootable.is_empty() {
+            return not_applicable("the target has no kernel with modules");
+        }
+        let live = self.live();
+        let is_missing = |version: &&str| {
+            let path = format!("/lib/modules/{version}");
+            let found = live
+                .as_ref()
+                .and_then(|live| live.resolve(path.as_bytes()).ok());
+            let is_older = |status: Status| status.ctime() <= note.carried_at;
+            self.look(&path).is_none() && found.is_none_or(|(_, status)| is_older(status))
+        };
+        let versions = bootable.iter().map(|kernel| kernel.version.as_str());
+        let missing: Vec<&str> = versions.filter(is_missing).collect();
+        match missing.is_empty() {
+            true => CheckOutcome::Passed,
+            false => failed(format!(
+                "the target boots Linux {} and the clone has no modules for it; do not include \
+                 /lib/modules of the source",
+                missing.join(", ")
+            )),
+        }
+    }
+
     /// Compares what the target keeps with what was carried.
     pub(super) fn kept(&self) -> CheckOutcome {
-        let written = crate::fixup::CloneNote::written_at(self.staged.live());
-        let (note, written) = match (self.note(), written) {
-            (Ok(Some(note)), Ok(written)) => (note, written),
-            (Ok(None), _) => return failed("the fix-ups have not been made: run them first"),
-            (Err(error), _) | (_, Err(error)) => {
+        let note = match self.note() {
+            Ok(Some(note)) => note,
+            Ok(None) => return failed("the fix-ups have not been made: run them first"),
+            Err(error) => {
                 return failed(format!(
                     "the note of the clone cannot be read ({error}: {}): run the fix-ups again",
                     error.cause()
                 ));
             }
         };
-        let missing = astray(self.staged, &note.refresh(), written);
+        let missing = astray(self.staged, &note.refresh(), note.carried_at);
         if missing.is_empty() {
             return CheckOutcome::Passed;
         }
@@ -152,11 +190,6 @@ fn text(tree: &Tree, path: &str) -> Option<String> {
     let dir = tree.open_beneath(&parent).ok()?;
     let file = read_owned(&dir, &name).ok().flatten()?;
     Some(String::from_utf8_lossy(&file.contents).into_owned())
-}
-
-fn live_text(live: &Dir, path: &str) -> Option<String> {
-    let live = live.open_beneath(&crate::relpath::RelPath::root()).ok()?;
-    text(&Tree::from(live), path)
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ impl Run<'_> {
             ssh_ports: Vec::new(),
             had_default_route: false,
             began: Some(SystemTime::now()),
-            pair: None,
+            pair: Some(pair.to_owned()),
             login: None,
         };
         if settings.manner == Manner::Staged && !settings.dry_run {

@@ -51,6 +51,10 @@ impl Run<'_> {
             State::Nothing => Start::Anew(Clear::Nothing),
             State::Staging | State::Staged => match self.settings.course.resume {
                 Resume::Never => Start::Anew(Clear::Stage),
+                // Among ours would stay what the rules of its run protect.
+                Resume::Auto if state.staged_for.as_ref().is_some_and(|other| other != pair) => {
+                    Start::Anew(Clear::Stage)
+                }
                 Resume::Auto => Start::Anew(Clear::Nothing),
             },
             State::Discarding => Start::Anew(Clear::Stage),

@@ -3,6 +3,7 @@
 //!
 //! Done again it changes what has changed since. Knows nothing of mergers, passes and the switch.
 
+mod modules;
 mod place;
 mod proof;
 mod way;
@@ -124,7 +125,7 @@ impl Ground for Live<'_> {
         }
         match self.0.volumes().contains(path) {
             true => dir.open_dir(name).ok(),
-            false => dir.open_dir_here(name, status).ok().flatten(),
+            false => dir.open_dir_of_mount(name, status).ok().flatten(),
         }
     }
 }
@@ -178,7 +179,8 @@ impl<'a> Work<'a> {
         let around = self.what.apart.iter();
         let mut wanted: BTreeMap<RelPath, Reason> =
             around.map(|path| (path.clone(), Reason::Around)).collect();
-        wanted.extend(own_paths().map(|path| (path, Reason::Stays)));
+        let modules = modules::of_kernels(&live, self.what.rules).into_iter();
+        wanted.extend(own_paths().chain(modules).map(|path| (path, Reason::Stays)));
         wanted.extend(by_rule.into_iter().map(|(path, held)| (path, reason(held))));
         wanted
     }
@@ -215,7 +217,8 @@ impl<'a> Work<'a> {
     fn remove_gone(&mut self) {
         let verdicts = [Held::Keep, Held::LeftOut];
         let new = New(self.staged);
-        for path in held(&new, self.what.rules, &verdicts, Reach::Everywhere).into_keys() {
+        let carried = held(&new, self.what.rules, &verdicts, Reach::Everywhere).into_keys();
+        for path in carried.chain(modules::of_kernels(&new, self.what.rules)) {
             if let Err(error) = self.remove_if_gone(&path) {
                 self.fail(&path, &error);
             }

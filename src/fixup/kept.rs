@@ -201,6 +201,42 @@ fn measure(dir: &Dir, name: &Name, rooms: &mut BTreeMap<String, KeptRoom>) {
     }
 }
 
+/// Returns the directories that get into a stage with all that the target has in them, because the
+/// person left them out, or because the source has other file systems there (`apart`). Programs of
+/// the target may write to them. On which volumes there are stages is said by `stages`; patterns
+/// that match anywhere are not looked for.
+pub fn linked_directories(
+    root: &Dir,
+    rules: &Rules,
+    (stages, apart): (&[RelPath], &[RelPath]),
+) -> Vec<RelPath> {
+    let left_out = held(root, rules, &[Held::LeftOut], Reach::Anchored).into_keys();
+    let left_out = left_out.filter(|path| !is_left_alone(rules, path));
+    // The switch leaves alone what is apart at the top.
+    let apart = apart.iter().filter(|path| path.parts().count() > 1);
+    let mut found: Vec<RelPath> = left_out.chain(apart.cloned()).collect();
+    found.retain(|path| is_linked(root, stages, path).unwrap_or(false));
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn is_left_alone(rules: &Rules, path: &RelPath) -> bool {
+    let first = path.parts().next().and_then(|name| Name::new(name).ok());
+    first.is_some_and(|name| rules.leaves_alone(&RelPath::root().join(&name), true))
+}
+
+/// Tells whether a directory with something in it lies on a volume with a stage.
+fn is_linked(root: &Dir, stages: &[RelPath], path: &RelPath) -> Result<bool> {
+    let around = stages.iter().filter(|stage| path.below(stage).is_some());
+    let Some(home) = around.max_by_key(|stage| stage.as_bytes().len()) else {
+        return Ok(false);
+    };
+    let dir = root.open_beneath(path)?;
+    let home = root.open_beneath(home)?.volume()?;
+    Ok(dir.volume()?.is_of_mount(&home) && !dir.names()?.is_empty())
+}
+
 /// Returns the part of a pattern before its first wildcard, up to a slash.
 fn beginning(pattern: &str) -> RelPath {
     if !pattern.starts_with('/') {
@@ -225,7 +261,7 @@ fn depth(pattern: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{beginning, depth, paths, room};
+    use super::{beginning, depth, linked_directories, paths, room};
     use crate::exclude::{Rule, Rules, Verdict};
     use crate::fs::Dir;
 
@@ -254,6 +290,40 @@ mod tests {
         ] {
             assert_eq!(depth(pattern), expected, "{pattern}");
         }
+    }
+
+    #[test]
+    fn directories_of_the_target_that_the_stage_shares() {
+        let place = tempfile::tempdir().unwrap();
+        for path in [
+            "var/lib/base/data",
+            "var/lib/empty",
+            "srv/left/x",
+            "apart/x",
+            "var/lib/apart/x",
+            "etc/kept/x",
+        ] {
+            std::fs::create_dir_all(place.path().join(path)).unwrap();
+        }
+        std::fs::write(place.path().join("var/lib/file"), "").unwrap();
+        let skip = |pattern: &str| Rule::new(Verdict::Skip, pattern, "--exclude");
+        let rules = Rules::new(vec![
+            skip("/var/lib/base"),
+            skip("/var/lib/empty"),
+            skip("/var/lib/file"),
+            skip("/srv/***"),
+            Rule::new(Verdict::Keep, "/etc/kept/***", "test").because("why"),
+        ])
+        .unwrap();
+        let path = |path: &str| crate::fixup::path(path);
+        let apart = [path("apart"), path("var/lib/apart"), path("not/there")];
+        let root = Dir::open_root(place.path()).unwrap();
+        let linked = |stages: &[_]| linked_directories(&root, &rules, (stages, &apart));
+        assert_eq!(
+            linked(&[path("")]),
+            [path("var/lib/apart"), path("var/lib/base")]
+        );
+        assert_eq!(linked(&[]), [], "in place");
     }
 
     #[test]

@@ -8,14 +8,13 @@ use super::carry::{Carry, Occasion};
 use super::{OwnerMap, Task};
 use crate::entry::Timestamp;
 use crate::exclude::Rules;
-use crate::fs::staged::{private_dir, read_note, write_note};
+pub use crate::fs::staged::CLONE_NAME as CLONE_NOTE_NAME;
+use crate::fs::staged::{read_note, write_note};
 use crate::fs::{Dir, FsError, Result, usable_name};
 use crate::relpath::RelPath;
 
-/// The name of the note.
-pub const CLONE_NOTE_NAME: &[u8] = b"clone";
 /// Of the note's form; another program's note is refused.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The note `clone`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -31,6 +30,8 @@ pub struct CloneNote {
     pub owners: OwnerMap,
     /// What the fix-ups decided about; sorted. Nothing of it is taken from the target again.
     pub edited: Vec<RelPath>,
+    /// When the target was last asked what it keeps.
+    pub carried_at: Timestamp,
 }
 
 impl CloneNote {
@@ -47,14 +48,15 @@ impl CloneNote {
     pub(super) fn of(
         task: &Task,
         volumes: &[RelPath],
-        owners: OwnerMap,
-        edited: Vec<RelPath>,
+        (owners, edited): (OwnerMap, Vec<RelPath>),
+        carried_at: Timestamp,
     ) -> CloneNote {
         CloneNote {
             volumes: volumes.to_vec(),
             apart: task.apart.clone(),
             owners,
             edited,
+            carried_at,
             ..CloneNote::new(task.rules.clone())
         }
     }
@@ -75,12 +77,6 @@ impl CloneNote {
         let bytes = postcard::to_stdvec(self)
             .map_err(|_| unusable("write the note of the clone", Errno::INVAL))?;
         write_note(live, &usable_name(CLONE_NOTE_NAME)?, &bytes)
-    }
-
-    /// Returns when the note was written: by then everything had been carried.
-    pub fn written_at(live: &Dir) -> Result<Timestamp> {
-        let private = private_dir(live, &RelPath::root())?;
-        Ok(private.status_of(&usable_name(CLONE_NOTE_NAME)?)?.ctime())
     }
 
     /// Returns what to carry right before the switch.

@@ -21,6 +21,7 @@ impl Task {
         let live = staged.live();
         let earlier = CloneNote::read(live)?.unwrap_or_default();
         let first = self.what_to_carry(&earlier.owners, &earlier.edited);
+        let mut carried_at = staged.moment()?;
         let (mut stats, mut problems) = carry(staged, &first);
         let stage = staged.stage();
         let present = |path: &[u8]| stage.resolve(path).is_ok();
@@ -33,13 +34,16 @@ impl Task {
         if (&merged.owners, &edited) != (&earlier.owners, &earlier.edited) {
             // ORDER: numbers of owners are known only now, and so is what an earlier task edited
             // and this one does not.
+            carried_at = staged.moment()?;
             let (again, failed) = carry(staged, &self.what_to_carry(&merged.owners, &edited));
             stats.renumbered_count += again.renumbered_count;
             problems = failed;
         }
-        let note = CloneNote::of(self, staged.volumes(), merged.owners, edited);
-        note.write(live)?;
         let applied = apply(stage, &edits, Originals::Live(live));
+        // ORDER: the note says that the stage is ready, also after a power cut.
+        staged.sync()?;
+        let decided = (merged.owners, edited);
+        CloneNote::of(self, staged.volumes(), decided, carried_at).write(live)?;
         report.take(&edits, applied);
         report.owner_changes = stats.renumbered_count;
         report.problems.extend(problems);

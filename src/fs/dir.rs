@@ -14,7 +14,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::status::{is_same_mount, status_at, volume_of_fd};
+use super::status::{status_at, volume_at, volume_of_fd};
 use super::{Doing, FileId, FsError, Result, Status, Volume, status_of_fd};
 use crate::entry::{DeviceNumber, Kind};
 use crate::relpath::{Name, RelPath};
@@ -140,15 +140,16 @@ impl Dir {
         Ok((dir.volume()? == self.volume()?).then_some(dir))
     }
 
-    /// Does the same, but opens a subvolume as well: another device in the same mount.
-    pub fn open_dir_in_mount(&self, name: &Name, status: &Status) -> Result<Option<Dir>> {
-        if status.id().device == self.id()?.device {
-            return self.open_dir_here(name, status);
+    /// Opens a directory in this one whose status is at hand, also where a subvolume begins; `None`
+    /// for a mount point.
+    pub fn open_dir_of_mount(&self, name: &Name, status: &Status) -> Result<Option<Dir>> {
+        let (own, device) = (self.volume()?, status.id().device);
+        // ORDER: asked before it is opened, which would have an automounter mount something.
+        if device != self.id()?.device && !volume_at(&self.fd, name, device)?.is_of_mount(&own) {
+            return Ok(None);
         }
-        match is_same_mount(&self.fd, name)? {
-            true => self.open_dir(name).map(Some),
-            false => Ok(None),
-        }
+        let dir = self.open_dir(name)?;
+        Ok(dir.volume()?.is_of_mount(&own).then_some(dir))
     }
 
     /// Opens a regular file for reading, without touching its access time where that is allowed.

@@ -9,6 +9,7 @@ pub mod flags;
 pub mod locks;
 pub mod metadata;
 pub mod owned;
+pub mod room;
 pub mod root;
 pub mod stage;
 pub mod staged;
@@ -21,6 +22,8 @@ pub use root::{Root, Space};
 pub use staged::Staged;
 pub use status::{FileId, Status, Volume, status_of_fd};
 pub use tree::Tree;
+
+use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
@@ -96,6 +99,11 @@ impl FsError {
 /// Writes what all file systems hold in memory to their disks.
 pub fn sync_all() {
     rustix::fs::sync();
+}
+
+/// Writes what the file system holds of one file in memory to its disk.
+pub fn sync_file(file: impl AsFd) -> Result<()> {
+    rustix::fs::fsync(file).doing("sync")
 }
 
 /// Names the operation of a failed call.

@@ -1,13 +1,13 @@
 //! Small files of an account that are edited as a whole (`authorized_keys`): read, and replaced
 //! at one moment with owner, mode and attributes kept. Knows nothing of their contents.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 
 use super::metadata::{Before, apply_metadata, read_metadata};
 use super::xattrs::Object;
-use super::{Dir, Doing, Result, extents, usable_name};
+use super::{Dir, Doing, Result, extents, sync_file, usable_name};
 use crate::entry::Metadata;
 use crate::relpath::Name;
 
@@ -85,7 +85,7 @@ pub fn shorten_owned(dir: &Dir, name: &Name, shorter: &OwnedFile) -> Result<()> 
     if let Some(error) = refused.into_iter().next() {
         return Err(error);
     }
-    rustix::fs::fsync(file.as_fd()).doing("sync")
+    sync_file(&file)
 }
 
 fn fill(temp: &OwnedFd, file: &OwnedFile) -> Result<()> {
@@ -94,5 +94,5 @@ fn fill(temp: &OwnedFd, file: &OwnedFile) -> Result<()> {
     if let Some(error) = refused.into_iter().next() {
         return Err(error);
     }
-    rustix::fs::fsync(temp.as_fd()).doing("sync")
+    sync_file(temp)
 }

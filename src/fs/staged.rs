@@ -5,18 +5,20 @@
 //! .instancesync/          0700, of the volume
 //!     stage/              the new tree of this volume; the mount points in it are empty directories
 //!     previous/           after the switch: the tree that was replaced
-//!     journal, clone, ... notes, on the first volume only
+//!     journal, clone, pair, ... notes, on the first volume only
 //!     instancesync        the program, on the first volume only
 //! ```
 //! Knows nothing of passes, and of how a stage takes its place.
 
 use rustix::io::Errno;
 
+use super::metadata::change_mtime;
 use super::owned::{OwnedFile, read_owned, replace_owned};
 use super::stage::{STAGE_NAME, Stage};
 use super::tree::Tree;
+use super::xattrs::Object;
 use super::{Dir, FsError, Result, usable_name};
-use crate::entry::Metadata;
+use crate::entry::{Metadata, Timestamp};
 use crate::relpath::{Name, RelPath};
 
 /// The new tree of a volume, in its private directory.
@@ -27,6 +29,11 @@ pub const PREVIOUS_NAME: &[u8] = b"previous";
 pub const SIDES: [&[u8]; 2] = [NEW_NAME, PREVIOUS_NAME];
 /// The program, for the console and for the next boot, in the first volume's private directory.
 pub const PROGRAM_NAME: &[u8] = b"instancesync";
+
+/// The note of the fix-ups, which says that the stage is ready.
+pub const CLONE_NAME: &[u8] = b"clone";
+/// The note that says whose the stage is.
+const PAIR_NAME: &[u8] = b"pair";
 
 /// A tree and the one that is being built beside it.
 #[derive(Debug)]
@@ -83,6 +90,23 @@ impl Staged {
         })
     }
 
+    /// Takes the stages for a run of `pair`, which names source and target; empty where nobody has
+    /// named them. Fails (EEXIST) where another pair began them: what its rules protect would stay
+    /// among ours. From now on nothing is ready there.
+    pub fn claim(&self, pair: &str) -> Result<()> {
+        match staged_for(&self.live)? {
+            Some(found) if found != pair => {
+                return Err(FsError {
+                    operation: "go on with a stage that another source has begun".to_owned(),
+                    errno: Errno::EXIST,
+                });
+            }
+            Some(_) => {}
+            None => write_note(&self.live, &usable_name(PAIR_NAME)?, pair.as_bytes())?,
+        }
+        remove_note(&self.live, &usable_name(CLONE_NAME)?)
+    }
+
     /// Returns the tree that will be replaced.
     pub fn live(&self) -> &Dir {
         &self.live
@@ -96,6 +120,21 @@ impl Staged {
     /// Returns the new tree alone.
     pub fn into_stage(self) -> Tree {
         self.stage
+    }
+
+    /// Returns the moment by the clock of the file systems: what changes from now on has a later
+    /// time, or the same within one tick.
+    pub fn moment(&self) -> Result<Timestamp> {
+        let top = self.stage.root();
+        change_mtime(Object::open(top), top.status()?.mtime())?;
+        Ok(top.status()?.ctime())
+    }
+
+    /// Writes all that is staged to the disks.
+    pub fn sync(&self) -> Result<()> {
+        let sync = |path: &RelPath| self.stage.open_beneath(path)?.sync_file_system();
+        sync(&RelPath::root())?;
+        self.volumes.iter().try_for_each(sync)
     }
 
     /// Returns the mount points with stages of their own, without the first volume's.
@@ -149,6 +188,12 @@ fn find_top(live: &Dir, tops: &[(RelPath, Dir)], path: &RelPath) -> Option<Dir> 
 /// Opens the private directory of the volume that is mounted at `volume` below `live`.
 pub fn private_dir(live: &Dir, volume: &RelPath) -> Result<Dir> {
     volume_top(live, volume)?.open_dir(&usable_name(STAGE_NAME)?)
+}
+
+/// Returns the pair whose run began the stages beside `live`; `None` where none has.
+pub fn staged_for(live: &Dir) -> Result<Option<String>> {
+    let pair = read_note(live, &usable_name(PAIR_NAME)?)?;
+    Ok(pair.map(|pair| String::from_utf8_lossy(&pair).into_owned()))
 }
 
 /// Reads a note in the private directory of the first volume; `None` where there is none.

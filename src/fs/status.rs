@@ -27,6 +27,19 @@ pub struct Volume {
     mount: u64,
 }
 
+impl Volume {
+    /// Tells whether two directories are seen through one mount: one of the two may be a subvolume
+    /// in the other's, with a device number of its own.
+    ///
+    /// LIMIT: where mounts have no numbers, devices alone tell.
+    pub fn is_of_mount(&self, other: &Volume) -> bool {
+        match (self.mount, other.mount) {
+            (0, _) | (_, 0) => self.device == other.device,
+            (mount, other) => mount == other,
+        }
+    }
+}
+
 /// What one `fstatat` tells.
 #[derive(Clone, Copy, Debug)]
 pub struct Status {
@@ -151,30 +164,45 @@ pub fn status_of_fd(fd: impl AsFd) -> Result<Status> {
 /// LIMIT: kernels before 5.8 do not number mounts, and some sandboxes refuse the call; devices
 /// alone tell volumes apart there.
 pub(super) fn volume_of_fd(fd: impl AsFd, device: u64) -> Result<Volume> {
-    let mount = mount_at(fd, b"", AtFlags::EMPTY_PATH)?.unwrap_or(0);
-    Ok(Volume { device, mount })
+    volume_by(fd, b"", (AtFlags::EMPTY_PATH, device))
 }
 
-/// Tells whether a name is in the same mount as its directory, whatever device it is on; what is
-/// mounted there by itself is not asked for. `false` where the kernel does not number mounts.
-pub(super) fn is_same_mount(dir: impl AsFd, name: &Name) -> Result<bool> {
+/// Tells which volume a name of `device` in an open directory is in.
+pub(super) fn volume_at(dir: impl AsFd, name: &Name, device: u64) -> Result<Volume> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    let around = mount_at(&dir, b"", AtFlags::EMPTY_PATH)?;
-    Ok(around.is_some() && mount_at(&dir, name.as_bytes(), flags)? == around)
+    volume_by(dir, name.as_bytes(), (flags, device))
 }
 
-fn mount_at(dir: impl AsFd, path: &[u8], flags: AtFlags) -> Result<Option<u64>> {
-    match rustix::fs::statx(dir, path, flags, StatxFlags::MNT_ID) {
-        Ok(status) if status.stx_mask & StatxFlags::MNT_ID.bits() != 0 => {
-            Ok(Some(status.stx_mnt_id))
-        }
-        Ok(_) | Err(Errno::NOSYS | Errno::PERM) => Ok(None),
-        Err(errno) => Err(errno).doing("stat"),
-    }
+fn volume_by(fd: impl AsFd, path: &[u8], (flags, device): (AtFlags, u64)) -> Result<Volume> {
+    let mount = match rustix::fs::statx(fd, path, flags, StatxFlags::MNT_ID) {
+        Ok(status) if status.stx_mask & StatxFlags::MNT_ID.bits() != 0 => status.stx_mnt_id,
+        Ok(_) | Err(Errno::NOSYS | Errno::PERM) => 0,
+        Err(errno) => return Err(errno).doing("stat"),
+    };
+    Ok(Volume { device, mount })
 }
 
 /// Looks at a name in an open directory; a link is not followed.
 pub(super) fn status_at(dir: impl AsFd, name: &Name) -> Result<Status> {
     let stat = rustix::fs::statat(dir, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW).doing("stat")?;
     Ok(Status { stat })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Volume;
+
+    #[test]
+    fn a_subvolume_is_of_the_mount_around_it() {
+        let volume = |device, mount| Volume { device, mount };
+        for (one, other, is_of_mount) in [
+            (volume(40, 7), volume(41, 7), true),
+            (volume(40, 7), volume(40, 8), false),
+            (volume(40, 7), volume(40, 7), true),
+            (volume(40, 0), volume(40, 0), true),
+            (volume(40, 0), volume(41, 0), false),
+        ] {
+            assert_eq!(one.is_of_mount(&other), is_of_mount, "{one:?} {other:?}");
+        }
+    }
 }

@@ -23,7 +23,7 @@ use crate::exit::ExitCode;
 use crate::facts::MountKind;
 use crate::failure::Failure;
 use crate::fixup::CLONE_NOTE_NAME;
-use crate::fs::staged::{NEW_NAME, private_dir, remove_note};
+use crate::fs::staged::{NEW_NAME, private_dir, remove_note, staged_for};
 use crate::fs::{Dir, FsError, Root, usable_name};
 use crate::relpath::RelPath;
 use crate::switch::{
@@ -67,6 +67,8 @@ pub struct TargetState {
     /// Whether the machine runs since before the switch, or since before a rollback of the clone
     /// that it runs; `None` where the root is not its own.
     pub needs_reboot: Option<bool>,
+    /// The pair of source and target whose run began the stage; `None` where none has.
+    pub staged_for: Option<String>,
     /// The first boot of the clone, while nobody has confirmed it.
     pub unconfirmed: Option<Booted>,
     /// The machine, where the root is its own.
@@ -105,7 +107,7 @@ fn exchange(
     if is_running(&order.root) && waits_for_reboot(live, &state)? {
         return Err(still_running());
     }
-    let covered = clone_note::read(live)?.ok_or_else(not_ready)?;
+    let covered = clone_note::ready(live, order.login.as_ref())?.ok_or_else(not_ready)?;
     // ORDER: before what is kept is carried, as they change it, and before they could be held.
     let locks = PackageLocks::take(live, package_locks::PATIENCE)?;
     // From here on what the target keeps stands still, up to its boot as the clone.
@@ -189,6 +191,7 @@ pub(super) fn look(order: &TargetOrder) -> Result<TargetState, Failure> {
         root: order.root.clone(),
         clone,
         needs_reboot: is_running.then_some(needs_reboot),
+        staged_for: staged_for(&live).map_err(|error| failed(&error))?,
         unconfirmed: is_booted(&live)?,
         machine: is_running.then(MachineState::read),
     })

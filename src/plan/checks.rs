@@ -207,6 +207,7 @@ pub const CHECKS: &[Check] = &[
     warning("selinux-differs", &[18], platform::selinux_differs),
     always(warning("running-databases", &[26], services::databases)),
     always(warning("container-engines", &[25], services::containers)),
+    warning("linked-data", &[26], services::linked_data),
     warning("doubled-identities", &[14, 30], services::identities),
     warning("doubled-senders", &[30], services::senders),
     warning("doubled-jobs", &[30], services::jobs),

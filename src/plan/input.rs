@@ -40,6 +40,9 @@ pub struct PlanInput<'a> {
     pub extent: Option<&'a Extent>,
     /// What the target has already, for each of its file systems; may be empty.
     pub target_room: &'a [TargetRoom],
+    /// Directories of the target in which everything stays its own and is linked into the stage,
+    /// absolute; the larger of what its programs may write to until the reboot.
+    pub linked: &'a [String],
     /// What the link was found to carry.
     pub link_bytes_per_second: Option<u64>,
     /// The source's clock when the target was asked for its own, in milliseconds since 1970.
@@ -56,10 +59,11 @@ pub struct TargetRoom {
     pub kept_bytes: u64,
     /// Inodes of what rules keep there.
     pub kept_inodes: u64,
-    /// Bytes that need not be written again: an earlier stage, files that are equal.
-    pub present_bytes: u64,
-    /// Inodes that need not be made again.
-    pub present_inodes: u64,
+    /// Bytes of what an earlier run left and nothing else holds: a stage is continued or removed,
+    /// and what a switch replaced is removed before anything is staged.
+    pub left_bytes: u64,
+    /// Its inodes.
+    pub left_inodes: u64,
 }
 
 impl<'a> PlanInput<'a> {
@@ -82,6 +86,7 @@ impl<'a> PlanInput<'a> {
             one_file_system: false,
             extent: None,
             target_room: &[],
+            linked: &[],
             link_bytes_per_second: None,
             source_clock_ms: None,
         }

@@ -9,7 +9,19 @@ use crate::exclude::Rules;
 use crate::exit::ExitCode;
 use crate::facts::Facts;
 use crate::failure::Failure;
+use crate::relpath::RelPath;
 use crate::transfer::wire::message::{Down, Up};
+
+/// What the target keeps, as a plan counts with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// What rules keep on each device: its numbers (`major:minor`), bytes and inodes.
+    pub kept: Vec<(String, u64, u64)>,
+    /// What an earlier run left on each volume and nothing else holds: its path, bytes and inodes.
+    pub left: Vec<(RelPath, u64, u64)>,
+    /// Directories in which everything stays the target's and is linked into the stage.
+    pub linked: Vec<RelPath>,
+}
 
 impl Session {
     /// Returns the facts of the system below `root` (absolute, on the target). WIRE[facts]
@@ -29,15 +41,22 @@ impl Session {
         })
     }
 
-    /// Returns what `rules` keep of the system below `root`: device numbers, bytes and inodes.
-    /// WIRE[kept]
-    pub fn kept(&self, root: &Path, rules: &Rules) -> Result<Vec<(String, u64, u64)>, Failure> {
+    /// Returns what the system below `root` keeps by `rules` in a clone that gets stages on the
+    /// volumes `stages`, where the source does not look into `apart`. WIRE[kept]
+    pub fn holdings(
+        &self,
+        root: &Path,
+        rules: &Rules,
+        (stages, apart): (&[RelPath], &[RelPath]),
+    ) -> Result<Holdings, Failure> {
         let question = Down::Kept {
             root: root.as_os_str().as_bytes().to_vec(),
             rules: rules.clone(),
+            stages: stages.to_vec(),
+            apart: apart.to_vec(),
         };
         self.ask(&question, |message| match message {
-            Up::Kept(kept) => Some(kept),
+            Up::Kept { kept, left, linked } => Some(Holdings { kept, left, linked }),
             _ => None,
         })
     }

@@ -162,7 +162,7 @@ fn remove(dir: &Dir, name: &Name, path: &RelPath, freed: &mut Freed) {
 fn try_remove(dir: &Dir, name: &Name, path: &RelPath, freed: &mut Freed) -> Result<(), FsError> {
     let status = dir.status_of(name)?;
     if status.is_directory() {
-        let Some(below) = dir.open_dir_in_mount(name, &status)? else {
+        let Some(below) = dir.open_dir_of_mount(name, &status)? else {
             return Err(FsError {
                 operation: "delete a mount point".to_owned(),
                 errno: Errno::BUSY,

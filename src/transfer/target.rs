@@ -106,6 +106,7 @@ impl TargetTree {
         live.lock()?;
         refuse_immovable(&live, volumes, &rules)?;
         let staged = Staged::make(&live, volumes)?;
+        staged.claim(policy.pair.as_deref().unwrap_or_default())?;
         Ok(TargetTree {
             root: Some(staged.into_stage()),
             stages: Some(Stages::beside(&live, volumes)?),

@@ -79,6 +79,8 @@ impl Ground {
         }
         put(live, "etc/ssh/ssh_host_rsa_key", "the target's");
         put(live, "etc/keys/own", "the target's");
+        put(live, "boot/vmlinuz-6.1.0-1-amd64", "");
+        put(live, "lib/modules/6.1.0-1-amd64/modules.dep", "");
         let rows = "root:x:0:0::/root:/bin/sh\nsshd:x:102:65534::/run/sshd:/bin/false\n";
         put(&stage, "etc/passwd", rows);
         put(&stage, "etc/group", "root:x:0:\n");
@@ -104,7 +106,12 @@ impl Ground {
 
     /// Carries what is kept, and leaves the note.
     fn fix_up(&self) {
-        let keep = ["/etc/ssh/ssh_host_*", "/etc/keys/***"];
+        let keep = [
+            "/etc/ssh/ssh_host_*",
+            "/etc/keys/***",
+            "/boot/***",
+            "/lib/modules/*",
+        ];
         let keep = keep.map(|at| Rule::new(Verdict::Keep, at, "test").because("why"));
         let task = Task {
             mergers: Vec::new(),
@@ -154,7 +161,7 @@ fn can_check(test: &str) -> bool {
 /// Breaks one thing in a stage.
 type Breakage = fn(&Path);
 
-const BREAKAGES: [(&str, Breakage); 11] = [
+const BREAKAGES: [(&str, Breakage); 12] = [
     ("loader", |stage| {
         for library in walkdir::WalkDir::new(stage).into_iter().flatten() {
             if library.file_name() == "libc.so.6" {
@@ -192,6 +199,9 @@ const BREAKAGES: [(&str, Breakage); 11] = [
     ("run-key", |stage| {
         put(stage, "root/.ssh/authorized_keys", "ssh-ed25519 AAAA me\n");
     }),
+    ("kernel", |stage| {
+        fs::remove_dir_all(stage.join("lib/modules")).unwrap();
+    }),
     ("fstab", |stage| {
         put(stage, "etc/fstab", "UUID=source / ext4 defaults 0 1\n");
     }),
@@ -218,6 +228,8 @@ fn each_breakage_is_found_by_its_own_check() {
         let expected = match (*id, index) {
             // Without a shell root has none either.
             ("loader", 1) => vec!["loader", "root-shell"],
+            // The target keeps them.
+            ("kernel", _) => vec!["kernel", "kept"],
             (id, _) => vec![id],
         };
         assert_eq!(failures(&report), expected, "breakage {index}: {report:#?}");
@@ -250,6 +262,7 @@ fn a_stage_that_can_live_passes_and_nothing_changes() {
         "fstab",
         "kept",
         "machine-id",
+        "kernel",
     ] {
         assert_eq!(*outcome(&report, id), CheckOutcome::Passed, "{id}");
     }
@@ -320,6 +333,8 @@ fn what_the_target_changed_since_does_not_fail() {
     // The clock of the kernel ticks every few milliseconds.
     std::thread::sleep(std::time::Duration::from_millis(30));
     put(ground.live(), "etc/keys/newer", "made after the fix-ups");
+    put(ground.live(), "boot/vmlinuz-6.1.0-2-amd64", "");
+    put(ground.live(), "lib/modules/6.1.0-2-amd64/modules.dep", "");
     put(ground.live(), "replaced", "renamed over");
     fs::rename(
         ground.live().join("replaced"),

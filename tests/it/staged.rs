@@ -236,3 +236,27 @@ fn nothing_is_staged_beside_a_replaced_tree() {
     let error = job(&places, &[]).run().result.unwrap_err().to_string();
     assert!(error.contains("still there"), "{error}");
 }
+
+#[test]
+fn a_stage_is_continued_by_the_pair_that_began_it_alone() {
+    if !can_run(
+        "a_stage_is_continued_by_the_pair_that_began_it_alone",
+        LOCAL,
+    ) {
+        return;
+    }
+    let places = twins(&["etc/a"]);
+    let of = |pair: &str| {
+        let mut job = job(&places, &[]);
+        job.policy.pair = Some(pair.to_owned());
+        job
+    };
+    of("one").run().stats();
+    let note = places.ours.join(".instancesync/clone");
+    put(&note, "ready");
+    let error = of("another").run().result.unwrap_err().to_string();
+    assert!(error.contains("another source"), "{error}");
+    assert!(note.exists(), "what is ready stays so");
+    of("one").run().stats();
+    assert!(!note.exists(), "it is being staged again");
+}

@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::binary::{Outcome, login, over_ssh, run};
 use crate::support::can_run;
 use crate::support::manifest::{Manifest, diff};
-use crate::support::places::{LOCAL, OVER_SSH, assert_code, assert_none, with};
+use crate::support::places::{LOCAL, Mount, OVER_SSH, assert_code, assert_none, with};
 use crate::support::roots::SmallRoot;
 use crate::support::sshd::Sshd;
 
@@ -251,6 +251,62 @@ fn what_blocks_is_told_at_once_and_changes_nothing() {
     );
     for (before, root) in before.iter().zip([&source, &target]) {
         assert_none(&diff(before, &Manifest::of(root.path())), "a refused run");
+    }
+}
+
+#[test]
+fn a_stage_that_is_there_already_needs_no_room_again() {
+    let test = "a_stage_that_is_there_already_needs_no_room_again";
+    if !can_run(test, LOCAL) {
+        return;
+    }
+    let (source, built) = (source(), target());
+    let contents = vec![7; 5 << 20];
+    fs::write(source.path().join("srv/large"), &contents).unwrap();
+    let target = SmallRoot::new();
+    let Some(_mount) = Mount::small(test, target.path()) else {
+        return;
+    };
+    let mut copy = Command::new("cp");
+    copy.arg("-a")
+        .arg(built.path().join("."))
+        .arg(target.path());
+    assert!(copy.status().is_ok_and(|status| status.success()));
+    let place = target.path().join(".instancesync/stage/srv");
+    fs::create_dir_all(&place).unwrap();
+    let has_room = || {
+        let planned = plan(with(onto(&source, &target), &["--stage"]));
+        assert!(
+            planned.stdout.contains("Kept as the target"),
+            "{planned:#?}"
+        );
+        !planned.stdout.contains("no-room")
+    };
+    assert!(has_room(), "8 MiB take 5");
+    fs::write(target.path().join("srv-large"), &contents).unwrap();
+    assert!(!has_room(), "3 MiB do not take 5");
+    fs::rename(target.path().join("srv-large"), place.join("large")).unwrap();
+    assert!(has_room(), "they are there");
+    fs::hard_link(place.join("large"), target.path().join("srv-large")).unwrap();
+    assert!(!has_room(), "what the target has itself stays taken");
+}
+
+#[test]
+fn directories_that_both_trees_of_a_staged_clone_have_are_named() {
+    let test = "directories_that_both_trees_of_a_staged_clone_have_are_named";
+    if !can_run(test, LOCAL) {
+        return;
+    }
+    let (source, target) = (source(), target());
+    for (arguments, is_named) in [
+        (["--stage", "--exclude=/var/lib/left"], true),
+        (["--stage", "--exclude=/var/lib/other"], false),
+        (["--in-place", "--exclude=/var/lib/left"], false),
+    ] {
+        let planned = plan(with(onto(&source, &target), &arguments));
+        let text = planned.stdout.replace('\n', " ");
+        let found = text.contains("keeps /var/lib/left in use");
+        assert_eq!(found, is_named, "{arguments:?}: {text}");
     }
 }
 

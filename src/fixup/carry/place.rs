@@ -7,7 +7,7 @@ use super::{Reason, Work, key};
 use crate::entry::Kind;
 use crate::fs::metadata::{Before, apply_metadata, read_metadata, xattrs_differ};
 use crate::fs::xattrs::Object;
-use crate::fs::{Dir, FsError, Result, Status, extents, status_of_fd, usable_name};
+use crate::fs::{Dir, FsError, Result, Status, extents, status_of_fd, sync_file, usable_name};
 use crate::relpath::{Name, RelPath};
 
 /// What is placed has this name until it is whole.
@@ -52,7 +52,8 @@ impl Work<'_> {
         let has_stage = self.staged.volumes().contains(path);
         let source = match has_stage {
             true => Some(from.open_dir(name)?),
-            false => from.open_dir_here(name, status)?,
+            // What lies in a subvolume is copied: no name leads out of one.
+            false => from.open_dir_of_mount(name, status)?,
         };
         let made = match has_stage {
             true => self.staged.stage().open_beneath(path)?,
@@ -289,7 +290,11 @@ fn copy_file(from: &Dir, name: &Name, to: &Dir, owner: (u32, u32)) -> Result<()>
         let mut wanted = read_metadata(Object::open(&file), &status)?;
         (wanted.uid, wanted.gid) = owner;
         let refused = apply_metadata(Object::open(&temp), false, &wanted, Before::Fresh);
-        return refused.into_iter().next().map_or(Ok(()), Err);
+        // ORDER: before it has its name: after a power cut a copy that looks right is right.
+        return refused
+            .into_iter()
+            .next()
+            .map_or_else(|| sync_file(&temp), Err);
     }
     Ok(())
 }

@@ -42,7 +42,7 @@ impl Proof<'_> {
             return;
         };
         // What lies on a volume without a stage stays there.
-        let is_home = self.work.home_of(&parent).ok() == live.volume().ok();
+        let is_home = self.work.is_home(&live, &parent).unwrap_or(false);
         let stage = self.work.staged.stage().open_beneath(&parent).ok();
         if is_home {
             self.name(&live, stage.as_ref(), (path, &name), reason);
@@ -65,7 +65,7 @@ impl Proof<'_> {
         let found = stage.and_then(|stage| Some((stage, stage.status_of(name).ok()?)));
         if status.is_directory() {
             // Else another volume is mounted there, or it vanished.
-            let Ok(Some(inner)) = live.open_dir_here(name, &status) else {
+            let Ok(Some(inner)) = live.open_dir_of_mount(name, &status) else {
                 return;
             };
             let made = found.and_then(|(stage, _)| stage.open_dir(name).ok());

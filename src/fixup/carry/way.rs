@@ -43,7 +43,7 @@ impl Work<'_> {
     /// and its mount point is made.
     pub(super) fn way_to(&mut self, path: &RelPath) -> Result<Option<Dir>> {
         let live = self.staged.live().open_beneath(path)?;
-        if live.volume()? != self.home_of(path)? {
+        if !self.is_home(&live, path)? {
             self.make_mount_point(path)?;
             return Ok(None);
         }
@@ -122,7 +122,12 @@ impl Work<'_> {
         deepest.cloned().unwrap_or_default()
     }
 
-    pub(super) fn home_of(&mut self, path: &RelPath) -> Result<Volume> {
+    /// Tells whether the live directory at `path` belongs to a volume with a stage.
+    pub(super) fn is_home(&mut self, live: &Dir, path: &RelPath) -> Result<bool> {
+        Ok(live.volume()?.is_of_mount(&self.home_of(path)?))
+    }
+
+    fn home_of(&mut self, path: &RelPath) -> Result<Volume> {
         let root = self.volume_of(path);
         if let Some(home) = self.homes.get(&root) {
             return Ok(*home);

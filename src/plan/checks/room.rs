@@ -78,8 +78,8 @@ impl Demand<'_> {
             if mount.is_some_and(|mount| is_one_device(mount, self.mount)) {
                 self.room.kept_bytes += room.kept_bytes;
                 self.room.kept_inodes += room.kept_inodes;
-                self.room.present_bytes += room.present_bytes;
-                self.room.present_inodes += room.present_inodes;
+                self.room.left_bytes += room.left_bytes;
+                self.room.left_inodes += room.left_inodes;
             }
         }
     }
@@ -88,11 +88,9 @@ impl Demand<'_> {
         RESERVED_BYTES.min(self.mount.total_bytes / RESERVED_PART)
     }
 
-    /// Returns the bytes that are still to be written, with the reserve.
+    /// Returns the bytes that are to be written, with the reserve.
     fn bytes_to_come(&self) -> u64 {
-        self.bytes
-            .saturating_sub(self.room.present_bytes)
-            .saturating_add(self.reserved_bytes())
+        self.bytes.saturating_add(self.reserved_bytes())
     }
 
     /// Returns what is missing, as a sentence.
@@ -100,11 +98,13 @@ impl Demand<'_> {
         let (path, free) = (&self.mount.path, self.mount.free_bytes);
         let needed = self.bytes_to_come();
         if is_staged {
-            return (needed > free).then(|| {
+            let left = self.room.left_bytes;
+            return (needed > free.saturating_add(left)).then(|| {
                 format!(
-                    "{path} needs {} for the stage and has {} free",
+                    "{path} needs {} for the stage and has {} free{}",
                     units::bytes(needed),
-                    units::bytes(free)
+                    units::bytes(free),
+                    in_what_is_left(left, units::bytes)
                 )
             });
         }
@@ -126,20 +126,29 @@ impl Demand<'_> {
 
     fn inodes_missing(&self, is_staged: bool) -> Option<String> {
         let (path, total) = (&self.mount.path, self.mount.total_inodes);
-        let (needed, available, kind) = if is_staged {
-            let needed = self.inodes.saturating_sub(self.room.present_inodes);
-            (needed, self.mount.free_inodes, "free")
+        let (needed, available, left, kind) = if is_staged {
+            let (free, left) = (self.mount.free_inodes, self.room.left_inodes);
+            (self.inodes, free, left, "free")
         } else {
-            (self.inodes + self.room.kept_inodes, total, "in all")
+            (self.inodes + self.room.kept_inodes, total, 0, "in all")
         };
         // A file system without a fixed number says zero.
-        (total > 0 && needed > available).then(|| {
+        (total > 0 && needed > available.saturating_add(left)).then(|| {
             format!(
-                "{path} needs {} and has {} {kind}",
+                "{path} needs {} and has {} {kind}{}",
                 units::counted(needed, "inode"),
-                units::count(available)
+                units::count(available),
+                in_what_is_left(left, units::count)
             )
         })
+    }
+}
+
+/// Returns the end of a sentence about free room.
+fn in_what_is_left(left: u64, text: impl Fn(u64) -> String) -> String {
+    match left {
+        0 => String::new(),
+        left => format!(" and {} in what an earlier run left", text(left)),
     }
 }
 

@@ -2,7 +2,7 @@
 //! how they are found.
 
 use super::super::finding::{Found, found};
-use super::super::input::PlanInput;
+use super::super::input::{PlanInput, below};
 use super::super::wording::list;
 use crate::exclude::profile::{HostnamePolicy, IdentityPolicy};
 use crate::facts::{Service, ServiceKind};
@@ -104,6 +104,24 @@ pub(super) fn jobs(input: &PlanInput<'_>) -> Option<Found> {
         format!("jobs will run on both machines: {}", list(&jobs)),
         "what sends, bills or backs up by the clock does so twice",
         "disable them on one of the two machines",
+    )
+}
+
+pub(super) fn linked_data(input: &PlanInput<'_>) -> Option<Found> {
+    // Configuration is replaced file by file, and read by those who start.
+    let is_data = |path: &&String| {
+        let settled = ["/etc", "/root/.ssh"];
+        !settled.iter().any(|top| below(top, path).is_some())
+    };
+    let paths: Vec<&String> = input.linked.iter().filter(is_data).collect();
+    if paths.is_empty() {
+        return None;
+    }
+    found(
+        format!("the target keeps {} in use", list(&paths)),
+        "what its programs make or rename there between the switch and the reboot is missing from \
+         the clone, and what the clone writes there a rollback does not take back",
+        "stop on the target what writes there before the run, or give it a file system of its own",
     )
 }
 

@@ -11,6 +11,7 @@ fn target(clone: State) -> TargetState {
         root: PathBuf::from("/"),
         clone,
         needs_reboot: Some(false),
+        staged_for: None,
         unconfirmed: None,
         machine: None,
     }

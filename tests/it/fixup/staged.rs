@@ -299,6 +299,35 @@ fn what_changed_meanwhile_is_carried_again() {
 }
 
 #[test]
+fn modules_of_a_kernel_that_was_installed_meanwhile_come_along() {
+    let ground = Ground::new(&[
+        (KEEP, "/usr/lib/modules/6.1/***", "why"),
+        (Verdict::Copy, "/usr/lib/modules/6.3", ""),
+        (SKIP, "/lib/modules/*", "why"),
+        (SKIP, "/usr/lib/modules/*", "why"),
+    ]);
+    ground.has("usr/lib/modules/6.1/modules.dep", "x");
+    symlink("usr/lib", ground.live().join("lib")).unwrap();
+    symlink("usr/lib", ground.stage().join("lib")).unwrap();
+    ground.stages("usr/lib/os-release", "x");
+    ground.carry();
+    ground.has("usr/lib/modules/6.2/kernel/a.ko", "x");
+    ground.has("usr/lib/modules/6.3/kernel/a.ko", "x");
+    let stats = ground.carry_on(Occasion::BeforeSwitch);
+    assert_eq!(stats.linked_count, 1);
+    ground.shares("usr/lib/modules/6.1/modules.dep");
+    ground.shares("usr/lib/modules/6.2/kernel/a.ko");
+    ground.lacks("usr/lib/modules/6.3");
+    std::fs::remove_dir_all(ground.live().join("usr/lib/modules/6.2")).unwrap();
+    assert_eq!(
+        ground.carry_on(Occasion::BeforeSwitch).removed_count,
+        1,
+        "it was removed again"
+    );
+    ground.lacks("usr/lib/modules/6.2");
+}
+
+#[test]
 fn files_that_get_another_owner_are_copies() {
     if !can_run("files_that_get_another_owner_are_copies", &[Ability::Root]) {
         return;
@@ -681,6 +710,20 @@ fn a_stage_ends_as_a_clone_in_place_does_and_the_live_tree_stays() {
         "the target had none"
     );
 
+    let changed_at = |at: &str| {
+        let found = ground.live().join(".instancesync").join(at);
+        let found = found.metadata().unwrap();
+        (found.ctime(), found.ctime_nsec())
+    };
+    let live = Dir::open_root(ground.live()).unwrap();
+    let carried_at = CloneNote::read(&live).unwrap().unwrap().carried_at;
+    let carried_at = (carried_at.seconds, i64::from(carried_at.nanoseconds));
+    assert!(carried_at <= changed_at("stage/etc/hostname"));
+    assert!(
+        changed_at("stage/etc/hostname") <= changed_at("clone"),
+        "ready before it was made"
+    );
+
     let made = look(&ground.stage());
     let again = perform(&staged, ground.live());
     assert_eq!(
@@ -689,7 +732,6 @@ fn a_stage_ends_as_a_clone_in_place_does_and_the_live_tree_stays() {
     );
     assert_eq!(look(&ground.stage()), made, "again");
 
-    let live = Dir::open_root(ground.live()).unwrap();
     let note = CloneNote::read(&live).unwrap().unwrap();
     assert!(note.edited.contains(&path("etc/hostname")));
     let (stats, problems) = carry(&ground.staged(), &note.refresh());

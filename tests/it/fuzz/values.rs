@@ -111,6 +111,7 @@ pub fn all_down(rules: Rules) -> Vec<Down> {
                 items: false,
                 delete_limit: Some(1000),
                 staged: Some(vec![RelPath::new(b"home").unwrap()]),
+                pair: Some("pair".into()),
             },
         },
         Down::Pass {
@@ -155,6 +156,8 @@ pub fn all_down(rules: Rules) -> Vec<Down> {
         Down::Kept {
             root: b"/".to_vec(),
             rules: Rules::none(),
+            stages: vec![RelPath::new(b"home").unwrap()],
+            apart: vec![RelPath::new(b"mnt").unwrap()],
         },
         Down::Facts {
             root: b"/".to_vec(),
@@ -235,7 +238,11 @@ pub fn all_up() -> Vec<Up> {
             text: "no".into(),
             hints: vec!["do".into()],
         })),
-        Up::Kept(vec![("254:0".into(), 4096, 2)]),
+        Up::Kept {
+            kept: vec![("254:0".into(), 4096, 2)],
+            left: vec![(RelPath::new(b"home").unwrap(), 8192, 3)],
+            linked: vec![RelPath::new(b"srv/x").unwrap()],
+        },
         Up::Facts(Ok(Box::default())),
     ]
 }

@@ -124,6 +124,7 @@ fn send(reader: io::PipeReader, writer: io::PipeWriter) -> Result<Vec<PassStats>
         items: true,
         delete_limit: None,
         staged: None,
+        pair: None,
     };
     let run = || {
         let sender = Sender::begin(&link, tree, (b"/x".to_vec(), policy), &monitor, &stop)?;

@@ -271,7 +271,7 @@ const DISKS: &[Case] = &[
             p.target.storage.mounts[0].free_bytes = 5 * GIB;
             p.target_room = vec![TargetRoom {
                 mount_point: "/".to_owned(),
-                present_bytes: 4 * GIB,
+                left_bytes: 4 * GIB,
                 ..TargetRoom::default()
             }];
         },
@@ -537,6 +537,11 @@ const PROGRAMS: &[Case] = &[
             p.source_service(ServiceKind::Containers, "docker", "/var/lib/docker");
             p.keep("/var/lib/docker");
         },
+    ),
+    case(
+        "linked-data",
+        |p| p.linked = vec!["/var/lib/postgresql".to_owned()],
+        |p| p.linked = ["/etc/app", "/root/.ssh"].map(str::to_owned).to_vec(),
     ),
     case(
         "doubled-identities",

@@ -28,6 +28,7 @@ pub struct Pair {
     pub policies: Policies,
     pub extent: Option<Extent>,
     pub target_room: Vec<TargetRoom>,
+    pub linked: Vec<String>,
     pub profiles: Vec<AppliedProfile>,
 }
 
@@ -50,6 +51,7 @@ impl Pair {
                 portions: vec![portion("", 5 * GIB, 200_000)],
             }),
             target_room: Vec::new(),
+            linked: Vec::new(),
             profiles: Vec::new(),
         }
     }
@@ -72,6 +74,7 @@ impl Pair {
             one_file_system: self.one_file_system,
             extent: self.extent.as_ref(),
             target_room: &self.target_room,
+            linked: &self.linked,
             link_bytes_per_second: Some(20 << 20),
             ..PlanInput::new(&self.source, &self.target, &rules)
         })

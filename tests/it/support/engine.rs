@@ -157,6 +157,7 @@ impl<'a> Job<'a> {
                 items: false,
                 delete_limit: None,
                 staged: None,
+                pair: None,
             },
             plans: one_pass(Pass::Timestamp),
             rules: Rules::none(),

@@ -24,6 +24,8 @@ pub struct Policy {
     /// Build a whole new tree beside the target directory: the mount points below it that get
     /// stages of their own. `None` writes in place.
     pub staged: Option<Vec<RelPath>>,
+    /// Names source and target: a stage is continued by the pair that began it.
+    pub pair: Option<String>,
 }
 
 /// One directory, or a part of a long one. WIRE[listing]
@@ -187,12 +189,16 @@ pub enum Down {
     },
     /// Orders something that is no transfer; the order is in the body. WIRE[order]
     Order,
-    /// Asks how much room what the rules keep takes there. WIRE[kept]
+    /// Asks what is kept there that the plan counts with. WIRE[kept]
     Kept {
         /// The root of the system to look at, absolute.
         root: Vec<u8>,
         /// The rules.
         rules: Rules,
+        /// Volumes below the root that get a stage.
+        stages: Vec<RelPath>,
+        /// Paths of the source that are not looked into.
+        apart: Vec<RelPath>,
     },
     /// Asks what the target machine is. WIRE[facts]
     Facts {

@@ -7,6 +7,7 @@ use super::{Digest, MAX_LISTING_ENTRIES, WantId, within};
 use crate::facts::Facts;
 use crate::monitor::PassStats;
 use crate::problem::Problem;
+use crate::relpath::RelPath;
 
 /// What the target has of a wanted file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,8 +127,15 @@ pub enum Up {
     FixedUp,
     /// What came of an order is in the body; or why nothing did. WIRE[order]
     Ordered(Result<(), Refusal>),
-    /// Device numbers, bytes and inodes of what the rules keep. WIRE[kept]
-    Kept(Vec<(String, u64, u64)>),
+    /// What is kept. WIRE[kept]
+    Kept {
+        /// Device numbers, bytes and inodes of what the rules keep.
+        kept: Vec<(String, u64, u64)>,
+        /// Volumes, bytes and inodes of what an earlier run left and nothing else holds.
+        left: Vec<(RelPath, u64, u64)>,
+        /// Directories in which everything stays the target's and is linked into the stage.
+        linked: Vec<RelPath>,
+    },
     /// What the target machine is, or why its root cannot be looked at. WIRE[facts]
     Facts(Result<Box<Facts>, String>),
 }
@@ -151,7 +159,7 @@ impl Up {
             | Up::Failed { .. }
             | Up::FixedUp
             | Up::Ordered(_)
-            | Up::Kept(_)
+            | Up::Kept { .. }
             | Up::Facts(_) => Ok(()),
         }
     }
