@@ -1,10 +1,12 @@
 //! The only code that makes file-system calls of the engine.
 //!
 //! Everything below a root is reached by one handle per directory and a leaf name: no call here
-//! follows a link that somebody may have swapped in. Knows nothing of passes, wire or rules.
+//! follows a link that somebody may have swapped in. Every call goes through `gate::call!`, so that
+//! tests can let it fail. Knows nothing of passes, wire or rules.
 
 pub mod dir;
 pub mod extents;
+pub mod gate;
 pub mod metadata;
 pub mod owned;
 pub mod root;

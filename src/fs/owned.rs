@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 
+use super::gate::call;
 use super::metadata::{Before, apply_metadata, read_metadata};
 use super::xattrs::Object;
 use super::{Dir, Doing, FsError, Result, extents, usable_name};
@@ -65,7 +66,7 @@ fn fill(temp: &OwnedFd, file: &OwnedFile) -> Result<()> {
     if let Some(error) = refused.into_iter().next() {
         return Err(error);
     }
-    rustix::fs::fsync(temp.as_fd()).map_err(|errno| FsError {
+    call!(fs::fsync(temp.as_fd())).map_err(|errno| FsError {
         operation: "sync".to_owned(),
         errno,
     })
