@@ -21,10 +21,10 @@ use crate::support::manifest::{Manifest, diff};
 use crate::support::{Ability, can_run};
 
 /// More operations than any of the trees here takes.
-const MANY: u64 = 200;
+pub const MANY: u64 = 200;
 
 /// A live tree with a stage beside it, on one volume or on two.
-struct Place {
+pub struct Place {
     dir: TempDir,
     second: Option<PathBuf>,
 }
@@ -50,7 +50,7 @@ fn private(top: &Path) -> PathBuf {
 }
 
 impl Place {
-    fn one() -> Place {
+    pub fn one() -> Place {
         let place = Place {
             dir: tempfile::tempdir().unwrap(),
             second: None,
@@ -59,7 +59,7 @@ impl Place {
         place
     }
 
-    fn two() -> Place {
+    pub fn two() -> Place {
         let dir = tempfile::tempdir().unwrap();
         let second = dir.path().join("home");
         fs::create_dir(&second).unwrap();
@@ -87,7 +87,7 @@ impl Place {
         place
     }
 
-    fn root(&self) -> &Path {
+    pub fn root(&self) -> &Path {
         self.dir.path()
     }
 
@@ -120,16 +120,21 @@ impl Place {
         filetime::set_file_mtime(&stage, new).unwrap();
     }
 
-    fn live(&self) -> Dir {
+    pub fn live(&self) -> Dir {
         Dir::open_root(self.root()).unwrap()
     }
 
-    fn volumes(&self) -> Vec<RelPath> {
+    pub fn volumes(&self) -> Vec<RelPath> {
         let second = self.second.iter();
         second.map(|_| RelPath::new(b"home").unwrap()).collect()
     }
 
-    fn switch(&self, gate: &Gate) -> Result<Switched, SwitchError> {
+    pub fn switch(&self, gate: &Gate) -> Result<Switched, SwitchError> {
+        self.switch_on(&self.live(), gate)
+    }
+
+    /// Switches by a handle of its root that is open already.
+    pub fn switch_on(&self, live: &Dir, gate: &Gate) -> Result<Switched, SwitchError> {
         let scope = Scope {
             volumes: &self.volumes(),
             rules: &Rules::new(vec![
@@ -139,11 +144,11 @@ impl Place {
             .unwrap(),
             apart: &[],
         };
-        switch(&self.live(), &scope, Memo::default(), gate)
+        switch(live, &scope, Memo::default(), gate)
     }
 
     /// Returns what the live tree and the tree beside it are like, without our own directories.
-    fn trees(&self) -> (String, BTreeSet<PathBuf>) {
+    pub fn trees(&self) -> (String, BTreeSet<PathBuf>) {
         let mut live = String::new();
         let mut others = BTreeSet::new();
         for line in Manifest::of(self.root()).to_string().lines() {
@@ -160,12 +165,12 @@ impl Place {
         (live, others)
     }
 
-    fn tree(&self) -> String {
+    pub fn tree(&self) -> String {
         self.trees().0
     }
 }
 
-fn places() -> Vec<fn() -> Place> {
+pub fn places() -> Vec<fn() -> Place> {
     match can_run("two volumes", &[Ability::Root]) {
         true => vec![Place::one, Place::two],
         false => vec![Place::one],
@@ -275,7 +280,7 @@ fn cut_everywhere(
 }
 
 /// Trees that are made one after the other differ in their times only.
-fn strip_mtimes(text: &str) -> String {
+pub fn strip_mtimes(text: &str) -> String {
     let words = text
         .split(' ')
         .map(|word| match word.starts_with("mtime=") {

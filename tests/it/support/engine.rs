@@ -117,6 +117,8 @@ pub struct Job<'a> {
     pub up: Tap,
     /// Bytes that a pipe is given at once.
     pub step: usize,
+    /// The name of the agent's threads.
+    pub agent_thread: &'static str,
 }
 
 /// How it went.
@@ -163,6 +165,7 @@ impl<'a> Job<'a> {
             down: open_tap(),
             up: open_tap(),
             step: usize::MAX,
+            agent_thread: "agent",
         }
     }
 
@@ -197,17 +200,20 @@ impl<'a> Job<'a> {
         let (there_reader, here) = io::pipe().unwrap();
         let (here_reader, there) = io::pipe().unwrap();
         let (here, there) = (tapped(here, self.down), tapped(there, self.up));
-        let agent = thread::spawn(move || agent::serve(there_reader, there, None).0);
+        let agent = thread::Builder::new().name(self.agent_thread.to_owned());
+        let agent = agent.spawn(move || agent::serve(there_reader, there, None).0);
+        let agent = agent.unwrap();
         let link = Link::start(here_reader, here, LinkSettings::default());
         let monitor = RecordingMonitor::default();
-        let root = Dir::open_root(self.source).unwrap();
-        let tree = Tree {
-            root: &root,
-            rules: &self.rules,
-            mounts: &[],
-        };
         let target = self.target.as_os_str().as_bytes().to_vec();
         let run = || -> Result<Vec<PassStats>, TransferError> {
+            let root = Dir::open_root(self.source)
+                .map_err(|error| TransferError::Root("source".to_owned(), error))?;
+            let tree = Tree {
+                root: &root,
+                rules: &self.rules,
+                mounts: &[],
+            };
             let sender = Sender::begin(&link, tree, (target, self.policy), &monitor, stop)?;
             let passes = self.plans.iter().map(|plan| sender.pass(*plan));
             let stats = passes.collect::<Result<_, _>>()?;
