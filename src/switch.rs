@@ -79,6 +79,7 @@ pub fn switch(
         volumes,
         journal,
         gate,
+        may_be_told: false,
     }
     .go()
 }
@@ -113,6 +114,7 @@ pub fn rollback(live: &Dir, gate: &Gate) -> Result<Switched, SwitchError> {
         volumes,
         journal,
         gate,
+        may_be_told: false,
     }
     .go()
 }

@@ -313,7 +313,11 @@ impl Dir {
         match swap {
             Err(Errno::INVAL | Errno::NOSYS) => {
                 other.rename(other_name, self, aside)?;
-                self.rename(name, other, other_name)?;
+                if let Err(error) = self.rename(name, other, other_name) {
+                    // The name must not stay missing; the first error is the one to report.
+                    drop(self.rename(aside, other, other_name));
+                    return Err(error);
+                }
                 self.rename(aside, self, name)
             }
             result => result.doing("exchange"),

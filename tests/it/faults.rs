@@ -2,6 +2,8 @@
 //! link behaves: nothing wrong has a final name, all that is amiss is told, the next run completes.
 
 mod copy;
+mod disks;
 mod inject;
+mod link;
 mod switch;
 mod trees;

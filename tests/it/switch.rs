@@ -18,6 +18,7 @@ use tempfile::TempDir;
 
 use crate::support::binary::run;
 use crate::support::manifest::{Manifest, diff};
+use crate::support::places::in_memory;
 use crate::support::{Ability, can_run};
 
 /// More operations than any of the trees here takes.
@@ -52,7 +53,7 @@ fn private(top: &Path) -> PathBuf {
 impl Place {
     pub fn one() -> Place {
         let place = Place {
-            dir: tempfile::tempdir().unwrap(),
+            dir: in_memory(),
             second: None,
         };
         place.fill();
@@ -60,7 +61,7 @@ impl Place {
     }
 
     pub fn two() -> Place {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = in_memory();
         let second = dir.path().join("home");
         fs::create_dir(&second).unwrap();
         rustix::mount::mount(

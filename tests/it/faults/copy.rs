@@ -11,12 +11,14 @@ use instancesync::transfer::TransferError;
 use instancesync::transfer::wire::message::FailureClass;
 use rustix::io::Errno;
 
-use super::inject::{self, Census, Fault, Injection, TARGET_THREAD, can_inject, plan};
+use super::inject::{
+    self, Census, Fault, Injection, TARGET_THREAD, Turn, can_inject, plan, plan_renames,
+};
 use super::trees::Trees;
 use crate::staged;
 use crate::support::engine::{Job, Ran};
 use crate::support::manifest::{Manifest, diff};
-use crate::support::places::assert_none;
+use crate::support::places::{Places, assert_none, in_memory, put};
 use crate::support::{Ability, can_run};
 
 /// What a directory was being asked when all below it was given up.
@@ -78,13 +80,15 @@ struct Known {
 }
 
 fn inject_everywhere(way: Way) {
+    let turn = inject::turn();
     let trees = Trees::new();
     let known = Known {
         source: Manifest::of(&trees.source),
         old: Manifest::of(&trees.old),
     };
-    let census = count_calls(&trees, way);
-    let faults = plan(&census);
+    let census = count_calls(&turn, &trees, way);
+    let mut faults = plan(&census);
+    faults.extend(plan_renames());
     let (mut hits, mut complaints) = (0, Vec::new());
     for (number, fault) in faults.iter().enumerate() {
         let case = Case {
@@ -92,7 +96,7 @@ fn inject_everywhere(way: Way) {
             way,
             target: trees.target(&format!("target-{number}")),
         };
-        if let Some(found) = try_one(&case, &known, fault) {
+        if let Some(found) = try_one(&turn, &case, &known, fault) {
             hits += 1;
             complaints.extend(found.into_iter().map(|what| format!("{fault}: {what}")));
         }
@@ -101,19 +105,18 @@ fn inject_everywhere(way: Way) {
     let calls: u64 = census.values().sum();
     println!("{hits} faults in {calls} calls of {} kinds", census.len());
     assert_none(&complaints, "complaints");
-    assert!(hits * 10 > faults.len() * 9, "{hits} of {}", faults.len());
+    assert!(hits * 10 > faults.len() * 8, "{hits} of {}", faults.len());
     let after = diff(&known.source, &Manifest::of(&trees.source));
     assert_none(&after, "the source has changed");
 }
 
-fn count_calls(trees: &Trees, way: Way) -> Census {
+fn count_calls(turn: &Turn, trees: &Trees, way: Way) -> Census {
     let case = Case {
         trees,
         way,
         target: trees.target("counted"),
     };
-    let turn = inject::turn();
-    let injection = Injection::start(&turn, Side::Source, None);
+    let injection = Injection::start(turn, Side::Source, None);
     let ran = case.job().run();
     let census = injection.census();
     assert_eq!((ran.problems, ran.result.is_ok()), (Vec::new(), true));
@@ -121,16 +124,19 @@ fn count_calls(trees: &Trees, way: Way) -> Census {
 }
 
 /// Returns what is not as it should be; `None` where the fault did not happen.
-fn try_one(case: &Case<'_>, known: &Known, fault: &Fault) -> Option<Vec<String>> {
-    let turn = inject::turn();
-    let injection = Injection::start(&turn, Side::Source, Some(*fault));
+fn try_one(turn: &Turn, case: &Case<'_>, known: &Known, fault: &Fault) -> Option<Vec<String>> {
+    let injection = Injection::start(turn, Side::Source, Some(*fault));
     let ran = case.job().run();
     if !injection.end() {
         return None;
     }
     let copy = case.manifest();
     let wrong = diff(&known.source, &copy);
-    let mut found = neither_old_nor_new(&wrong, &diff(&known.old, &copy));
+    let changed = diff(&known.old, &copy);
+    let mut found = neither_old_nor_new(&wrong, &changed);
+    if case.way == Way::InPlace && fault.side == Side::Target {
+        found.extend(lost(&wrong, &changed));
+    }
     found.extend(untold(&ran, &wrong, &known.source, fault));
     found.extend(changed_live(case, known));
     let again = case.job().run();
@@ -185,6 +191,14 @@ fn neither_old_nor_new(from_source: &[String], from_old: &[String]) -> Vec<Strin
     foreign
         .map(|line| format!("neither old nor new: {line}"))
         .collect()
+}
+
+/// Returns names of both trees that have nothing any more.
+fn lost(from_source: &[String], from_old: &[String]) -> Vec<String> {
+    let is_missing = |line: &&String| line.ends_with("missing in the copy");
+    let lost = from_source.iter().filter(is_missing);
+    let lost = lost.filter(|line| from_old.contains(line));
+    lost.map(|line| format!("lost: {line}")).collect()
 }
 
 /// Returns what is amiss without having been told, and a wrong exit code.
@@ -291,4 +305,38 @@ fn a_call_that_fails_in_a_staged_copy_does_no_harm() {
     if can_run(test, &[Ability::Root]) && can_inject(test) {
         inject_everywhere(Way::Staged);
     }
+}
+
+/// What failed may have got some of its way: a name that landed with one attribute too few.
+#[test]
+fn what_lands_beside_a_failure_is_written_to_the_disk() {
+    let test = "what_lands_beside_a_failure_is_written_to_the_disk";
+    if !can_inject(test) {
+        return;
+    }
+    let turn = inject::turn();
+    let places = Places::within(in_memory());
+    for name in ["a", "b", "c"] {
+        put(&places.source.join(name), name);
+    }
+    let job = || {
+        let mut job = Job::new(&places.source, &places.ours);
+        job.agent_thread = TARGET_THREAD;
+        job
+    };
+    job().run().stats();
+    put(&places.source.join("b"), "another b");
+    let fault = Fault {
+        side: Side::Target,
+        call: "fchmod",
+        nth: 0,
+        errno: Errno::PERM,
+        lasts: true,
+        no_exchange: false,
+    };
+    let injection = Injection::start(&turn, Side::Source, Some(fault));
+    let ran = job().run();
+    let census = injection.census();
+    assert!(!ran.problems.is_empty(), "{ran:?}");
+    assert!(census.contains_key(&(Side::Target, "syncfs")), "{census:?}");
 }

@@ -19,9 +19,16 @@ pub const TARGET_THREAD: &str = "faults-target";
 /// One test injects at a time: all threads of one side have the same name.
 static TURN: Mutex<()> = Mutex::new(());
 
+/// Held by the test that injects.
+pub struct Turn {
+    _held: MutexGuard<'static, ()>,
+}
+
 /// Waits until no other test injects.
-pub fn turn() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+pub fn turn() -> Turn {
+    Turn {
+        _held: TURN.lock().unwrap_or_else(PoisonError::into_inner),
+    }
 }
 
 /// How many calls of each kind each side makes.
@@ -42,6 +49,8 @@ pub struct Fault {
     pub errno: Errno,
     /// Whether all later calls of the kind fail as well.
     pub lasts: bool,
+    /// Whether the file system cannot exchange two names.
+    pub no_exchange: bool,
 }
 
 impl Fault {
@@ -83,9 +92,15 @@ impl fmt::Display for Fault {
             nth,
             errno,
             lasts,
+            no_exchange,
         } = self;
         let from = if *lasts { "from call" } else { "call" };
-        write!(out, "{side}: {call}, {from} {nth}: {errno}")
+        let without = if *no_exchange {
+            ", without exchange"
+        } else {
+            ""
+        };
+        write!(out, "{side}: {call}, {from} {nth}{without}: {errno}")
     }
 }
 
@@ -97,7 +112,7 @@ pub struct Injection {
 
 impl Injection {
     /// Counts, and lets `fault` happen. The calling thread is of `side` from now on.
-    pub fn start(_turn: &MutexGuard<'static, ()>, side: Side, fault: Option<Fault>) -> Injection {
+    pub fn start(_turn: &Turn, side: Side, fault: Option<Fault>) -> Injection {
         let name = match side {
             Side::Source => SOURCE_THREAD,
             Side::Target => TARGET_THREAD,
@@ -111,6 +126,9 @@ impl Injection {
                 return Ok(());
             };
             let mut seen = counted.lock().unwrap();
+            if call == "renameat_with" && fault.is_some_and(|fault| fault.no_exchange) {
+                return Err(Errno::INVAL);
+            }
             let mut failure = None;
             for kind in [call, ANY, WRITING] {
                 if kind == WRITING && !is_writing(call) {
@@ -265,6 +283,7 @@ pub fn plan(census: &Census) -> Vec<Fault> {
                 nth,
                 errno,
                 lasts,
+                no_exchange: false,
             };
             if !is_all {
                 let once = nths(*count, 1, turn * 7).into_iter();
@@ -279,6 +298,19 @@ pub fn plan(census: &Census) -> Vec<Fault> {
         }
     }
     faults
+}
+
+/// Returns the faults of a file system that needs three renames for an exchange.
+pub fn plan_renames() -> Vec<Fault> {
+    let fault = |nth| Fault {
+        side: Side::Target,
+        call: "renameat",
+        nth,
+        errno: Errno::IO,
+        lasts: false,
+        no_exchange: true,
+    };
+    (0..40).map(fault).collect()
 }
 
 /// Returns some numbers below `count`, evenly spread.

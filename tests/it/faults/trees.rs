@@ -9,7 +9,7 @@ use std::process::Command;
 use filetime::FileTime;
 use tempfile::TempDir;
 
-use crate::support::places::put;
+use crate::support::places::{in_memory, put};
 use crate::support::rng::Rng;
 
 /// A source, and what the target had before.
@@ -43,7 +43,7 @@ fn with_hole(path: &Path, size: u64, seed: u64) {
 impl Trees {
     /// Makes both.
     pub fn new() -> Trees {
-        let place = tempfile::tempdir().unwrap();
+        let place = in_memory();
         let trees = Trees {
             source: place.path().join("source"),
             old: place.path().join("old"),
@@ -101,7 +101,7 @@ impl Trees {
         let mode = rustix::fs::Mode::RUSR;
         rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), fifo, mode, 0).unwrap();
         for path in ["etc/changed", "etc/attributes", "large/new", "new/deep"] {
-            xattr::set(at(path), "user.note", b"of the source").unwrap();
+            xattr::set(at(path), "trusted.note", b"of the source").unwrap();
         }
         let mode = |path: &str, mode| {
             fs::set_permissions(at(path), Permissions::from_mode(mode)).unwrap();
@@ -117,7 +117,7 @@ impl Trees {
         put(&at("usr/bin/same"), "a program");
         put(&at("etc/changed"), "as it was before");
         put(&at("etc/attributes"), "only the mode differs");
-        xattr::set(at("etc/attributes"), "user.old", b"of the target").unwrap();
+        xattr::set(at("etc/attributes"), "trusted.old", b"of the target").unwrap();
         let mut blocks = noise(150_000, 2);
         blocks[70_000] ^= 1;
         fill(&at("large/blocks"), &blocks);
