@@ -4,6 +4,7 @@
 mod copy;
 mod disks;
 mod inject;
+mod keys;
 mod link;
 mod switch;
 mod trees;

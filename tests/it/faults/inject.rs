@@ -190,8 +190,23 @@ pub fn can_inject(test: &str) -> bool {
 /// removes.
 pub fn errnos(side: Side, call: &str) -> Vec<Errno> {
     let mut all = vec![Errno::IO];
-    all.extend(match call {
-        WRITING => &[Errno::ROFS, Errno::NOSPC][..],
+    all.extend(match is_writing(call) || call == WRITING {
+        true => of_writing(call),
+        false => of_reading(side, call),
+    });
+    match call {
+        "openat" if side == Side::Target => {
+            all.extend([Errno::NOSPC, Errno::DQUOT, Errno::ROFS]);
+        }
+        "openat2" => all.extend([Errno::NOSYS, Errno::AGAIN]),
+        "renameat_with" => all.extend([Errno::INVAL, Errno::NOSYS]),
+        _ => {}
+    }
+    all
+}
+
+fn of_reading(side: Side, call: &str) -> &'static [Errno] {
+    match call {
         "openat" | "openat2" => &[
             Errno::NOENT,
             Errno::ACCESS,
@@ -210,6 +225,16 @@ pub fn errnos(side: Side, call: &str) -> Vec<Errno> {
         "flistxattr" | "llistxattr" | "fgetxattr" | "lgetxattr" => {
             &[Errno::PERM, Errno::STALE, Errno::NOMEM]
         }
+        "pread" => &[Errno::INTR, Errno::STALE, Errno::NOMEM],
+        "seek" => &[Errno::INVAL, Errno::STALE],
+        "flock" => &[Errno::WOULDBLOCK, Errno::INTR, Errno::NOLCK],
+        _ => &[],
+    }
+}
+
+fn of_writing(call: &str) -> &'static [Errno] {
+    match call {
+        WRITING => &[Errno::ROFS, Errno::NOSPC],
         "fsetxattr" | "lsetxattr" => &[
             Errno::NOSPC,
             Errno::DQUOT,
@@ -219,7 +244,6 @@ pub fn errnos(side: Side, call: &str) -> Vec<Errno> {
             Errno::ROFS,
         ],
         "fremovexattr" | "lremovexattr" => &[Errno::PERM, Errno::ROFS],
-        "pread" => &[Errno::INTR, Errno::STALE, Errno::NOMEM],
         "pwrite" => &[
             Errno::NOSPC,
             Errno::DQUOT,
@@ -227,7 +251,6 @@ pub fn errnos(side: Side, call: &str) -> Vec<Errno> {
             Errno::FBIG,
             Errno::ROFS,
         ],
-        "seek" => &[Errno::INVAL, Errno::STALE],
         "fallocate" => &[Errno::NOTSUP, Errno::NOSPC, Errno::INTR, Errno::ROFS],
         "ftruncate" => &[Errno::NOSPC, Errno::FBIG, Errno::PERM, Errno::INTR],
         "copy_file_range" => &[Errno::NOSPC, Errno::XDEV, Errno::INTR, Errno::STALE],
@@ -256,18 +279,8 @@ pub fn errnos(side: Side, call: &str) -> Vec<Errno> {
         "fchown" | "chownat" | "fchmod" | "chmodat" | "futimens" | "utimensat" => {
             &[Errno::PERM, Errno::ROFS, Errno::DQUOT]
         }
-        "flock" => &[Errno::WOULDBLOCK, Errno::INTR, Errno::NOLCK],
         _ => &[],
-    });
-    match call {
-        "openat" if side == Side::Target => {
-            all.extend([Errno::NOSPC, Errno::DQUOT, Errno::ROFS]);
-        }
-        "openat2" => all.extend([Errno::NOSYS, Errno::AGAIN]),
-        "renameat_with" => all.extend([Errno::INVAL, Errno::NOSYS]),
-        _ => {}
     }
-    all
 }
 
 /// Returns the faults to try where `census` is what happens without one: each plausible errno of
