@@ -65,12 +65,27 @@ fn name(bytes: &[u8]) -> Result<Name> {
 /// Puts `key` (type and key, no comment) in, replacing older lines of the same pair.
 pub fn install(account: Account<'_>, key: &str, owner: Owner<'_>) -> Result<()> {
     let home = Dir::open_root(account.home)?;
-    let (dir, made_directory) = open_or_make_ssh(&home, account)?;
+    let (dir, is_made) = open_or_make_ssh(&home, account)?;
+    let installed = add_line(&home, (&dir, is_made), account, key, owner);
+    if installed.is_err() && is_made {
+        // Nobody would know later that it is ours; the first error is the one to report.
+        drop(home.remove_dir(&name(b".ssh")?));
+    }
+    installed
+}
+
+fn add_line(
+    home: &Dir,
+    (dir, is_made): (&Dir, bool),
+    account: Account<'_>,
+    key: &str,
+    owner: Owner<'_>,
+) -> Result<()> {
     let file_name = name(b"authorized_keys")?;
-    let found = read_owned(&dir, &file_name)?;
+    let found = read_owned(dir, &file_name)?;
     let mut made = Made {
         file: found.is_none(),
-        directory: made_directory,
+        directory: is_made,
     };
     let mut file = match found {
         Some(file) => file,
@@ -94,7 +109,7 @@ pub fn install(account: Account<'_>, key: &str, owner: Owner<'_>) -> Result<()> 
     let line = format!("{key} {MARK}{}:{}:{flags}\n", owner.pair, owner.nonce);
     contents.extend_from_slice(line.as_bytes());
     file.contents = contents;
-    replace_owned(&dir, &file_name, &file)
+    replace_owned(dir, &file_name, &file)
 }
 
 /// Tells whether the line of a session is in.
@@ -157,14 +172,23 @@ fn open_or_make_ssh(home: &Dir, account: Account<'_>) -> Result<(Dir, bool)> {
         result => return Ok((result?, false)),
     }
     home.make_dir(&ssh_name)?;
-    let dir = home.open_dir(&ssh_name)?;
+    let made = dress_ssh(home, &ssh_name, account);
+    if made.is_err() {
+        // As above.
+        drop(home.remove_dir(&ssh_name));
+    }
+    Ok((made?, true))
+}
+
+fn dress_ssh(home: &Dir, ssh_name: &Name, account: Account<'_>) -> Result<Dir> {
+    let dir = home.open_dir(ssh_name)?;
     let mut metadata = read_metadata(Object::open(&dir), &dir.status()?)?;
     (metadata.uid, metadata.gid, metadata.mode) = (account.uid, home.status()?.gid(), 0o700);
     let refused: Vec<FsError> =
         apply_metadata(Object::open(&dir), false, &metadata, Before::Unknown);
     match refused.into_iter().next() {
         Some(error) => Err(error),
-        None => Ok((dir, true)),
+        None => Ok(dir),
     }
 }
 

@@ -81,6 +81,7 @@ pub fn switch(
         volumes,
         journal,
         gate,
+        may_be_told: false,
     }
     .go()
 }
@@ -115,6 +116,7 @@ pub fn rollback(live: &Dir, gate: &Gate) -> Result<Switched, SwitchError> {
         volumes,
         journal,
         gate,
+        may_be_told: false,
     }
     .go()
 }

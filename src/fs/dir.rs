@@ -11,9 +11,11 @@ use std::sync::OnceLock;
 
 use rustix::fs::{
     AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RawDir, RenameFlags, ResolveFlags,
+    makedev,
 };
 use rustix::io::Errno;
 
+use super::gate::{self, call};
 use super::status::{status_at, volume_at, volume_of_fd};
 use super::{Doing, FileId, FsError, Result, Status, Volume, status_of_fd};
 use crate::entry::{DeviceNumber, Kind};
@@ -84,14 +86,14 @@ impl Dir {
     /// Opens the root that the operator named. Links in that path are the operator's own.
     pub fn open_root(path: &Path) -> Result<Dir> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(CWD, path, flags, Mode::empty()).doing("open directory")?;
+        let fd = call!(fs::openat(CWD, path, flags, Mode::empty())).doing("open directory")?;
         Ok(Dir::new(fd))
     }
 
     /// Makes the root that the operator named, and what is missing above it, and opens it.
     pub fn create_root(path: &Path) -> Result<Dir> {
         for part in path.ancestors().collect::<Vec<_>>().into_iter().rev() {
-            match rustix::fs::mkdir(part, Mode::from_raw_mode(0o755)) {
+            match call!(fs::mkdir(part, Mode::from_raw_mode(0o755))) {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno).doing("make directory"),
             }
@@ -107,8 +109,13 @@ impl Dir {
         if path.as_bytes().len() < LONGEST_CALL_PATH {
             let resolve =
                 ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-            match rustix::fs::openat2(&self.fd, path.as_bytes(), DIRECTORY, Mode::empty(), resolve)
-            {
+            match call!(fs::openat2(
+                &self.fd,
+                path.as_bytes(),
+                DIRECTORY,
+                Mode::empty(),
+                resolve
+            )) {
                 Ok(fd) => return Ok(Dir::new(fd)),
                 // Kernels before 5.6 and some sandboxes lack it; EAGAIN is a rename elsewhere.
                 Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => {}
@@ -122,7 +129,7 @@ impl Dir {
 
     fn open_leaf(&self, leaf: &[u8]) -> Result<Dir> {
         let fd =
-            rustix::fs::openat(&self.fd, leaf, DIRECTORY, Mode::empty()).doing("open directory")?;
+            call!(fs::openat(&self.fd, leaf, DIRECTORY, Mode::empty())).doing("open directory")?;
         Ok(Dir::new(fd))
     }
 
@@ -159,13 +166,13 @@ impl Dir {
     pub fn open_file(&self, name: &Name) -> Result<OwnedFd> {
         let flags =
             OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        match rustix::fs::openat(
+        match call!(fs::openat(
             &self.fd,
             name.as_bytes(),
             flags | OFlags::NOATIME,
             Mode::empty(),
-        ) {
-            Err(Errno::PERM) => rustix::fs::openat(&self.fd, name.as_bytes(), flags, Mode::empty()),
+        )) {
+            Err(Errno::PERM) => call!(fs::openat(&self.fd, name.as_bytes(), flags, Mode::empty())),
             result => result,
         }
         .doing("open")
@@ -178,14 +185,19 @@ impl Dir {
         let mut buffer = [MaybeUninit::<u8>::uninit(); 32 * 1024];
         let mut entries = RawDir::new(&stream.fd, &mut buffer);
         let mut names = Vec::new();
-        while let Some(entry) = entries.next() {
+        loop {
+            if entries.is_buffer_empty() {
+                gate::pass("getdents64").doing("read directory")?;
+            }
+            let Some(entry) = entries.next() else {
+                return Ok(names);
+            };
             let entry = entry.doing("read directory")?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
                 names.push(name.into());
             }
         }
-        Ok(names)
     }
 
     /// Looks at this directory itself.
@@ -201,21 +213,26 @@ impl Dir {
     /// Reads the text of a symbolic link.
     pub fn link_text(&self, name: &Name) -> Result<Vec<u8>> {
         let text =
-            rustix::fs::readlinkat(&self.fd, name.as_bytes(), Vec::new()).doing("read link")?;
+            call!(fs::readlinkat(&self.fd, name.as_bytes(), Vec::new())).doing("read link")?;
         Ok(text.into_bytes())
     }
 
     /// Makes a private directory (0700); its final attributes come when its contents are in.
     pub fn make_dir(&self, name: &Name) -> Result<()> {
-        rustix::fs::mkdirat(&self.fd, name.as_bytes(), Mode::RWXU).doing("make directory")
+        call!(fs::mkdirat(&self.fd, name.as_bytes(), Mode::RWXU)).doing("make directory")
     }
 
     /// Creates a file that must not exist yet, private (0600), for reading and writing.
     pub fn create_file(&self, name: &Name) -> Result<OwnedFd> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.fd, name.as_bytes(), flags, Mode::RUSR | Mode::WUSR)
-            .doing("create")
+        call!(fs::openat(
+            &self.fd,
+            name.as_bytes(),
+            flags,
+            Mode::RUSR | Mode::WUSR
+        ))
+        .doing("create")
     }
 
     /// Creates a private file without a name, which vanishes unless it gets one: not even a power
@@ -225,7 +242,7 @@ impl Dir {
             return Ok(None);
         }
         let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
-        match rustix::fs::openat(&self.fd, ".", flags, Mode::RUSR | Mode::WUSR) {
+        match call!(fs::openat(&self.fd, ".", flags, Mode::RUSR | Mode::WUSR)) {
             // What an old kernel or a file system without it says.
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Ok(None),
             file => file.doing("create").map(Some),
@@ -236,30 +253,30 @@ impl Dir {
     pub fn give_name(&self, file: impl AsFd, name: &Name) -> Result<()> {
         let file = format!("{OPEN_FILES}/{}", file.as_fd().as_raw_fd());
         let follow = AtFlags::SYMLINK_FOLLOW;
-        rustix::fs::linkat(CWD, file, &self.fd, name.as_bytes(), follow).doing("link")
+        call!(fs::linkat(CWD, file, &self.fd, name.as_bytes(), follow)).doing("link")
     }
 
     /// Opens an own private file for reading and writing.
     pub fn reopen_file(&self, name: &Name) -> Result<OwnedFd> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        rustix::fs::openat(&self.fd, name.as_bytes(), flags, Mode::empty()).doing("open")
+        call!(fs::openat(&self.fd, name.as_bytes(), flags, Mode::empty())).doing("open")
     }
 
     /// Makes a symbolic link, FIFO, socket or device with private permissions.
     pub fn make_special(&self, name: &Name, kind: &Kind) -> Result<()> {
         let node = |file_type, device: rustix::fs::Dev| {
-            rustix::fs::mknodat(
+            call!(fs::mknodat(
                 &self.fd,
                 name.as_bytes(),
                 file_type,
                 Mode::RUSR | Mode::WUSR,
                 device,
-            )
+            ))
             .doing("make node")
         };
-        let number = |device: &DeviceNumber| rustix::fs::makedev(device.major, device.minor);
+        let number = |device: &DeviceNumber| makedev(device.major, device.minor);
         match kind {
-            Kind::Symlink { text } => rustix::fs::symlinkat(&text[..], &self.fd, name.as_bytes())
+            Kind::Symlink { text } => call!(fs::symlinkat(&text[..], &self.fd, name.as_bytes()))
                 .doing("make symbolic link"),
             Kind::Fifo => node(FileType::Fifo, 0),
             Kind::Socket => node(FileType::Socket, 0),
@@ -271,33 +288,38 @@ impl Dir {
 
     /// Gives the object at `name` here a second name in `other`.
     pub fn link(&self, name: &Name, other: &Dir, other_name: &Name) -> Result<()> {
-        rustix::fs::linkat(
+        call!(fs::linkat(
             &self.fd,
             name.as_bytes(),
             &other.fd,
             other_name.as_bytes(),
             AtFlags::empty(),
-        )
+        ))
         .doing("link")
     }
 
     /// Moves `name` over `other_name` in `other`, replacing what is there at one moment.
     pub fn rename(&self, name: &Name, other: &Dir, other_name: &Name) -> Result<()> {
-        rustix::fs::renameat(&self.fd, name.as_bytes(), &other.fd, other_name.as_bytes())
-            .doing("rename")
+        call!(fs::renameat(
+            &self.fd,
+            name.as_bytes(),
+            &other.fd,
+            other_name.as_bytes()
+        ))
+        .doing("rename")
     }
 
     /// Moves `name` to `other_name` in `other`, where nothing may be (`EEXIST`).
     ///
     /// RACE: a file system that cannot refuse replacing is asked before instead.
     pub fn move_to_free(&self, name: &Name, other: &Dir, other_name: &Name) -> Result<()> {
-        let moved = rustix::fs::renameat_with(
+        let moved = call!(fs::renameat_with(
             &self.fd,
             name.as_bytes(),
             &other.fd,
             other_name.as_bytes(),
             RenameFlags::NOREPLACE,
-        );
+        ));
         match moved {
             Err(Errno::INVAL | Errno::NOSYS) => match other.status_of(other_name) {
                 Ok(_) => Err(Errno::EXIST).doing("rename"),
@@ -317,17 +339,21 @@ impl Dir {
         other_name: &Name,
         aside: &Name,
     ) -> Result<()> {
-        let swap = rustix::fs::renameat_with(
+        let swap = call!(fs::renameat_with(
             &self.fd,
             name.as_bytes(),
             &other.fd,
             other_name.as_bytes(),
             RenameFlags::EXCHANGE,
-        );
+        ));
         match swap {
             Err(Errno::INVAL | Errno::NOSYS) => {
                 other.rename(other_name, self, aside)?;
-                self.rename(name, other, other_name)?;
+                if let Err(error) = self.rename(name, other, other_name) {
+                    // The name must not stay missing; the first error is the one to report.
+                    drop(self.rename(aside, other, other_name));
+                    return Err(error);
+                }
                 self.rename(aside, self, name)
             }
             result => result.doing("exchange"),
@@ -336,13 +362,12 @@ impl Dir {
 
     /// Removes a name that is no directory.
     pub fn remove_file(&self, name: &Name) -> Result<()> {
-        rustix::fs::unlinkat(&self.fd, name.as_bytes(), AtFlags::empty()).doing("delete")
+        call!(fs::unlinkat(&self.fd, name.as_bytes(), AtFlags::empty())).doing("delete")
     }
 
     /// Removes an empty directory.
     pub fn remove_dir(&self, name: &Name) -> Result<()> {
-        rustix::fs::unlinkat(&self.fd, name.as_bytes(), AtFlags::REMOVEDIR)
-            .doing("delete directory")
+        call!(fs::unlinkat(&self.fd, name.as_bytes(), AtFlags::REMOVEDIR)).doing("delete directory")
     }
 
     /// Removes whatever `name` is, with everything below it, never leaving its file system.
@@ -362,13 +387,16 @@ impl Dir {
 
     /// Locks this directory against a second run, for as long as the handle is open.
     pub fn lock(&self) -> Result<()> {
-        rustix::fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive)
-            .doing("lock the target directory against a second run")
+        call!(fs::flock(
+            &self.fd,
+            FlockOperation::NonBlockingLockExclusive
+        ))
+        .doing("lock the target directory against a second run")
     }
 
     /// Writes everything this file system holds in memory to its disk.
     pub fn sync_file_system(&self) -> Result<()> {
-        rustix::fs::syncfs(&self.fd).doing("sync")
+        call!(fs::syncfs(&self.fd)).doing("sync")
     }
 
     /// Returns the path by which calls without a descriptor form reach a leaf of this directory:

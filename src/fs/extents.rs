@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
+use super::gate::call;
 use super::{Doing, Result};
 
 /// Returns the next stretch of data at or after `offset`, as start and end; `None` when only a
@@ -16,13 +17,13 @@ pub fn next_data(fd: impl AsFd, offset: u64, size: u64) -> Result<Option<(u64, u
     if offset >= size {
         return Ok(None);
     }
-    let start = match rustix::fs::seek(&fd, SeekFrom::Data(offset)) {
+    let start = match call!(fs::seek(&fd, SeekFrom::Data(offset))) {
         Ok(start) => start,
         Err(Errno::NXIO) => return Ok(None),
         Err(Errno::INVAL | Errno::NOTSUP) => return Ok(Some((offset, size))),
         Err(errno) => return Err(errno).doing("find data"),
     };
-    let end = match rustix::fs::seek(&fd, SeekFrom::Hole(start)) {
+    let end = match call!(fs::seek(&fd, SeekFrom::Hole(start))) {
         Ok(end) => end,
         Err(Errno::NXIO | Errno::INVAL | Errno::NOTSUP) => size,
         Err(errno) => return Err(errno).doing("find hole"),
@@ -34,7 +35,11 @@ pub fn next_data(fd: impl AsFd, offset: u64, size: u64) -> Result<Option<(u64, u
 pub fn read_at(fd: impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
-        match rustix::io::pread(&fd, &mut buffer[filled..], offset + filled as u64) {
+        match call!(io::pread(
+            &fd,
+            &mut buffer[filled..],
+            offset + filled as u64
+        )) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(Errno::INTR) => {}
@@ -47,7 +52,7 @@ pub fn read_at(fd: impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize> {
 /// Writes all of `bytes` at `offset`.
 pub fn write_at(fd: impl AsFd, mut bytes: &[u8], mut offset: u64) -> Result<()> {
     while !bytes.is_empty() {
-        match rustix::io::pwrite(&fd, bytes, offset) {
+        match call!(io::pwrite(&fd, bytes, offset)) {
             Ok(0) => return Err(Errno::IO).doing("write"),
             Ok(count) => {
                 bytes = &bytes[count..];
@@ -117,7 +122,7 @@ pub fn is_zero(bytes: &[u8]) -> bool {
 /// Makes a stretch read as zeros, giving its blocks back where the file system can.
 pub fn clear_range(fd: impl AsFd, offset: u64, length: u64) -> Result<()> {
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-    match rustix::fs::fallocate(&fd, flags, offset, length) {
+    match call!(fs::fallocate(&fd, flags, offset, length)) {
         Err(Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => {
             let zeros = vec![0u8; length.min(1 << 20) as usize];
             let mut done = 0;
@@ -134,13 +139,13 @@ pub fn clear_range(fd: impl AsFd, offset: u64, length: u64) -> Result<()> {
 
 /// Sets the length of a file.
 pub fn set_size(fd: impl AsFd, size: u64) -> Result<()> {
-    rustix::fs::ftruncate(fd, size).doing("set size")
+    call!(fs::ftruncate(fd, size)).doing("set size")
 }
 
 /// Copies the first `size` bytes of `from` into the empty file `to` on the same machine, holes
 /// kept: shared blocks where the file system can, else copied in the kernel.
 pub fn copy_contents(from: impl AsFd, to: impl AsFd, size: u64) -> Result<()> {
-    if rustix::fs::ioctl_ficlone(&to, &from).is_ok() {
+    if call!(fs::ioctl_ficlone(&to, &from)).is_ok() {
         return set_size(&to, size);
     }
     let mut offset = 0;
@@ -155,7 +160,13 @@ fn copy_range(from: impl AsFd, to: impl AsFd, start: u64, end: u64) -> Result<()
     let (mut read, mut written) = (start, start);
     while read < end {
         let length = (end - read).min(1 << 30) as usize;
-        match rustix::fs::copy_file_range(&from, Some(&mut read), &to, Some(&mut written), length) {
+        match call!(fs::copy_file_range(
+            &from,
+            Some(&mut read),
+            &to,
+            Some(&mut written),
+            length
+        )) {
             Ok(0) => return Ok(()),
             Ok(_) | Err(Errno::INTR) => {}
             Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM) => {

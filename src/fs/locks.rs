@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::FlockOperation;
 
+use super::gate::call;
 use super::{Dir, Doing, Result};
 use crate::relpath::Name;
 
@@ -24,8 +25,8 @@ impl Dir {
         let file = self.reopen_file(name)?;
         let operation = FlockOperation::NonBlockingLockExclusive;
         match kind {
-            LockKind::Process => rustix::fs::fcntl_lock(&file, operation),
-            LockKind::Handle => rustix::fs::flock(&file, operation),
+            LockKind::Process => call!(fs::fcntl_lock(&file, operation)),
+            LockKind::Handle => call!(fs::flock(&file, operation)),
         }
         .doing("lock")?;
         Ok(file)

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use rustix::fs::{Access, AtFlags, Gid, Mode, Timespec, Timestamps, Uid};
 
+use super::gate::call;
 use super::xattrs::Object;
 use super::{Doing, FsError, Result, Status};
 use crate::entry::{Metadata, Timestamp, Xattr};
@@ -16,7 +17,7 @@ use crate::entry::{Metadata, Timestamp, Xattr};
 /// remove it.
 const SELINUX_LABEL: &[u8] = b"security.selinux";
 static IS_SELINUX_ACTIVE: LazyLock<bool> =
-    LazyLock::new(|| rustix::fs::access("/sys/fs/selinux/enforce", Access::EXISTS).is_ok());
+    LazyLock::new(|| call!(fs::access("/sys/fs/selinux/enforce", Access::EXISTS)).is_ok());
 
 /// Reads the attributes of an object whose status is at hand.
 pub fn read_metadata(object: Object<'_>, status: &Status) -> Result<Metadata> {
@@ -67,9 +68,15 @@ fn change_owner(object: Object<'_>, uid: u32, gid: u32) -> Result<()> {
     // 4294967295 means "leave as it is" to the kernel and cannot be stored.
     let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     match object {
-        Object::Open(fd) => rustix::fs::fchown(fd, uid, gid),
+        Object::Open(fd) => call!(fs::fchown(fd, uid, gid)),
         Object::Leaf(dir, name) => {
-            rustix::fs::chownat(dir, name.as_bytes(), uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+            call!(fs::chownat(
+                dir,
+                name.as_bytes(),
+                uid,
+                gid,
+                AtFlags::SYMLINK_NOFOLLOW
+            ))
         }
     }
     .doing("set owner")
@@ -78,10 +85,10 @@ fn change_owner(object: Object<'_>, uid: u32, gid: u32) -> Result<()> {
 fn change_mode(object: Object<'_>, mode: u16) -> Result<()> {
     let mode = Mode::from_raw_mode(u32::from(mode));
     match object {
-        Object::Open(fd) => rustix::fs::fchmod(fd, mode),
+        Object::Open(fd) => call!(fs::fchmod(fd, mode)),
         // No link is followed: the caller made this leaf itself in its private directory.
         Object::Leaf(dir, name) => {
-            rustix::fs::chmodat(dir, name.as_bytes(), mode, AtFlags::empty())
+            call!(fs::chmodat(dir, name.as_bytes(), mode, AtFlags::empty()))
         }
     }
     .doing("set mode")
@@ -100,9 +107,14 @@ pub fn change_mtime(object: Object<'_>, mtime: Timestamp) -> Result<()> {
         },
     };
     match object {
-        Object::Open(fd) => rustix::fs::futimens(fd, &times),
+        Object::Open(fd) => call!(fs::futimens(fd, &times)),
         Object::Leaf(dir, name) => {
-            rustix::fs::utimensat(dir, name.as_bytes(), &times, AtFlags::SYMLINK_NOFOLLOW)
+            call!(fs::utimensat(
+                dir,
+                name.as_bytes(),
+                &times,
+                AtFlags::SYMLINK_NOFOLLOW
+            ))
         }
     }
     .doing("set mtime")

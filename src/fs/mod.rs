@@ -1,11 +1,13 @@
 //! The only code that makes file-system calls of the engine.
 //!
 //! Everything below a root is reached by one handle per directory and a leaf name: no call here
-//! follows a link that somebody may have swapped in. Knows nothing of passes, wire or rules.
+//! follows a link that somebody may have swapped in. Every call goes through `gate::call!`, so that
+//! tests can let it fail. Knows nothing of passes, wire or rules.
 
 pub mod dir;
 pub mod extents;
 pub mod flags;
+pub mod gate;
 pub mod locks;
 pub mod metadata;
 pub mod owned;
@@ -26,6 +28,8 @@ pub use tree::Tree;
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
+
+use self::gate::call;
 
 /// A file-system call that failed; who catches it knows the side and the path.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +107,7 @@ pub fn sync_all() {
 
 /// Writes what the file system holds of one file in memory to its disk.
 pub fn sync_file(file: impl AsFd) -> Result<()> {
-    rustix::fs::fsync(file).doing("sync")
+    call!(fs::fsync(file)).doing("sync")
 }
 
 /// Names the operation of a failed call.

@@ -12,6 +12,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::gate::call;
 use super::{Dir, Doing, FileId, Result, Status};
 use crate::relpath::Name;
 
@@ -60,7 +61,7 @@ struct Place {
 impl Root {
     /// Opens the root that the operator named; links in that path are the operator's own.
     pub fn open(path: &Path) -> Result<Root> {
-        let fd = rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty()).doing("open directory")?;
+        let fd = call!(fs::openat(CWD, path, DIRECTORY, Mode::empty())).doing("open directory")?;
         // By its path: a second mount of the root file system shows no /proc.
         let real = std::fs::canonicalize(path);
         let is_live = real.is_ok_and(|real| real == Path::new("/"));
@@ -143,7 +144,7 @@ impl Root {
         let directory = self
             .open_directory(path.as_bytes())
             .doing("open directory")?;
-        let figures = rustix::fs::fstatvfs(directory).doing("ask for free space")?;
+        let figures = call!(fs::fstatvfs(directory)).doing("ask for free space")?;
         Ok(Space {
             total_bytes: figures.f_blocks.saturating_mul(figures.f_frsize),
             free_bytes: figures.f_bfree.saturating_mul(figures.f_frsize),
@@ -164,21 +165,30 @@ impl Root {
     fn open_file(&self, path: &str) -> rustix::io::Result<OwnedFd> {
         let place = self.locate(path, true)?;
         let name = Name::new(&place.leaf).map_err(|_| Errno::ISDIR)?;
-        let found =
-            rustix::fs::statat(&place.directory, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW)?;
+        let found = call!(fs::statat(
+            &place.directory,
+            name.as_bytes(),
+            AtFlags::SYMLINK_NOFOLLOW
+        ))?;
         // Before it is opened: the opening of a device can do something.
         let is_file = |mode| rustix::fs::FileType::from_raw_mode(mode).is_file();
         if !is_file(found.st_mode) {
             return Err(Errno::INVAL);
         }
-        let open =
-            |flags| rustix::fs::openat(&place.directory, name.as_bytes(), flags, Mode::empty());
+        let open = |flags| {
+            call!(fs::openat(
+                &place.directory,
+                name.as_bytes(),
+                flags,
+                Mode::empty()
+            ))
+        };
         // Only the owner of a file may leave its access time alone.
         let file = match open(PLAIN_FILE | OFlags::NOATIME) {
             Err(Errno::PERM) => open(PLAIN_FILE),
             result => result,
         }?;
-        match is_file(rustix::fs::fstat(&file)?.st_mode) {
+        match is_file(call!(fs::fstat(&file))?.st_mode) {
             true => Ok(file),
             false => Err(Errno::INVAL),
         }
@@ -219,10 +229,16 @@ impl Root {
     fn open_directory(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
         let path = if path.is_empty() { b"/" } else { path };
         if self.is_live {
-            return rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty());
+            return call!(fs::openat(CWD, path, DIRECTORY, Mode::empty()));
         }
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        match rustix::fs::openat2(&self.fd, path, DIRECTORY, Mode::empty(), resolve) {
+        match call!(fs::openat2(
+            &self.fd,
+            path,
+            DIRECTORY,
+            Mode::empty(),
+            resolve
+        )) {
             // Kernels before 5.6 and some sandboxes lack it; EAGAIN is a rename elsewhere.
             Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => self.open_by_steps(path),
             result => result,
@@ -242,7 +258,7 @@ impl Root {
             }
             let above = stack.last().map_or(self.fd.as_fd(), |fd| fd.as_fd());
             let flags = DIRECTORY | OFlags::NOFOLLOW;
-            match rustix::fs::openat(above, &part[..], flags, Mode::empty()) {
+            match call!(fs::openat(above, &part[..], flags, Mode::empty())) {
                 Ok(fd) => stack.push(fd),
                 Err(Errno::LOOP | Errno::NOTDIR) => {
                     let text = link_text(above, &part).map_err(|errno| match errno {
@@ -263,7 +279,7 @@ impl Root {
         }
         match stack.pop() {
             Some(fd) => Ok(fd),
-            None => rustix::fs::openat(&self.fd, ".", DIRECTORY, Mode::empty()),
+            None => call!(fs::openat(&self.fd, ".", DIRECTORY, Mode::empty())),
         }
     }
 }
@@ -289,7 +305,7 @@ fn parts_reversed(path: &[u8]) -> Vec<Vec<u8>> {
 
 fn link_text(directory: BorrowedFd<'_>, leaf: &[u8]) -> rustix::io::Result<Vec<u8>> {
     let leaf = OsStr::from_bytes(leaf);
-    rustix::fs::readlinkat(directory, leaf, Vec::new()).map(|text| text.into_bytes())
+    call!(fs::readlinkat(directory, leaf, Vec::new())).map(|text| text.into_bytes())
 }
 
 /// Reads to the end or to the limit; files of `/proc` do not say how long they are.
@@ -298,7 +314,7 @@ fn read_up_to(file: BorrowedFd<'_>, limit: usize) -> rustix::io::Result<Vec<u8>>
     let mut chunk = vec![0u8; CHUNK.min(limit)];
     while contents.len() < limit {
         let wanted = chunk.len().min(limit - contents.len());
-        match rustix::io::read(file, &mut chunk[..wanted]) {
+        match call!(io::read(file, &mut chunk[..wanted])) {
             Ok(0) => break,
             Ok(count) => contents.extend_from_slice(&chunk[..count]),
             Err(Errno::INTR) => {}

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use rustix::fs::{AtFlags, FileType, Stat, StatxFlags, major, minor};
 use rustix::io::Errno;
 
+use super::gate::call;
 use super::{Doing, Result};
 use crate::entry::{DeviceNumber, Kind, Timestamp};
 use crate::relpath::Name;
@@ -155,7 +156,7 @@ fn timestamp(seconds: i64, nanoseconds: u64) -> Timestamp {
 /// Looks at an open file.
 pub fn status_of_fd(fd: impl AsFd) -> Result<Status> {
     Ok(Status {
-        stat: rustix::fs::fstat(fd).doing("stat")?,
+        stat: call!(fs::fstat(fd)).doing("stat")?,
     })
 }
 
@@ -174,7 +175,7 @@ pub(super) fn volume_at(dir: impl AsFd, name: &Name, device: u64) -> Result<Volu
 }
 
 fn volume_by(fd: impl AsFd, path: &[u8], (flags, device): (AtFlags, u64)) -> Result<Volume> {
-    let mount = match rustix::fs::statx(fd, path, flags, StatxFlags::MNT_ID) {
+    let mount = match call!(fs::statx(fd, path, flags, StatxFlags::MNT_ID)) {
         Ok(status) if status.stx_mask & StatxFlags::MNT_ID.bits() != 0 => status.stx_mnt_id,
         Ok(_) | Err(Errno::NOSYS | Errno::PERM) => 0,
         Err(errno) => return Err(errno).doing("stat"),
@@ -184,7 +185,7 @@ fn volume_by(fd: impl AsFd, path: &[u8], (flags, device): (AtFlags, u64)) -> Res
 
 /// Looks at a name in an open directory; a link is not followed.
 pub(super) fn status_at(dir: impl AsFd, name: &Name) -> Result<Status> {
-    let stat = rustix::fs::statat(dir, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW).doing("stat")?;
+    let stat = call!(fs::statat(dir, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW)).doing("stat")?;
     Ok(Status { stat })
 }
 

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
+use super::gate::call;
 use super::{Dir, Doing, FsError, Result};
 use crate::entry::Xattr;
 use crate::relpath::Name;
@@ -65,8 +66,8 @@ impl Object<'_> {
 
     fn list_into(&self, buffer: &mut [u8]) -> rustix::io::Result<usize> {
         match self {
-            Object::Open(fd) => rustix::fs::flistxattr(fd, buffer),
-            Object::Leaf(dir, name) => rustix::fs::llistxattr(dir.leaf_path(name), buffer),
+            Object::Open(fd) => call!(fs::flistxattr(fd, buffer)),
+            Object::Leaf(dir, name) => call!(fs::llistxattr(dir.leaf_path(name), buffer)),
         }
     }
 
@@ -85,8 +86,8 @@ impl Object<'_> {
 
     fn get_into(&self, name: &[u8], buffer: &mut [u8]) -> rustix::io::Result<usize> {
         match self {
-            Object::Open(fd) => rustix::fs::fgetxattr(fd, name, buffer),
-            Object::Leaf(dir, leaf) => rustix::fs::lgetxattr(dir.leaf_path(leaf), name, buffer),
+            Object::Open(fd) => call!(fs::fgetxattr(fd, name, buffer)),
+            Object::Leaf(dir, leaf) => call!(fs::lgetxattr(dir.leaf_path(leaf), name, buffer)),
         }
     }
 
@@ -94,14 +95,19 @@ impl Object<'_> {
     pub fn set_xattr(&self, xattr: &Xattr) -> Result<()> {
         match self {
             Object::Open(fd) => {
-                rustix::fs::fsetxattr(fd, &xattr.name[..], &xattr.value, XattrFlags::empty())
+                call!(fs::fsetxattr(
+                    fd,
+                    &xattr.name[..],
+                    &xattr.value,
+                    XattrFlags::empty()
+                ))
             }
-            Object::Leaf(dir, leaf) => rustix::fs::lsetxattr(
+            Object::Leaf(dir, leaf) => call!(fs::lsetxattr(
                 dir.leaf_path(leaf),
                 &xattr.name[..],
                 &xattr.value,
                 XattrFlags::empty(),
-            ),
+            )),
         }
         .map_err(|errno| xattr_error("set", &xattr.name, errno))
     }
@@ -109,8 +115,8 @@ impl Object<'_> {
     /// Removes one attribute; one that is not there is fine.
     pub fn remove_xattr(&self, name: &[u8]) -> Result<()> {
         let removed = match self {
-            Object::Open(fd) => rustix::fs::fremovexattr(fd, name),
-            Object::Leaf(dir, leaf) => rustix::fs::lremovexattr(dir.leaf_path(leaf), name),
+            Object::Open(fd) => call!(fs::fremovexattr(fd, name)),
+            Object::Leaf(dir, leaf) => call!(fs::lremovexattr(dir.leaf_path(leaf), name)),
         };
         match removed {
             Ok(()) | Err(Errno::NODATA) => Ok(()),

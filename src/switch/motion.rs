@@ -17,6 +17,8 @@ pub(super) struct Motion<'a> {
     pub(super) volumes: Vec<Volume>,
     pub(super) journal: Journal,
     pub(super) gate: &'a Gate,
+    /// Whether the journal on the disk may say by now that all is done.
+    pub(super) may_be_told: bool,
 }
 
 impl Motion<'_> {
@@ -99,6 +101,7 @@ impl Motion<'_> {
         }
         self.sync()?;
         self.gate.pass()?;
+        self.may_be_told = true;
         match is_rollback {
             true => journal::remove(self.live)?,
             false => self.write_as(Phase::Switched)?,
@@ -108,6 +111,12 @@ impl Motion<'_> {
 
     /// Lets every name that has changed sides change back.
     pub(super) fn take_back(&mut self) -> Result<(), SwitchError> {
+        if self.may_be_told {
+            // ORDER: from the first name on that changes back, it is under way again.
+            journal::write(self.live, &self.journal)?;
+            // A disk that cannot sync is most likely why: that must not keep the names apart.
+            drop(self.sync());
+        }
         let is_rollback = self.journal.phase == Phase::RollingBack;
         let (from, to) = match is_rollback {
             true => (NEW_NAME, PREVIOUS_NAME),

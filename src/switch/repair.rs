@@ -41,6 +41,7 @@ pub fn repair(live: &Dir, gate: &Gate) -> Result<Repaired, SwitchError> {
         volumes: volumes?,
         journal,
         gate,
+        may_be_told: false,
     };
     if motion.is_all_done()? {
         motion.finish()?;

@@ -33,6 +33,8 @@ impl TargetPass<'_> {
             match self.link(place, &item.entry.name, leader) {
                 Ok(()) => {}
                 Err(error) if cannot_take_more_names(&error) => {
+                    // It arrives, but as a file of its own.
+                    self.failed(&path, &error);
                     let role = lock(&self.links).succeed(group, leader, item.open, item.index);
                     return match role {
                         Role::Leader => self.settle_entry(item, asks),

@@ -268,7 +268,7 @@ pub fn finish_directory(pass: &TargetPass<'_>, directory: &Directory) {
     };
     match finished() {
         // It could not be made: that was reported where it happened.
-        Err(error) if error.is_missing() || error.is_not_directory() => {}
+        Err(_) if directory.has_failed() => {}
         Err(error) => pass.failed(&directory.path, &error),
         Ok(()) => {}
     }

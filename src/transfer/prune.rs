@@ -123,7 +123,10 @@ impl Extras {
             name,
         )?;
         // The directory has its final time stamp already.
-        change_mtime(Object::open(&dir), before.mtime())
+        if let Err(error) = change_mtime(Object::open(&dir), before.mtime()) {
+            pass.failed(directory, &error);
+        }
+        Ok(())
     }
 
     fn report_refused(&self, pass: &TargetPass<'_>) {

@@ -134,13 +134,22 @@ fn run_pass(
     Ok(link.out.send(&Up::PassDone(pass.counts.stats()))?)
 }
 
-/// Writes what a pass did to the disks, where it did anything: the root's file system, and each
-/// on which something landed.
+/// Writes what a pass did to the disks, where it may have done anything: the root's file system,
+/// and each on which something landed.
 fn sync(tree: &TargetTree, stats: &PassStats) -> Result<(), FsError> {
-    let is_equal = stats.equal_entries + stats.failed_entries >= stats.listed_entries
-        && stats.deleted_entries == 0;
+    // What failed may have got some of its way, and one entry can fail more than once.
+    let has_changed = [
+        stats.landed_files,
+        stats.made_entries,
+        stats.linked_entries,
+        stats.attribute_entries,
+        stats.deleted_entries,
+        stats.failed_entries,
+    ]
+    .iter()
+    .any(|count| *count > 0);
     match (&tree.root, &tree.stages) {
-        (Some(root), Some(stages)) if !is_equal => {
+        (Some(root), Some(stages)) if has_changed => {
             root.root().sync_file_system()?;
             stages.sync()
         }

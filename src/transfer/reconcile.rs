@@ -61,6 +61,7 @@ pub fn reconcile(
     let compared = pass.compare_listing(open, &mut asks);
     pass.tracker.end_compare(open.listing.seq);
     if let Err(error) = compared {
+        open.directory.note_failed();
         pass.failed(&open.directory.path, &error);
     }
     let sent = pass.ask(open.listing.seq, asks);

@@ -3,7 +3,7 @@
 //! everything that is made in it moves its time stamp. Knows nothing of how things land.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::links::GroupId;
@@ -31,6 +31,8 @@ pub struct Directory {
     equal: OnceLock<Status>,
     /// Where it is, once a hard link was met in it.
     volume: OnceLock<Option<Volume>>,
+    /// Whether it was reported that the directory as a whole failed.
+    has_failed: AtomicBool,
     progress: Mutex<Progress>,
 }
 
@@ -49,6 +51,16 @@ impl Directory {
         let mut names = dir.map_or(Ok(Vec::new()), Dir::names)?;
         names.sort_unstable();
         Ok(self.names.get_or_init(|| names))
+    }
+
+    /// Notes that it was reported as a whole.
+    pub fn note_failed(&self) {
+        self.has_failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells whether it was reported as a whole.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
     }
 
     /// Notes that the target's has the attributes of the source's.
@@ -197,6 +209,7 @@ impl Tracker {
                 names: OnceLock::new(),
                 equal: OnceLock::new(),
                 volume: OnceLock::new(),
+                has_failed: AtomicBool::new(false),
                 progress: Mutex::default(),
             })
         });

@@ -17,7 +17,7 @@ use crate::support::places::{LOCAL, Mount, Places, assert_none, put};
 use crate::support::{Ability, can_run, edit, rsync};
 
 /// The passes of a staged clone: by attributes, by contents, and a last look.
-fn passes() -> Vec<PassPlan> {
+pub fn passes() -> Vec<PassPlan> {
     let plan = |pass, turn| PassPlan {
         pass,
         deletes: Deletes::AtEnd,

@@ -19,13 +19,14 @@ use tempfile::TempDir;
 
 use crate::support::binary::run;
 use crate::support::manifest::{Manifest, diff};
+use crate::support::places::in_memory;
 use crate::support::{Ability, can_run};
 
 /// More operations than any of the trees here takes.
-const MANY: u64 = 200;
+pub const MANY: u64 = 200;
 
 /// A live tree with a stage beside it, on one volume or on two.
-struct Place {
+pub struct Place {
     dir: TempDir,
     /// Where the second is mounted, from the root.
     second: Option<&'static str>,
@@ -52,16 +53,16 @@ fn private(top: &Path) -> PathBuf {
 }
 
 impl Place {
-    fn one() -> Place {
+    pub fn one() -> Place {
         let place = Place {
-            dir: tempfile::tempdir().unwrap(),
+            dir: in_memory(),
             second: None,
         };
         place.fill();
         place
     }
 
-    fn two() -> Place {
+    pub fn two() -> Place {
         Place::with("home")
     }
 
@@ -71,7 +72,7 @@ impl Place {
     }
 
     fn with(path: &'static str) -> Place {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = in_memory();
         let second = dir.path().join(path);
         fs::create_dir_all(&second).unwrap();
         rustix::mount::mount(
@@ -120,7 +121,7 @@ impl Place {
         }
     }
 
-    fn root(&self) -> &Path {
+    pub fn root(&self) -> &Path {
         self.dir.path()
     }
 
@@ -153,18 +154,23 @@ impl Place {
         filetime::set_file_mtime(&stage, new).unwrap();
     }
 
-    fn live(&self) -> Dir {
+    pub fn live(&self) -> Dir {
         Dir::open_root(self.root()).unwrap()
     }
 
-    fn volumes(&self) -> Vec<RelPath> {
+    pub fn volumes(&self) -> Vec<RelPath> {
         let second = self.second.iter();
         second
             .map(|path| RelPath::new(path.as_bytes()).unwrap())
             .collect()
     }
 
-    fn switch(&self, gate: &Gate) -> Result<Switched, SwitchError> {
+    pub fn switch(&self, gate: &Gate) -> Result<Switched, SwitchError> {
+        self.switch_on(&self.live(), gate)
+    }
+
+    /// Switches by a handle of its root that is open already.
+    pub fn switch_on(&self, live: &Dir, gate: &Gate) -> Result<Switched, SwitchError> {
         let scope = Scope {
             volumes: &self.volumes(),
             rules: &Rules::new(vec![
@@ -176,11 +182,11 @@ impl Place {
             apart: &[],
             edited: &[RelPath::new(b".autorelabel").unwrap()],
         };
-        switch(&self.live(), &scope, Memo::default(), gate)
+        switch(live, &scope, Memo::default(), gate)
     }
 
     /// Returns what the live tree and the tree beside it are like, without our own directories.
-    fn trees(&self) -> (String, BTreeSet<PathBuf>) {
+    pub fn trees(&self) -> (String, BTreeSet<PathBuf>) {
         let mut live = String::new();
         let mut others = BTreeSet::new();
         for line in Manifest::of(self.root()).to_string().lines() {
@@ -197,12 +203,12 @@ impl Place {
         (live, others)
     }
 
-    fn tree(&self) -> String {
+    pub fn tree(&self) -> String {
         self.trees().0
     }
 }
 
-fn places() -> Vec<fn() -> Place> {
+pub fn places() -> Vec<fn() -> Place> {
     match can_run("two volumes", &[Ability::Root]) {
         true => vec![Place::one, Place::two, Place::nested],
         false => vec![Place::one],
@@ -343,7 +349,7 @@ fn cut_everywhere(
 }
 
 /// Trees that are made one after the other differ in their times only.
-fn strip_mtimes(text: &str) -> String {
+pub fn strip_mtimes(text: &str) -> String {
     let words = text
         .split(' ')
         .map(|word| match word.starts_with("mtime=") {

@@ -71,6 +71,24 @@ struct TapWriter {
     waiting: Vec<u8>,
     tap: Tap,
     step: usize,
+    /// Bytes that may still leave; `None` for as many as there are.
+    left: Option<usize>,
+}
+
+impl TapWriter {
+    /// Lets bytes leave, until none may: then the link is cut, within a frame or between two.
+    fn let_out(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let allowed = self.left.map_or(bytes.len(), |left| left.min(bytes.len()));
+        let (going, kept) = bytes.split_at(allowed);
+        for part in going.chunks(self.step) {
+            self.inner.write_all(part)?;
+        }
+        self.left = self.left.map(|left| left - allowed);
+        match kept.is_empty() {
+            true => Ok(()),
+            false => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
 }
 
 impl Write for TapWriter {
@@ -87,9 +105,7 @@ impl Write for TapWriter {
             if !(self.tap)(&frame) {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
-            for part in whole.chunks(self.step) {
-                self.inner.write_all(part)?;
-            }
+            self.let_out(&whole)?;
         }
         Ok(bytes.len())
     }
@@ -117,6 +133,12 @@ pub struct Job<'a> {
     pub up: Tap,
     /// Bytes that a pipe is given at once.
     pub step: usize,
+    /// After how many bytes the way down ends while the other goes on.
+    pub down_limit: Option<usize>,
+    /// The same for the way up.
+    pub up_limit: Option<usize>,
+    /// The name of the agent's threads.
+    pub agent_thread: &'static str,
 }
 
 /// How it went.
@@ -164,6 +186,9 @@ impl<'a> Job<'a> {
             down: open_tap(),
             up: open_tap(),
             step: usize::MAX,
+            down_limit: None,
+            up_limit: None,
+            agent_thread: "agent",
         }
     }
 
@@ -189,26 +214,31 @@ impl<'a> Job<'a> {
     #[track_caller]
     pub fn run_until(self, stop: &AtomicBool) -> Ran {
         let _watchdog = Watchdog::start(&format!("a transfer to {}", self.target.display()));
-        let tapped = |inner, tap| TapWriter {
+        let tapped = |inner, tap, left| TapWriter {
             inner,
             waiting: Vec::new(),
             tap,
             step: self.step,
+            left,
         };
         let (there_reader, here) = io::pipe().unwrap();
         let (here_reader, there) = io::pipe().unwrap();
-        let (here, there) = (tapped(here, self.down), tapped(there, self.up));
-        let agent = thread::spawn(move || agent::serve(there_reader, there, None).0);
+        let here = tapped(here, self.down, self.down_limit);
+        let there = tapped(there, self.up, self.up_limit);
+        let agent = thread::Builder::new().name(self.agent_thread.to_owned());
+        let agent = agent.spawn(move || agent::serve(there_reader, there, None).0);
+        let agent = agent.unwrap();
         let link = Link::start(here_reader, here, LinkSettings::default());
         let monitor = RecordingMonitor::default();
-        let root = Dir::open_root(self.source).unwrap();
-        let tree = Tree {
-            root: &root,
-            rules: &self.rules,
-            mounts: &[],
-        };
         let target = self.target.as_os_str().as_bytes().to_vec();
         let run = || -> Result<Vec<PassStats>, TransferError> {
+            let root = Dir::open_root(self.source)
+                .map_err(|error| TransferError::Root("source".to_owned(), error))?;
+            let tree = Tree {
+                root: &root,
+                rules: &self.rules,
+                mounts: &[],
+            };
             let sender = Sender::begin(&link, tree, (target, self.policy), &monitor, stop)?;
             let passes = self.plans.iter().map(|plan| sender.pass(*plan));
             let stats = passes.collect::<Result<_, _>>()?;

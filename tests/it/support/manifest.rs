@@ -34,6 +34,19 @@ impl Manifest {
         Manifest::without(root, "")
     }
 
+    /// Of a tree that is not there.
+    pub fn nothing() -> Manifest {
+        Manifest(BTreeMap::new())
+    }
+
+    /// Returns all names of the file at `path`, if it has several.
+    pub fn group_of(&self, path: &str) -> Vec<String> {
+        let line = self.0.get(path.as_bytes());
+        let linked = line.and_then(|line| line.fields.get("linked"));
+        let names = linked.into_iter().flat_map(|names| names.split(' '));
+        names.map(str::to_owned).collect()
+    }
+
     /// Reads the tree at `root` but for what is called `left_out` at its top, as if that were
     /// not there: names in it are in no hard-link group.
     pub fn without(root: &Path, left_out: &str) -> Manifest {

@@ -2,6 +2,7 @@
 
 pub mod attributes;
 pub mod binary;
+pub mod disk;
 pub mod edit;
 pub mod engine;
 pub mod machine;

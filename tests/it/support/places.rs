@@ -40,7 +40,11 @@ impl Places {
 
     /// Makes an empty source.
     pub fn empty() -> Places {
-        let place = tempfile::tempdir().unwrap();
+        Places::within(tempfile::tempdir().unwrap())
+    }
+
+    /// Makes an empty source in `place`.
+    pub fn within(place: TempDir) -> Places {
         let path = |name: &str| place.path().join(name);
         fs::create_dir(path("source")).unwrap();
         Places {
@@ -112,6 +116,16 @@ pub fn inodes(root: &Path) -> Vec<(PathBuf, u64, i64, i64)> {
             (entry.into_path(), metadata.ino(), changed.0, changed.1)
         })
         .collect()
+}
+
+/// Makes a temporary directory in memory where there is such a place: what writes to the disk all
+/// the time would wait for it all the time.
+pub fn in_memory() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    match memory.is_dir() {
+        true => tempfile::tempdir_in(memory).unwrap(),
+        false => tempfile::tempdir().unwrap(),
+    }
 }
 
 /// Writes a file and makes the directories above it.

@@ -52,6 +52,10 @@ const EDGE: &[&str] = &["cli", "commands", "ui", "main", "lib"];
 
 /// Modules that must work without looking at the machine.
 const WITHOUT_IO: &[&str] = &["std::fs", "std::net", "std::process", "rustix::", "libc::"];
+/// Where `fs` calls the kernel.
+const GATE: &str = "src/fs/gate.rs";
+/// What of rustix is no call, or cannot fail.
+const UNGATED: &[&str] = &["makedev", "major", "minor", "sync"];
 /// What writes to the terminal.
 const PRINTERS: [&str; 5] = ["println!", "eprintln!", "print!", "eprint!", "dbg!"];
 
@@ -106,6 +110,10 @@ fn check_homes(name: &str, module: &str, code: &str) -> Vec<String> {
     if module != "fs" && mentions_rustix_fs(code) {
         found.push("only 'fs' makes file-system calls".to_owned());
     }
+    if module == "fs" && name != GATE {
+        let ungated = rustix_functions(code);
+        found.extend(ungated.map(|function| format!("'{function}' has to go through call!")));
+    }
     let prints = PRINTERS.iter().any(|printer| calls(code, printer));
     if prints && name != "src/main.rs" && module != "ui" {
         found.push("only src/main.rs and src/ui write to the terminal".to_owned());
@@ -125,6 +133,28 @@ fn mentions_rustix_fs(code: &str) -> bool {
             .any(|word| word == "fs")
     });
     code.contains("rustix::fs") || grouped
+}
+
+/// Returns the functions of rustix's file system and I/O that are named, by path or by import.
+fn rustix_functions(code: &str) -> impl Iterator<Item = &str> {
+    let starts = ["rustix::fs::", "rustix::io::"];
+    let after = starts.into_iter().flat_map(move |start| {
+        let found = code.match_indices(start);
+        found.filter_map(move |(at, _)| code.get(at + start.len()..))
+    });
+    let words = after.flat_map(|rest| {
+        // One name, or a group of them in braces.
+        let (names, ends): (&str, &[char]) = match rest.strip_prefix('{') {
+            Some(group) => (group, &['}']),
+            None => (rest, &['(', ';', ':', ',', ' ', ')', '>', '<']),
+        };
+        let names = names.split(ends).next().unwrap_or_default();
+        names.split(',').map(str::trim)
+    });
+    let is_function = |word: &&str| word.starts_with(|first: char| first.is_ascii_lowercase());
+    words
+        .filter(is_function)
+        .filter(|word| !UNGATED.contains(word))
 }
 
 /// Tells whether the macro is called by exactly this name.
@@ -170,7 +200,18 @@ fn finds_imports_that_go_upwards() {
             "use crate::clone::x; fn f() { println!(); }",
             0,
         ),
-        ("src/fs/dir.rs", "use rustix::fs::openat;\n// crate::ui", 0),
+        (
+            "src/fs/dir.rs",
+            "use rustix::fs::{Mode, makedev};\n// crate::ui",
+            0,
+        ),
+        ("src/fs/dir.rs", "use rustix::fs::{Mode, openat};", 1),
+        (
+            "src/fs/dir.rs",
+            "rustix::fs::openat(); rustix::io::read()",
+            2,
+        ),
+        ("src/fs/dir.rs", "call!(fs::openat(Mode::empty()))", 0),
         ("src/ssh/mod.rs", "use rustix::fs::openat;", 1),
         ("src/ssh/mod.rs", "use rustix::{fs::openat, io};", 1),
         ("src/ssh/mod.rs", "use rustix::{io, process};", 0),
