@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::error::absolute;
-use super::journal::{self, JOURNAL_NAME, Journal, Memo, Phase};
+use super::journal::{self, JOURNAL_NAME, Journal, LEFT_PREFIX, Memo, Phase};
 use super::{Gate, SwitchError};
 use crate::fs::metadata::change_mtime;
 use crate::fs::stage::STAGE_NAME;
@@ -14,9 +14,6 @@ use crate::fs::xattrs::Object;
 use crate::fs::{Dir, FsError, usable_name};
 use crate::relpath::{Name, RelPath};
 
-/// What a tree is called from the moment on in which it is removed. What cannot be removed stays
-/// below such a name, where it is in nobody's way.
-const LEFT_PREFIX: &str = "left-";
 /// LIMIT: how many of the names that stay are told.
 const MAX_LEFT: usize = 100;
 
