@@ -5,7 +5,7 @@
 //! what one `fstatat` returns.
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -25,7 +25,7 @@ use crate::relpath::{Name, RelPath};
 const LONGEST_CALL_PATH: usize = 4000;
 
 /// Where the kernel shows the open files of this process by number.
-const OPEN_FILES: &str = "/proc/self/fd";
+pub(super) const OPEN_FILES: &str = "/proc/self/fd";
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -233,27 +233,6 @@ impl Dir {
             Mode::RUSR | Mode::WUSR
         ))
         .doing("create")
-    }
-
-    /// Creates a private file without a name, which vanishes unless it gets one: not even a power
-    /// cut leaves anything of it. `None` where the file system cannot.
-    pub fn create_unnamed(&self) -> Result<Option<OwnedFd>> {
-        if !Path::new(OPEN_FILES).exists() {
-            return Ok(None);
-        }
-        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
-        match call!(fs::openat(&self.fd, ".", flags, Mode::RUSR | Mode::WUSR)) {
-            // What an old kernel or a file system without it says.
-            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Ok(None),
-            file => file.doing("create").map(Some),
-        }
-    }
-
-    /// Gives a file without a name one in this directory, where nothing may be.
-    pub fn give_name(&self, file: impl AsFd, name: &Name) -> Result<()> {
-        let file = format!("{OPEN_FILES}/{}", file.as_fd().as_raw_fd());
-        let follow = AtFlags::SYMLINK_FOLLOW;
-        call!(fs::linkat(CWD, file, &self.fd, name.as_bytes(), follow)).doing("link")
     }
 
     /// Opens an own private file for reading and writing.

@@ -3,9 +3,10 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+use rustix::fs::IFlags;
 use rustix::io::Errno;
 
+use super::gate::call;
 use super::{Dir, Doing, Result, Status};
 use crate::relpath::Name;
 
@@ -60,7 +61,7 @@ impl Dir {
 
 /// Returns the flags of an open file or directory; none where the file system has none.
 fn flags_of(file: impl AsFd) -> Result<IFlags> {
-    match ioctl_getflags(file) {
+    match call!(fs::ioctl_getflags(file)) {
         Err(Errno::NOTTY | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => Ok(IFlags::empty()),
         flags => flags.doing("read flags"),
     }
@@ -69,6 +70,6 @@ fn flags_of(file: impl AsFd) -> Result<IFlags> {
 fn set_flags(file: impl AsFd, before: IFlags, wanted: IFlags) -> Result<()> {
     match before == wanted {
         true => Ok(()),
-        false => ioctl_setflags(file, wanted).doing("set flags"),
+        false => call!(fs::ioctl_setflags(file, wanted)).doing("set flags"),
     }
 }

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::error::absolute;
-use super::journal::{self, JOURNAL_NAME, Journal, Memo, Phase};
+use super::journal::{self, JOURNAL_NAME, Journal, LEFT_PREFIX, Memo, Phase};
 use super::{Gate, SwitchError};
 use crate::fs::metadata::change_mtime;
 use crate::fs::stage::STAGE_NAME;
@@ -14,9 +14,6 @@ use crate::fs::xattrs::Object;
 use crate::fs::{Dir, FsError, usable_name};
 use crate::relpath::{Name, RelPath};
 
-/// What a tree is called from the moment on in which it is removed. What cannot be removed stays
-/// below such a name, where it is in nobody's way.
-const LEFT_PREFIX: &str = "left-";
 /// LIMIT: how many of the names that stay are told.
 const MAX_LEFT: usize = 100;
 
@@ -46,11 +43,25 @@ pub struct Left {
 /// of `volumes`; one that is not there is fine, and so is what cannot be removed: it is told.
 pub fn discard(live: &Dir, volumes: &[RelPath], gate: &Gate) -> Result<Freed, SwitchError> {
     let root = RelPath::root();
-    let at_root = SwitchError::at(&root);
+    let mut freed = Freed::default();
     match private_dir(live, &root) {
-        Err(error) if error.is_missing() => return Ok(Freed::default()),
-        result => result.map_err(&at_root)?,
-    };
+        // What could not be removed may be left on the others.
+        Err(error) if error.is_missing() => free_volumes(live, volumes, &mut freed, gate)?,
+        result => {
+            result.map_err(SwitchError::at(&root))?;
+            let mut all = begin(live, gate)?;
+            all.extend(volumes.iter().filter(|path| !path.is_root()).cloned());
+            all.sort();
+            all.dedup();
+            free_volumes(live, &all, &mut freed, gate)?;
+            free_volumes(live, &[root], &mut freed, gate)?;
+        }
+    }
+    Ok(freed)
+}
+
+/// Gives up the way back, if there is one, and returns the volumes that have to do with it.
+fn begin(live: &Dir, gate: &Gate) -> Result<Vec<RelPath>, SwitchError> {
     let mut journal = match journal::read(live)? {
         Some(journal) => match journal.phase {
             Phase::Switching | Phase::RollingBack => return Err(SwitchError::UnderWay),
@@ -58,23 +69,29 @@ pub fn discard(live: &Dir, volumes: &[RelPath], gate: &Gate) -> Result<Freed, Sw
         },
         None => Journal::new(Phase::Discarding, Vec::new(), Memo::default(), 0),
     };
-    let mut all = journal.volumes();
-    all.extend(volumes.iter().filter(|path| !path.is_root()).cloned());
-    all.sort();
-    all.dedup();
     // ORDER: from the first removal on there is no way back, so nobody may try it.
     journal.phase = Phase::Discarding;
     gate.pass()?;
     journal::write(live, &journal)?;
-    live.sync_file_system().map_err(at_root)?;
-    let mut freed = Freed::default();
-    for path in all.iter().rev().chain([&root]) {
-        free_volume(live, path, &mut freed, gate).map_err(|error| match error {
+    let synced = live.sync_file_system();
+    synced.map_err(SwitchError::at(&RelPath::root()))?;
+    Ok(journal.volumes())
+}
+
+/// Frees volumes, those inside of others first.
+fn free_volumes(
+    live: &Dir,
+    volumes: &[RelPath],
+    freed: &mut Freed,
+    gate: &Gate,
+) -> Result<(), SwitchError> {
+    for path in volumes.iter().rev() {
+        free_volume(live, path, freed, gate).map_err(|error| match error {
             Freeing::Call(cause) => SwitchError::at(path)(cause),
             Freeing::Gate(error) => error,
         })?;
     }
-    Ok(freed)
+    Ok(())
 }
 
 enum Freeing {

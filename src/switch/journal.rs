@@ -15,6 +15,9 @@ use crate::relpath::{Name, RelPath};
 
 /// The name of the note.
 pub const JOURNAL_NAME: &[u8] = b"journal";
+/// What a tree is called from the moment on in which it is removed. What cannot be removed stays
+/// below such a name, where it is in nobody's way.
+pub(super) const LEFT_PREFIX: &str = "left-";
 /// The note that the fix-ups leave when a stage is ready.
 const CLONE_NAME: &[u8] = b"clone";
 /// Changes with the meaning of any field.
@@ -122,7 +125,7 @@ pub enum State {
         /// Whether it was a rollback.
         rollback: bool,
     },
-    /// A discard was cut, or goes on.
+    /// A discard was cut, goes on, or could not remove everything.
     Discarding,
 }
 
@@ -223,7 +226,14 @@ pub fn status(live: &Dir) -> Result<State, SwitchError> {
         result => result.map_err(failed)?,
     };
     match private.status_of(&own(NEW_NAME)?) {
-        Err(error) if error.is_missing() => return Ok(State::Nothing),
+        Err(error) if error.is_missing() => {
+            let names = private.names().map_err(failed)?;
+            let is_left = |name: &[u8]| name.starts_with(LEFT_PREFIX.as_bytes());
+            return Ok(match names.iter().any(|name| is_left(name)) {
+                true => State::Discarding,
+                false => State::Nothing,
+            });
+        }
         result => result.map_err(failed)?,
     };
     match private.status_of(&own(CLONE_NAME)?) {

@@ -523,8 +523,9 @@ fn what_a_discard_cannot_remove_is_told_and_in_nobodys_way() {
     let left: Vec<&str> = freed.left.iter().map(|left| &*left.path).collect();
     assert_eq!(left, ["/.instancesync/left-0/var/log"]);
     assert!(freed.left_count == 1 && freed.entries > 10, "{freed:?}");
-    assert_eq!(status(&place.live()).unwrap(), State::Nothing);
+    assert_eq!(status(&place.live()).unwrap(), State::Discarding);
     instancesync::fs::Staged::make(&place.live(), &[]).unwrap();
+    assert_eq!(status(&place.live()).unwrap(), State::Staging);
     discard(&place.live(), &[], &Gate::open()).unwrap();
     let inside = place.root().join(".instancesync/left-0/var/log");
     rustix::mount::unmount(inside, rustix::mount::UnmountFlags::DETACH).unwrap();
