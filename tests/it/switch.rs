@@ -108,7 +108,7 @@ impl Place {
     }
 
     /// Mounts the second volume where it belongs, as a boot does.
-    fn boot(&self) {
+    pub fn boot(&self) {
         let Some(second) = self.second else { return };
         let live = self.root().join(second);
         for side in ["stage", "previous"] {

@@ -203,7 +203,11 @@ fn a_call_that_fails_in_a_discard_leaves_the_live_tree_and_the_rest_to_the_next(
     }
     let turn = inject::turn();
     for make in places() {
-        let prepare = |place: &Place| switch(place, &place.live()).unwrap();
+        let prepare = |place: &Place| {
+            switch(place, &place.live()).unwrap();
+            // Before it, discarding is refused.
+            place.boot();
+        };
         let (census, _) = count_calls(&turn, make, prepare, clear);
         for fault in faults(&census) {
             let place = make();
