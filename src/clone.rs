@@ -13,6 +13,7 @@ mod preparation;
 mod quiesce;
 mod route;
 mod sample;
+mod start;
 mod steps;
 mod switchover;
 
@@ -23,7 +24,7 @@ use self::ending::Trouble;
 use self::estimate::Estimate;
 use self::fixups::Agreed;
 use self::route::Route;
-use self::switchover::Start;
+use self::start::Start;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor, Stage};

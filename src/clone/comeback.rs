@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Run;
 use super::fixups::Agreed;
-use super::switchover::Start;
+use super::start::Start;
 use crate::boot::MachineState;
 use crate::exclude::profile::IdentityPolicy;
 use crate::exit::ExitCode;

@@ -4,7 +4,7 @@
 use std::time::SystemTime;
 
 use super::Run;
-use super::switchover::Start;
+use super::start::Start;
 use crate::exclude::Rules;
 use crate::exclude::profile::Selected;
 use crate::facts::Facts;

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::Run;
 use super::fixups::Agreed;
-use super::switchover::{Clear, Start};
+use super::start::{Clear, Start, start_of};
 use crate::failure::Failure;
 use crate::layout::Layout;
 use crate::monitor::{Event, Stage};
@@ -49,56 +49,62 @@ impl Run<'_> {
         };
         if settings.manner == Manner::Staged && !settings.dry_run {
             let state = session.status(&settings.target_dir)?;
-            agreed.start = self.take_up(&state, pair)?;
+            agreed.start = start_of(&state, pair, self.wish())?;
             let machine = state.machine.as_ref();
             agreed.had_default_route = machine.is_some_and(|machine| machine.has_default_route);
             if !matches!(agreed.start, Start::Anew(_)) {
                 return self.resume(agreed, &state, pair).map(Some);
             }
         }
-        if settings.system.is_some() {
-            let preflight = Preflight {
-                settings,
-                source: self.source,
-                monitor: self.monitor,
-                stop: self.stop,
-            };
-            let prepared = preflight.prepare(session, link_bytes_per_second)?;
-            self.agree(&prepared.plan)?;
-            let facts = (&prepared.source, &prepared.target);
-            if let Some(card) = CloneCard::new(settings, &prepared.plan, facts) {
-                self.recorder.describe(card);
-            }
-            if settings.course.stop_after == Some(StopAfter::Plan) {
-                self.recorder.stopped_after(Stage::Plan);
-                return Ok(None);
-            }
-            if !settings.dry_run {
-                self.record.begin(settings, pair, self.audience.journal)?;
-                self.record.set_facts(&prepared.source, &prepared.target);
-                self.record.set_plan(&prepared.plan, &prepared.rules);
-            }
-            let finds = |ids: &[&str]| {
-                prepared
-                    .plan
-                    .findings
-                    .iter()
-                    .any(|found| ids.contains(&found.id))
-            };
-            agreed.closes_login = finds(&CLOSING);
-            if finds(&["ssh-port"])
-                && let Some(server) = &prepared.source.access.ssh_server
-            {
-                agreed.ssh_ports.clone_from(&server.ports);
-            }
-            agreed.rules = prepared.rules;
-            agreed.layout = prepared.layout;
-            agreed.system = Some((prepared.selected, prepared.source));
+        if settings.system.is_some() && !self.plan(session, &mut agreed, link_bytes_per_second)? {
+            return Ok(None);
         }
         if settings.output.detail > Detail::Quiet {
             self.estimate.tell(self.monitor, link_bytes_per_second);
         }
         Ok(Some(agreed))
+    }
+
+    /// Plans a whole system and takes down what was agreed to. Returns whether the run goes on.
+    fn plan(
+        &self,
+        session: &Session,
+        agreed: &mut Agreed,
+        link_bytes_per_second: Option<u64>,
+    ) -> Result<bool, Failure> {
+        let settings = self.settings;
+        let preflight = Preflight {
+            settings,
+            source: self.source,
+            monitor: self.monitor,
+            stop: self.stop,
+        };
+        let prepared = preflight.prepare(session, link_bytes_per_second)?;
+        self.agree(&prepared.plan)?;
+        let facts = (&prepared.source, &prepared.target);
+        if let Some(card) = CloneCard::new(settings, &prepared.plan, facts) {
+            self.recorder.describe(card);
+        }
+        if settings.course.stop_after == Some(StopAfter::Plan) {
+            self.recorder.stopped_after(Stage::Plan);
+            return Ok(false);
+        }
+        if !settings.dry_run {
+            let pair = agreed.pair.as_deref().unwrap_or_default();
+            self.record.begin(settings, pair, self.audience.journal)?;
+            self.record.set_facts(&prepared.source, &prepared.target);
+            self.record.set_plan(&prepared.plan, &prepared.rules);
+        }
+        agreed.closes_login = finds(&prepared.plan, &CLOSING);
+        if finds(&prepared.plan, &["ssh-port"])
+            && let Some(server) = &prepared.source.access.ssh_server
+        {
+            agreed.ssh_ports.clone_from(&server.ports);
+        }
+        agreed.rules = prepared.rules;
+        agreed.layout = prepared.layout;
+        agreed.system = Some((prepared.selected, prepared.source));
+        Ok(true)
     }
 
     /// A dry run may go on whatever stands against it: it changes nothing.
@@ -123,6 +129,9 @@ impl Run<'_> {
             .map(|machine| machine.hostname.clone());
         self.recorder
             .describe(CloneCard::resumed(self.settings, hostname));
+        if self.settings.asks_first {
+            agreement(self.settings, self.audience.prompter)?;
+        }
         self.record
             .begin(self.settings, pair, self.audience.journal)?;
         if let State::Switched {
@@ -133,4 +142,8 @@ impl Run<'_> {
         }
         Ok(agreed)
     }
+}
+
+fn finds(plan: &Plan, ids: &[&str]) -> bool {
+    plan.findings.iter().any(|found| ids.contains(&found.id))
 }

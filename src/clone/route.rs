@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use super::fixups::Agreed;
 use super::hold_back;
 use super::quiesce::Quiesced;
-use super::switchover::Start;
+use super::start::Start;
 use crate::exclude::Rules;
 use crate::monitor::{Pass, PassStats, Stage};
 use crate::settings::{CatchUp, Manner, Settings, StopAfter};

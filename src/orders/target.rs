@@ -9,7 +9,7 @@ mod rollback;
 mod settle;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,11 @@ use package_locks::PackageLocks;
 pub(super) use rollback::roll_back;
 pub use rollback::{RollbackOrder, RolledBack};
 use settle::{remove_run_key, settle, settle_units, still_running, waits_for_reboot};
+
+/// How long another holder of the target's lock is waited for.
+const LOCKING: Duration = Duration::from_secs(1);
+/// The same before a switch: one that is under way carries, syncs and exchanges within it.
+const SWITCHING: Duration = Duration::from_secs(120);
 
 /// Which target, and whether something changes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -94,7 +99,8 @@ fn exchange(
     live: &Dir,
     order: &SwitchOrder,
 ) -> Result<(Switched, bool, Option<PackageLocks>), Failure> {
-    lock(live)?;
+    // The agent before this one may still be switching, its link lost.
+    lock_within(live, SWITCHING)?;
     settle(live)?;
     let state = status(live).map_err(|error| refused(&error))?;
     if let State::Switched {
@@ -258,11 +264,19 @@ fn open(root: &Path) -> Result<Dir, Failure> {
 /// Keeps others off.
 ///
 /// RACE: a program that is being started has the handle of its parent, until it runs; and who
-/// lost its link may be about to end. LIMIT: 1 s.
+/// lost its link may be about to end.
 fn lock(live: &Dir) -> Result<(), Failure> {
-    for _ in 0..20 {
+    lock_within(live, LOCKING)
+}
+
+fn lock_within(live: &Dir, limit: Duration) -> Result<(), Failure> {
+    let until = Instant::now() + limit;
+    loop {
         match live.lock() {
-            Err(error) if error.is_locked() => std::thread::sleep(Duration::from_millis(50)),
+            Err(error) if error.is_locked() && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(error) if error.is_locked() => break,
             result => return result.map_err(|error| failed(&error)),
         }
     }

@@ -8,7 +8,7 @@ use super::orders::misplaced;
 use crate::failure::Failure;
 use crate::orders::{Answer, DigestOrder, Digested, Order, SwitchOrder, TargetOrder, TargetState};
 use crate::relpath::RelPath;
-use crate::switch::{RunLogin, Switched};
+use crate::switch::{Freed, RunLogin, Switched};
 
 fn order_for(root: &Path) -> TargetOrder {
     TargetOrder {
@@ -70,8 +70,11 @@ impl Session {
     }
 
     /// Frees what a switch replaced, or the stage where nothing was switched.
-    pub fn discard(&self, root: &Path) -> Result<(), Failure> {
-        self.order(&Order::Discard(order_for(root))).map(drop)
+    pub fn discard(&self, root: &Path) -> Result<Freed, Failure> {
+        match self.order(&Order::Discard(order_for(root)))? {
+            Answer::Discarded(freed) => Ok(freed),
+            _ => Err(misplaced()),
+        }
     }
 
     /// Has the machine boot again, a moment after the answer.

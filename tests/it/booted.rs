@@ -1,6 +1,7 @@
 //! Clones from booted machine to booted machine, from outside: real systemd, real sshd, real
 //! reboots, power cuts. What single chapters decide is proven by their own modules.
 
+mod access;
 mod busy;
 mod differences;
 mod kill;
