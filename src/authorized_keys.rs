@@ -14,6 +14,9 @@ use crate::fs::{Dir, FsError, Result};
 use crate::relpath::Name;
 
 const MARK: &str = "instancesync:";
+/// What the run's key may not do: it starts the agent and nothing else needs it. `restrict` would
+/// say the same in a word that OpenSSH before 7.2 and Dropbear do not know.
+const RESTRICTIONS: &str = "no-agent-forwarding,no-port-forwarding,no-pty,no-X11-forwarding";
 
 /// An account of the target.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +109,10 @@ fn add_line(
         .filter(|(set, _)| *set)
         .map(|(_, flag)| flag)
         .collect();
-    let line = format!("{key} {MARK}{}:{}:{flags}\n", owner.pair, owner.nonce);
+    let line = format!(
+        "{RESTRICTIONS} {key} {MARK}{}:{}:{flags}\n",
+        owner.pair, owner.nonce
+    );
     contents.extend_from_slice(line.as_bytes());
     file.contents = contents;
     replace_owned(dir, &file_name, &file)
@@ -220,7 +226,7 @@ fn without(contents: &[u8], which: Which<'_>) -> (Vec<u8>, Made) {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::{Account, Owner, Which, install, remove};
+    use super::{Account, Owner, RESTRICTIONS, Which, install, remove};
 
     const KEY: &str = "ssh-ed25519 AAAAC3Nza";
     const OWNER: Owner<'static> = Owner {
@@ -263,6 +269,7 @@ mod tests {
         }
         let text = std::fs::read_to_string(&file).unwrap();
         assert_eq!(text.matches(KEY).count(), 1);
+        assert!(text.contains(&format!("\n{RESTRICTIONS} {KEY} instancesync:p1:n2:")));
         remove(account(home.path()), Which::Session(OWNER)).unwrap();
         assert!(
             std::fs::read_to_string(&file).unwrap().contains("p1:n2:"),
