@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::prompter::NobodyThere;
 use crate::switch::{Freed, Switched};
 pub use digests::{DigestOrder, Digested, digest_of};
-pub use target::{RollbackOrder, RolledBack, SwitchOrder, TargetOrder, TargetState};
+pub use target::{ConfirmOrder, RollbackOrder, RolledBack, SwitchOrder, TargetOrder, TargetState};
 
 /// One order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ pub enum Order {
     /// Boot the machine again, in 2 s.
     Reboot,
     /// The source has seen the clone: what waits for that may go.
-    Confirm(TargetOrder),
+    Confirm(ConfirmOrder),
     /// Check the stage of a clone.
     Check(check::CheckOrder),
     /// Read files and tell what they are by their contents.
@@ -56,6 +56,8 @@ pub enum Answer {
     Status(Box<TargetState>),
     /// Of what has nothing to tell.
     Done,
+    /// Of a confirmation: why the record of the run is not kept there, if it is not.
+    Confirmed(Option<String>),
     /// Of a check.
     Checked(check::CheckReport),
     /// Of reading files, in their order; `None` for one that is not there.
@@ -83,7 +85,7 @@ impl Order {
             Order::Repair(order) => target::repair_cut(order).map(Box::new).map(Answer::Status),
             Order::Status(order) => target::look(order).map(Box::new).map(Answer::Status),
             Order::Reboot => target::reboot().map(|()| Answer::Done),
-            Order::Confirm(order) => target::confirm(order).map(|()| Answer::Done),
+            Order::Confirm(order) => target::confirm(order).map(Answer::Confirmed),
             Order::Check(order) => check::perform(order).map(Answer::Checked),
             Order::Digests(order) => digests::perform(order).map(Answer::Digests),
         }

@@ -4,6 +4,7 @@
 //! It stands in front of the other monitors. A record that cannot be written is told once and
 //! never ends a run. Knows nothing of how a clone is done.
 
+mod copy;
 mod lock;
 mod outcome;
 mod shelf;
@@ -26,6 +27,8 @@ use crate::monitor::{Counters, Event, Monitor, Stage};
 use crate::plan::Plan;
 use crate::report::Recorder;
 use crate::settings::{Manner, Settings, Target};
+
+pub use copy::RecordCopy;
 
 /// Version of the two files as data. Fields are added without a new one.
 const RECORD_VERSION: u32 = 1;
@@ -148,6 +151,14 @@ impl RunRecord {
         let mut kept = self.kept();
         kept.known.plan = Some(plan.clone());
         kept.known.rules = rules.list().to_vec();
+    }
+
+    /// Returns the record so far, for the clone; `None` where none is kept.
+    pub fn copy(&self) -> Option<RecordCopy> {
+        let shelf = self.kept().shelf.clone()?;
+        let copy = RecordCopy::of(&shelf);
+        copy.inspect_err(|cause| self.cannot("copy for the target", cause))
+            .ok()
     }
 
     /// Writes what came of the run and lets go of the lock. `failure` is what ended it before its

@@ -147,7 +147,12 @@ impl Run<'_> {
         self.tell_machine(&state.machine.unwrap_or_default(), agreed);
         self.compare_sample(session, agreed)?;
         if self.settings.manner == Manner::Staged {
-            session.confirm(&self.settings.target_dir)?;
+            let record = self.record.copy();
+            if let Some(cause) = session.confirm(&self.settings.target_dir, record)? {
+                self.notice(&format!(
+                    "target: the record of this run is not kept: {cause}"
+                ));
+            }
         }
         Ok(())
     }

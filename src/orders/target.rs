@@ -25,6 +25,7 @@ use crate::failure::Failure;
 use crate::fixup::CLONE_NOTE_NAME;
 use crate::fs::staged::{NEW_NAME, private_dir, remove_note, staged_for};
 use crate::fs::{Dir, FsError, Root, usable_name};
+use crate::record::RecordCopy;
 use crate::relpath::RelPath;
 use crate::switch::{
     Freed, Gate, Memo, Repaired, RunLogin, Scope, State, SwitchError, Switched, discard, memo,
@@ -37,8 +38,8 @@ use settle::{remove_run_key, settle, settle_units, still_running, waits_for_rebo
 
 /// How long another holder of the target's lock is waited for.
 const LOCKING: Duration = Duration::from_secs(1);
-/// The same before a switch: one that is under way carries, syncs and exchanges within it.
-const SWITCHING: Duration = Duration::from_secs(120);
+/// The same before a switch, in seconds: one that is under way carries, syncs and exchanges in it.
+const SWITCHING_S: u64 = if cfg!(test) { 1 } else { 120 };
 
 /// Which target, and whether something changes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,6 +59,15 @@ pub struct SwitchOrder {
     pub login: Option<RunLogin>,
     /// Whether the machine boots again right afterwards, whatever becomes of the link.
     pub reboots: bool,
+}
+
+/// What the source has seen.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConfirmOrder {
+    /// Which target.
+    pub target: TargetOrder,
+    /// How the clone came about, for the clone to keep.
+    pub record: Option<RecordCopy>,
 }
 
 /// The state of a target and of the machine.
@@ -100,7 +110,7 @@ fn exchange(
     order: &SwitchOrder,
 ) -> Result<(Switched, bool, Option<PackageLocks>), Failure> {
     // The agent before this one may still be switching, its link lost.
-    lock_within(live, SWITCHING)?;
+    lock_within(live, Duration::from_secs(SWITCHING_S))?;
     settle(live)?;
     let state = status(live).map_err(|error| refused(&error))?;
     if let State::Switched {
@@ -203,17 +213,21 @@ pub(super) fn look(order: &TargetOrder) -> Result<TargetState, Failure> {
     })
 }
 
-/// Removes what waits for somebody to see the clone, and the run's key. The way back stays.
-pub(super) fn confirm(order: &TargetOrder) -> Result<(), Failure> {
-    let live = open(&order.root)?;
+/// Removes what waits for somebody to see the clone, and the run's key. The way back stays. Returns
+/// why the record is not kept, if it is not.
+pub(super) fn confirm(order: &ConfirmOrder) -> Result<Option<String>, Failure> {
+    let root = &order.target.root;
+    let live = open(root)?;
     lock(&live)?;
     let memo = memo(&live).map_err(|error| refused(&error))?;
-    remove_run_key(&order.root, memo.as_ref())?;
+    remove_run_key(root, memo.as_ref())?;
     forget(&live, BOOTED_NAME)?;
     forget(&live, CLONE_NOTE_NAME)?;
     let disarmed = live_tree(&live).and_then(|tree| disarm(&tree));
     disarmed.map_err(|error| failed(&error))?;
-    live.sync_file_system().map_err(|error| failed(&error))
+    let kept = order.record.as_ref().map(|record| record.place(root));
+    live.sync_file_system().map_err(|error| failed(&error))?;
+    Ok(kept.and_then(Result::err).map(|error| error.to_string()))
 }
 
 /// Boots the machine again.

@@ -37,10 +37,7 @@ impl Shelf {
         pair: &str,
     ) -> io::Result<(Shelf, File)> {
         for directory in [&places.logs, &places.state] {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(directory)?;
+            make_private(directory)?;
         }
         let first = format!("{}-{pair}", now.strftime(TIME_FORMAT));
         for number in 1..=MAX_NAMESAKES {
@@ -82,7 +79,16 @@ impl Shelf {
     }
 }
 
-fn open_new(path: &Path) -> io::Result<File> {
+/// Makes a directory, and those above that are missing, for root alone.
+pub(super) fn make_private(directory: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+}
+
+/// Creates a file for root alone.
+pub(super) fn open_new(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .append(true)
         .create_new(true)
@@ -91,7 +97,7 @@ fn open_new(path: &Path) -> io::Result<File> {
 }
 
 /// Removes the records of all but the newest runs; what is no record of a run stays.
-fn remove_old(places: &RecordPlaces) {
+pub(super) fn remove_old(places: &RecordPlaces) {
     // What cannot be removed now is tried again by the next run.
     for path in old(&places.state, "") {
         fs::remove_dir_all(path).unwrap_or_default();
@@ -117,7 +123,7 @@ fn old(directory: &Path, ending: &str) -> Vec<PathBuf> {
 }
 
 /// Tells whether a name is that of a run: a time, a hyphen, and the pair.
-fn is_run(name: &str) -> bool {
+pub(super) fn is_run(name: &str) -> bool {
     let Some((time, pair)) = name.split_once('-') else {
         return false;
     };

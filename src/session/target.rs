@@ -6,7 +6,10 @@ use std::path::Path;
 use super::Session;
 use super::orders::misplaced;
 use crate::failure::Failure;
-use crate::orders::{Answer, DigestOrder, Digested, Order, SwitchOrder, TargetOrder, TargetState};
+use crate::orders::{
+    Answer, ConfirmOrder, DigestOrder, Digested, Order, SwitchOrder, TargetOrder, TargetState,
+};
+use crate::record::RecordCopy;
 use crate::relpath::RelPath;
 use crate::switch::{Freed, RunLogin, Switched};
 
@@ -83,7 +86,20 @@ impl Session {
     }
 
     /// Says that the clone was seen: what waits for that may go.
-    pub fn confirm(&self, root: &Path) -> Result<(), Failure> {
-        self.order(&Order::Confirm(order_for(root))).map(drop)
+    ///
+    /// The clone keeps `record`; returns why not, if it does not.
+    pub fn confirm(
+        &self,
+        root: &Path,
+        record: Option<RecordCopy>,
+    ) -> Result<Option<String>, Failure> {
+        let order = ConfirmOrder {
+            target: order_for(root),
+            record,
+        };
+        match self.order(&Order::Confirm(order))? {
+            Answer::Confirmed(kept) => Ok(kept),
+            _ => Err(misplaced()),
+        }
     }
 }

@@ -101,6 +101,8 @@ fn assert_lives_as_the_source(clone: &Machine<'_>) {
     clone.ask("! id bob 2>/dev/null && test ! -e /home/bob");
     clone.ask("test ! -e /opt/remnant && test ! -e /srv/old && test ! -e /etc/remnant.conf");
     clone.ask("test ! -e /etc/systemd/system/remnant.service");
+    let log = clone.ask("cat /var/log/instancesync/*.log && ls /var/lib/instancesync/*/state.json");
+    assert!(log.contains("switched"), "how it came about: {log}");
     // The passwords, hashed again with the salt that stands there.
     for (account, password) in [("root", "secret-source"), ("alice", "correct horse")] {
         let hash = format!("sed -n 's/^{account}:\\([^:]*\\):.*/\\1/p' /etc/shadow");
