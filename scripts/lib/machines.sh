@@ -22,7 +22,8 @@ machines_begin() {
     rm -f "$machines_place/identity" "$machines_place/identity.pub" "$machines_place/known_hosts"
     ssh-keygen -q -t ed25519 -N '' -C demo -f "$machines_place/identity"
     ip netns add "$machines_switch"
-    ip -netns "$machines_switch" link add bridge type bridge
+    # An address of its own: it would change with each port, and who had asked for it wait a minute.
+    ip -netns "$machines_switch" link add bridge address 02:00:00:00:00:fe type bridge
     ip -netns "$machines_switch" address add 192.0.2.254/24 dev bridge
     ip -netns "$machines_switch" link set bridge up
 }

@@ -20,8 +20,8 @@ pub struct CloneCard {
     pub manner: Manner,
     /// Whether the target was to reboot.
     pub reboots: bool,
-    /// Why something is the target's own still, a reason each, in the order of the plan.
-    pub kept: Vec<String>,
+    /// For how many reasons something is the target's own still.
+    pub kept_groups: u64,
     /// Whether a system of Amazon's has come to a machine elsewhere.
     pub left_amazon: bool,
 }
@@ -39,14 +39,14 @@ impl CloneCard {
             facts.platform.kind == PlatformKind::Amazon || facts.distribution.id == "amzn"
         };
         let kept = plan.protected.iter();
-        let kept = kept.filter(|group| group.verdict == Verdict::Keep);
+        let kept = kept.filter(|group| group.verdict == Verdict::Keep).count();
         Some(CloneCard {
             address: address(settings),
             target_dir: settings.target_dir.display().to_string(),
             hostname: hostname(system, (source, target)),
             manner: settings.manner,
             reboots: settings.course.reboot != Reboot::Never,
-            kept: kept.map(|group| group.reason.clone()).collect(),
+            kept_groups: kept as u64,
             left_amazon: is_amazon(source) && target.platform.kind != PlatformKind::Amazon,
         })
     }
@@ -59,7 +59,7 @@ impl CloneCard {
             hostname,
             manner: settings.manner,
             reboots: settings.course.reboot != Reboot::Never,
-            kept: Vec::new(),
+            kept_groups: 0,
             left_amazon: false,
         }
     }

@@ -40,7 +40,18 @@ impl Network {
         remove_forgotten();
         make_key(&network.identity());
         let switch = network.add_namespace("switch");
-        ip(&["-netns", &switch, "link", "add", "bridge", "type", "bridge"]);
+        // An address of its own: it would change with each port, and who had asked for it wait.
+        ip(&[
+            "-netns",
+            &switch,
+            "link",
+            "add",
+            "bridge",
+            "address",
+            "02:00:00:00:00:fe",
+            "type",
+            "bridge",
+        ]);
         ip(&[
             "-netns",
             &switch,
