@@ -1,16 +1,17 @@
 //! The target's side of the story: greet, serve transfers, look after the run's key, leave
 //! nothing behind. Also runs inside the source's own process for a target directory there.
 
+mod key;
+
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::authorized_keys::{self, Account, Owner, Which};
 use crate::distro::gather;
 use crate::exclude::Rules;
 use crate::exit::ExitCode;
@@ -28,6 +29,8 @@ use crate::transfer::wire::handshake::{BUILD, MAGIC};
 use crate::transfer::wire::link::{LONGEST_SILENCE, Link, LinkSettings};
 use crate::transfer::wire::message::{Digest, Down, KeyRequest, Refusal, Up};
 
+pub use key::HeldKey;
+
 /// The name that the private directory of an uploaded agent begins with.
 pub const PLACE_PREFIX: &str = ".instancesync-agent-";
 /// LIMIT: bytes of a task (docs/protocol.md): the files of one machine and their description.
@@ -38,7 +41,7 @@ const READ_AHEAD: usize = 8;
 const GRACE: Duration = Duration::from_secs(40);
 
 /// Serves one session on standard input and output.
-pub fn run() -> Result<(), Failure> {
+pub fn run(key: &HeldKey) -> Result<(), Failure> {
     let failed =
         |what: &str, error: &io::Error| Failure::new(ExitCode::Failed, what).because(error);
     let own_path =
@@ -55,28 +58,12 @@ pub fn run() -> Result<(), Failure> {
         .write_all(MAGIC)
         .and_then(|()| stdout.flush())
         .map_err(|error| failed("target: greet", &error))?;
-    let (served, key) = serve(
-        PatientInput {
-            limit: LONGEST_SILENCE,
-        },
-        stdout,
-        Some(binary),
-    );
-    if let Some(key) = key {
-        wait_for_successor(&key);
-        // Nobody is left to hear that it failed; the next run removes the line then.
-        drop(edit_keys(&KeyRequest { key: None, ..key }, Which::Session));
-    }
+    let input = PatientInput {
+        limit: LONGEST_SILENCE,
+    };
+    let served = serve((input, stdout), Some(binary), key);
+    key.outlive_link(GRACE);
     served.map_err(|error| Failure::of(ExitCode::Failed, &error))
-}
-
-/// Gives the source time to come back with the key. An agent that it started meanwhile has put
-/// its own line in the place of ours.
-fn wait_for_successor(key: &KeyRequest) {
-    let until = Instant::now() + GRACE;
-    while Instant::now() < until && is_installed(key) {
-        std::thread::sleep(Duration::from_millis(500));
-    }
 }
 
 /// An uploaded agent runs on without its file, so that nothing stays whatever happens to it.
@@ -95,12 +82,12 @@ fn remove_own_file(path: &Path) -> io::Result<()> {
 }
 
 /// Serves one session over a pair of streams. `binary` is told to the peer where the agent is a
-/// process of its own. Returns how it went, and the run's key if it is still installed.
+/// process of its own. What is in `key` afterwards is still installed.
 pub fn serve(
-    reader: impl Read + Send + 'static,
-    writer: impl Write + Send + 'static,
+    (reader, writer): (impl Read + Send + 'static, impl Write + Send + 'static),
     binary: Option<Digest>,
-) -> (Result<(), TransferError>, Option<KeyRequest>) {
+    key: &HeldKey,
+) -> Result<(), TransferError> {
     let link = Link::start(
         reader,
         writer,
@@ -111,19 +98,18 @@ pub fn serve(
     );
     let mut session = AgentSession {
         link: &link,
-        key: None,
+        key,
         task: Vec::new(),
         has_failed: false,
     };
     let served = session.serve(binary);
-    let key = session.key;
     link.close();
-    (served, key)
+    served
 }
 
 struct AgentSession<'a> {
     link: &'a Link,
-    key: Option<KeyRequest>,
+    key: &'a HeldKey,
     /// The parts of a task so far.
     task: Vec<u8>,
     /// After a failure what was on its way already is let go by.
@@ -249,7 +235,7 @@ impl AgentSession<'_> {
         let performed = order.perform();
         if performed.is_ok() && order.reboots() {
             // The source comes back with it; who is not seen again loses it after the boot.
-            self.key = None;
+            self.key.forget();
         }
         let (done, answer) = match performed {
             Ok(answer) => (Ok(()), serde_json::to_vec(&answer).unwrap_or_default()),
@@ -259,9 +245,7 @@ impl AgentSession<'_> {
     }
 
     fn take_key(&mut self, request: KeyRequest) -> Result<(), TransferError> {
-        let is_install = request.key.is_some();
-        let done = edit_keys(&request, |owner| Which::Pair(owner.pair));
-        self.key = (is_install && done.is_ok()).then_some(request);
+        let done = self.key.carry_out(request);
         Ok(self.link.out.send(&Up::KeyDone(done))?)
     }
 }
@@ -272,39 +256,6 @@ fn refusal(failure: &Failure) -> Refusal {
         text: failure.to_string(),
         hints: failure.hints.clone(),
     }
-}
-
-fn edit_keys<'r>(
-    request: &'r KeyRequest,
-    which: impl Fn(Owner<'r>) -> Which<'r>,
-) -> Result<(), String> {
-    let (home, owner) = whose(request);
-    let account = Account {
-        home: &home,
-        uid: request.uid,
-    };
-    let done = match &request.key {
-        Some(key) => authorized_keys::install(account, key, owner),
-        None => authorized_keys::remove(account, which(owner)),
-    };
-    done.map_err(|error| format!("{}: {error}: {}", home.display(), error.cause()))
-}
-
-fn is_installed(request: &KeyRequest) -> bool {
-    let (home, owner) = whose(request);
-    let account = Account {
-        home: &home,
-        uid: request.uid,
-    };
-    authorized_keys::is_installed(account, owner).unwrap_or(false)
-}
-
-fn whose(request: &KeyRequest) -> (PathBuf, Owner<'_>) {
-    let owner = Owner {
-        pair: &request.pair,
-        nonce: &request.nonce,
-    };
-    (PathBuf::from(OsStr::from_bytes(&request.home)), owner)
 }
 
 /// Standard input that takes a long silence for a lost link: sshd notices a dead peer late.

@@ -174,12 +174,17 @@ impl<'r> Run<'r> {
                 return Err(failure);
             }
         };
+        // ORDER: what goes there may take a line of the same pair along.
+        if let Err(failure) = self.make_room(&session, &mut agreed) {
+            session.close();
+            return Err(failure);
+        }
         // A dry run changes nothing, not even for a while.
         if !self.settings.dry_run {
             access.install_key(&session);
             agreed.login = access.run_login(self.key_limit_s());
         }
-        let (session, done) = self.go_the_way(&mut access, session, &mut agreed);
+        let (session, done) = self.go_the_way(&mut access, session, &agreed);
         let Some(session) = session else {
             return done.map(drop);
         };
@@ -198,11 +203,8 @@ impl<'r> Run<'r> {
         &self,
         access: &mut Access<'_>,
         session: Session,
-        agreed: &mut Agreed,
+        agreed: &Agreed,
     ) -> (Option<Session>, Result<Seen, Failure>) {
-        if let Err(failure) = self.make_room(&session, agreed) {
-            return (Some(session), Err(failure));
-        }
         let mut route = Route::new(self.settings, agreed);
         let session = match self.over_links(access, session, (agreed, &mut route)) {
             (Some(session), Ok(())) => session,

@@ -5,6 +5,7 @@ use std::process::ExitCode as ProcessExit;
 use std::sync::Arc;
 
 use clap::CommandFactory;
+use instancesync::agent::{self, HeldKey};
 use instancesync::cli::{self, CleanupCommand, Cli, CloneArguments, Command};
 use instancesync::commands::{Answer, Surroundings};
 use instancesync::exit::ExitCode;
@@ -13,7 +14,7 @@ use instancesync::interrupt::{Interrupt, InterruptCause};
 use instancesync::report::Recorder;
 use instancesync::settings::{Environment, OutputSettings, Settings};
 use instancesync::ui::{self, Outcome, Questions, Screen, Stream, Ui};
-use instancesync::{agent, clone, commands};
+use instancesync::{clone, commands};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -27,7 +28,7 @@ fn main() -> ProcessExit {
     };
     let outcome = match cli.command {
         None => Ok(run_clone(cli.clone)),
-        Some(Command::Agent) => agent::run().map(|()| ExitCode::Complete),
+        Some(Command::Agent) => run_agent().map(|()| ExitCode::Complete),
         Some(Command::Facts(arguments)) => answer(|around| commands::facts(arguments, around)),
         Some(Command::Plan(arguments)) => answer(|around| commands::plan(*arguments, around)),
         Some(Command::Explain(arguments)) => answer(|around| commands::explain(*arguments, around)),
@@ -124,12 +125,26 @@ fn stopped_or(failure: Failure, interrupt: &Interrupt) -> Failure {
     }
 }
 
+/// A machine that goes down ends its programs first: the agent leaves no key behind then either.
+fn run_agent() -> Result<(), Failure> {
+    let key = Arc::new(HeldKey::default());
+    let held = Arc::clone(&key);
+    let mut signals =
+        Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|cause| no_signals(&cause))?;
+    let listen = move || {
+        if signals.forever().next().is_some() {
+            held.take_out();
+            std::process::exit(InterruptCause::Terminated.exit().code().into());
+        }
+    };
+    spawn_listener(listen)?;
+    agent::run(&key)
+}
+
 /// The first signal asks the run to stop and to clean up, the second ends it on the spot.
 fn listen_for_signals(interrupt: &Interrupt, screen: &Screen) -> Result<(), Failure> {
-    let failed = |cause: std::io::Error| {
-        Failure::new(ExitCode::Failed, "signals cannot be received").because(&cause)
-    };
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
+    let mut signals =
+        Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|cause| no_signals(&cause))?;
     let interrupt = interrupt.clone();
     let screen = screen.clone();
     let listen = move || {
@@ -147,11 +162,19 @@ fn listen_for_signals(interrupt: &Interrupt, screen: &Screen) -> Result<(), Fail
             screen.write(Stream::Stderr, text);
         }
     };
+    spawn_listener(listen)
+}
+
+fn spawn_listener(listen: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(listen)
         .map(drop)
-        .map_err(failed)
+        .map_err(|cause| no_signals(&cause))
+}
+
+fn no_signals(cause: &std::io::Error) -> Failure {
+    Failure::new(ExitCode::Failed, "signals cannot be received").because(cause)
 }
 
 fn print_completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {

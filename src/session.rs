@@ -13,7 +13,7 @@ use std::io;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::agent;
+use crate::agent::{self, HeldKey};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::ssh::deploy::TargetFacts;
@@ -56,7 +56,12 @@ impl Session {
         let (here_reader, there) = roomy_pipe().map_err(failed)?;
         let agent = std::thread::spawn(move || {
             // Its failure reaches us as a message or as the end of the stream.
-            drop(agent::serve(there_reader, there, None));
+            // Nobody logs in to this machine.
+            drop(agent::serve(
+                (there_reader, there),
+                None,
+                &HeldKey::default(),
+            ));
         });
         Ok(Session {
             link: Link::start(here_reader, here, settings),

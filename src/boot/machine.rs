@@ -54,7 +54,7 @@ impl MachineState {
         MachineState {
             boot_id: boot_id(),
             hostname: text("/proc/sys/kernel/hostname").trim().to_owned(),
-            uptime_s: uptime_s(&text("/proc/uptime")),
+            uptime_s: uptime_s(&text("/proc/uptime"), &text("/proc/1/stat")),
             system_state: system_state(),
             failed_units: failed_units(),
             missing_mounts: missing_mounts(&text("/etc/fstab"), &mounted.collect::<Vec<_>>()),
@@ -67,9 +67,14 @@ impl MachineState {
     }
 }
 
-fn uptime_s(text: &str) -> u64 {
-    let seconds = text.split('.').next().unwrap_or_default();
-    seconds.parse().unwrap_or_default()
+/// Returns how long the init has been running: the kernel of a container may be older.
+fn uptime_s(uptime: &str, init: &str) -> u64 {
+    let seconds = uptime.split('.').next().unwrap_or_default();
+    let seconds: u64 = seconds.parse().unwrap_or_default();
+    // The 22nd field of proc(5), in ticks of 10 ms; the name before it may hold anything.
+    let fields = init.rfind(')').and_then(|end| init.get(end + 1..));
+    let start = fields.and_then(|fields| fields.split_whitespace().nth(19)?.parse::<u64>().ok());
+    seconds.saturating_sub(start.unwrap_or_default() / 100)
 }
 
 fn system_state() -> Option<String> {
@@ -134,7 +139,9 @@ mod tests {
 
     #[test]
     fn tables_of_the_kernel_are_read() {
-        assert_eq!(uptime_s("35.20 60.11\n"), 35);
+        let init = "1 (a b) S 0 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 1234 9 9";
+        assert_eq!(uptime_s("35.20 60.11\n", ""), 35);
+        assert_eq!(uptime_s("35.20 60.11\n", init), 23);
         let v4 = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\n\
                   eth0\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n";
         assert!(has_default_route(v4, ""));

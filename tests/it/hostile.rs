@@ -136,7 +136,13 @@ fn whole(size: u64) -> Outcome {
 fn a_peer_that_says_nothing_is_no_panic() {
     let (there_reader, writer) = io::pipe().unwrap();
     let (reader, there) = io::pipe().unwrap();
-    let agent = thread::spawn(move || instancesync::agent::serve(there_reader, there, None).0);
+    let agent = thread::spawn(move || {
+        instancesync::agent::serve(
+            (there_reader, there),
+            None,
+            &instancesync::agent::HeldKey::default(),
+        )
+    });
     let said: Vec<Up> = Peer { reader, writer }.hang_up();
     assert_eq!(said, []);
     assert!(agent.join().unwrap().is_ok());

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
-use instancesync::agent;
+use instancesync::agent::{self, HeldKey};
 use instancesync::entry::{Entry, Kind, LinkId};
 use instancesync::exclude::Rules;
 use instancesync::monitor::Pass;
@@ -52,7 +52,8 @@ impl Attack {
         let outside = Manifest::of(&place.path().join("outside"));
         let (there_reader, writer) = io::pipe().unwrap();
         let (reader, there) = io::pipe().unwrap();
-        let agent = thread::spawn(move || agent::serve(there_reader, there, None).0);
+        let agent =
+            thread::spawn(move || agent::serve((there_reader, there), None, &HeldKey::default()));
         let mut peer = Peer { reader, writer };
         peer.say(
             &Down::Begin {

@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use instancesync::agent;
+use instancesync::agent::{self, HeldKey};
 use instancesync::exclude::Rules;
 use instancesync::fs::Dir;
 use instancesync::monitor::{Pass, PassStats, RecordingMonitor};
@@ -226,7 +226,8 @@ impl<'a> Job<'a> {
         let here = tapped(here, self.down, self.down_limit);
         let there = tapped(there, self.up, self.up_limit);
         let agent = thread::Builder::new().name(self.agent_thread.to_owned());
-        let agent = agent.spawn(move || agent::serve(there_reader, there, None).0);
+        let agent =
+            agent.spawn(move || agent::serve((there_reader, there), None, &HeldKey::default()));
         let agent = agent.unwrap();
         let link = Link::start(here_reader, here, LinkSettings::default());
         let monitor = RecordingMonitor::default();

@@ -1,0 +1,124 @@
+//! The run's key as the agent holds it: put in and taken out on request, and taken out whatever
+//! ends the agent, but for SIGKILL. Knows nothing of links and signals.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::authorized_keys::{self, Account, Owner, Which};
+use crate::transfer::wire::message::KeyRequest;
+
+/// How often it is looked for a successor.
+const LOOKING: Duration = Duration::from_millis(500);
+
+/// The key that is installed, if there is one.
+#[derive(Debug, Default)]
+pub struct HeldKey(Mutex<Option<KeyRequest>>);
+
+impl HeldKey {
+    /// Puts a key in, or takes it out. What goes wrong is told as text.
+    pub(super) fn carry_out(&self, request: KeyRequest) -> Result<(), String> {
+        let mut held = self.locked();
+        let done = edit(&request, |owner| Which::Pair(owner.pair));
+        *held = (request.key.is_some() && done.is_ok()).then_some(request);
+        done
+    }
+
+    /// Leaves the key where it is: somebody else takes it out.
+    pub(super) fn forget(&self) {
+        *self.locked() = None;
+    }
+
+    /// Takes the key out, if there is one.
+    pub fn take_out(&self) {
+        if let Some(request) = self.locked().take() {
+            let request = KeyRequest {
+                key: None,
+                ..request
+            };
+            // Nobody is left to hear that it failed; the next run removes the line then.
+            drop(edit(&request, Which::Session));
+        }
+    }
+
+    /// Gives the source time to come back with the key, then takes it out. An agent that it started
+    /// meanwhile has put its own line in the place of ours.
+    pub(super) fn outlive_link(&self, grace: Duration) {
+        let until = Instant::now() + grace;
+        while Instant::now() < until && self.locked().as_ref().is_some_and(is_installed) {
+            std::thread::sleep(LOOKING);
+        }
+        self.take_out();
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Option<KeyRequest>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn edit<'r>(request: &'r KeyRequest, which: impl Fn(Owner<'r>) -> Which<'r>) -> Result<(), String> {
+    let (home, owner) = whose(request);
+    let account = Account {
+        home: &home,
+        uid: request.uid,
+    };
+    let done = match &request.key {
+        Some(key) => authorized_keys::install(account, key, owner),
+        None => authorized_keys::remove(account, which(owner)),
+    };
+    done.map_err(|error| format!("{}: {error}: {}", home.display(), error.cause()))
+}
+
+fn is_installed(request: &KeyRequest) -> bool {
+    let (home, owner) = whose(request);
+    let account = Account {
+        home: &home,
+        uid: request.uid,
+    };
+    authorized_keys::is_installed(account, owner).unwrap_or(false)
+}
+
+fn whose(request: &KeyRequest) -> (PathBuf, Owner<'_>) {
+    let owner = Owner {
+        pair: &request.pair,
+        nonce: &request.nonce,
+    };
+    (PathBuf::from(OsStr::from_bytes(&request.home)), owner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::HeldKey;
+    use crate::transfer::wire::message::KeyRequest;
+
+    #[test]
+    fn a_key_goes_with_the_agent_unless_somebody_else_takes_it_out() {
+        let home = tempfile::tempdir().unwrap();
+        let request = KeyRequest {
+            home: home.path().as_os_str().as_encoded_bytes().to_vec(),
+            uid: rustix::process::geteuid().as_raw(),
+            key: Some("ssh-ed25519 AAAA".to_owned()),
+            pair: "p1".to_owned(),
+            nonce: "n1".to_owned(),
+        };
+        let file = home.path().join(".ssh/authorized_keys");
+        for end in [HeldKey::take_out, |held: &HeldKey| {
+            held.outlive_link(Duration::ZERO);
+        }] {
+            let held = HeldKey::default();
+            held.carry_out(request.clone()).unwrap();
+            assert!(file.exists());
+            end(&held);
+            assert!(!file.exists());
+        }
+        let held = HeldKey::default();
+        held.carry_out(request).unwrap();
+        held.forget();
+        held.take_out();
+        assert!(file.exists());
+    }
+}
