@@ -34,6 +34,7 @@ use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::fs::FsError;
 use crate::prompter::Prompter;
+use crate::settings::confirm;
 
 use apply::Work;
 use profile::CleanupProfile;
@@ -259,7 +260,7 @@ pub fn run(
     if settings.dry_run {
         return Ok(report);
     }
-    confirm(settings, prompter, "Clean this machine up?")?;
+    confirm(settings.yes, prompter, "Clean this machine up?")?;
     let work = Work {
         tree: &tree,
         programs: &ThisMachine,
@@ -305,7 +306,7 @@ pub fn undo(
     if settings.dry_run {
         return Ok(report);
     }
-    confirm(settings, prompter, "Take this clean-up back?")?;
+    confirm(settings.yes, prompter, "Take this clean-up back?")?;
     let _lock = keep_copy::lock(&tree).map_err(failed)?;
     report.restored = plan.apply(&tree).map_err(failed)?;
     report.left.clone_from(&plan.left);
@@ -327,24 +328,4 @@ fn open(settings: &CleanupSettings) -> Result<Tree, Failure> {
 fn in_root(settings: &CleanupSettings, what: &str, error: &FsError) -> Failure {
     let what = format!("root {}: {what}", settings.root.display());
     Failure::new(ExitCode::Failed, what).because(error)
-}
-
-/// Asks whether to go ahead, unless that was said already.
-pub fn confirm(
-    settings: &CleanupSettings,
-    prompter: &dyn Prompter,
-    question: &str,
-) -> Result<(), Failure> {
-    let answer = settings.yes.then_some(true);
-    match answer.or_else(|| prompter.confirm(question)) {
-        Some(true) => Ok(()),
-        Some(false) => Err(Failure::new(
-            ExitCode::Refused,
-            "not confirmed; nothing was changed",
-        )),
-        None => Err(
-            Failure::new(ExitCode::Refused, "nobody to ask; nothing was changed")
-                .hint("--yes goes ahead without asking"),
-        ),
-    }
 }

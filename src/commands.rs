@@ -23,7 +23,7 @@ use crate::preflight::{Preflight, choose_rules};
 use crate::prompter::Prompter;
 use crate::session::{Access, Session};
 use crate::settings::{
-    Environment, ExplainSettings, Machine, Settings, Target, profiles as profile_files,
+    Environment, ExplainSettings, Machine, Settings, Target, confirm, profiles as profile_files,
 };
 use crate::source::Source;
 use crate::transfer::wire::link::LinkSettings;
@@ -232,7 +232,7 @@ fn clean_up_there(
     if order.settings.dry_run || planned.ending() == Ending::NothingToDo {
         return Ok(planned);
     }
-    cleanup::confirm(&order.settings, prompter, "Do this on the target?")?;
+    confirm(order.settings.yes, prompter, "Do this on the target?")?;
     session.clean_up(&with(false))
 }
 

@@ -41,7 +41,7 @@ pub use apply::{Applied, Originals, Outcome, apply};
 pub use carry::{Carry, CarryStats, Occasion, astray, carry};
 pub use gather::{Gathered, gather};
 pub use kept::{KeptRoom, linked_directories, room as kept_room};
-pub use note::{CLONE_NOTE_NAME, CloneNote};
+pub use note::CloneNote;
 pub use owners::{OwnerMap, Owners, change_owners, owners_of};
 pub use task::{Done, Report, Task};
 pub use versions::{File, Object, Objects, Versions};

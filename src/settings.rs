@@ -24,7 +24,7 @@ use crate::failure::Failure;
 use crate::monitor::Pass;
 use crate::prompter::Prompter;
 
-pub use ask::agreement;
+pub use ask::{agreement, confirm};
 pub use course::{Course, Hooks, Manner, Reboot, Resume, StopAfter};
 pub use explain::ExplainSettings;
 pub use login::{HostKeyPolicy, LoginSettings, Password};

@@ -76,14 +76,7 @@ pub fn switch(
         parts.push(volume.part(|seen, path| choose(seen, path, scope))?);
     }
     let journal = Journal::new(Phase::Switching, parts, memo, now_s());
-    Motion {
-        live,
-        volumes,
-        journal,
-        gate,
-        may_be_told: false,
-    }
-    .go()
+    Motion::new(live, volumes, journal, gate).go()
 }
 
 /// Puts back what the last switch replaced; what is live now becomes the stage again.
@@ -111,14 +104,7 @@ pub fn rollback(live: &Dir, gate: &Gate) -> Result<Switched, SwitchError> {
         parts,
         ..journal
     };
-    Motion {
-        live,
-        volumes,
-        journal,
-        gate,
-        may_be_told: false,
-    }
-    .go()
+    Motion::new(live, volumes, journal, gate).go()
 }
 
 /// Returns the time by the machine's clock, in seconds since 1970.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::after_name;
 use crate::distro::{ask, gather};
 use crate::fs::Root;
 
@@ -71,9 +72,8 @@ impl MachineState {
 fn uptime_s(uptime: &str, init: &str) -> u64 {
     let seconds = uptime.split('.').next().unwrap_or_default();
     let seconds: u64 = seconds.parse().unwrap_or_default();
-    // The 22nd field of proc(5), in ticks of 10 ms; the name before it may hold anything.
-    let fields = init.rfind(')').and_then(|end| init.get(end + 1..));
-    let start = fields.and_then(|fields| fields.split_whitespace().nth(19)?.parse::<u64>().ok());
+    // The 22nd field of proc(5), in ticks of 10 ms.
+    let start = after_name(init).and_then(|mut fields| fields.nth(19)?.parse::<u64>().ok());
     seconds.saturating_sub(start.unwrap_or_default() / 100)
 }
 

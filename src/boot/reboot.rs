@@ -1,11 +1,11 @@
 //! The reboot: by the init, which stops nothing in order any more but leaves the disks in order, and
 //! by the kernel where none answers. Knows nothing of why.
 
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::system::{RebootCommand, reboot};
 
+use super::own_program;
 use super::stillness::end_others;
 use crate::distro::ask;
 
@@ -22,14 +22,7 @@ const WAYS: [(&str, &[&str]); 2] = [("systemctl", &["reboot", "--force"]), ("reb
 
 /// Starts a process of its own that reboots the machine in 2 s; what is said before arrives.
 pub fn reboot_soon() -> std::io::Result<()> {
-    Command::new("/proc/self/exe")
-        .args(["boot", "--reboot"])
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map(drop)
+    own_program("--reboot").spawn().map(drop)
 }
 
 /// Reboots the machine, and returns only if nothing can.

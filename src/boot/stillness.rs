@@ -7,9 +7,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use super::{after_name, own_program};
 
 /// The word of `/proc/PID/stat` that says that a process is the kernel's own (PF_KTHREAD,
 /// linux/sched.h).
@@ -82,14 +84,8 @@ impl Stillness {
     /// Has a process of ours let these go on if we die before we can.
     fn watch(&mut self, new: &[Pid]) {
         if self.watcher.is_none() {
-            self.watcher = Command::new("/proc/self/exe")
-                .args(["boot", "--let-go"])
-                .current_dir("/")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .ok();
+            let watcher = own_program("--let-go").stdin(Stdio::piped()).spawn();
+            self.watcher = watcher.ok();
         }
         let lines: String = new
             .iter()
@@ -182,9 +178,8 @@ fn processes() -> BTreeMap<i32, Process> {
 /// Reads `pid (name) state parent group session terminal foreground flags ...` (proc(5)); the name
 /// may hold anything.
 fn parse(stat: &str, is_marked: bool) -> Option<Process> {
-    let (start, end) = (stat.find('(')?, stat.rfind(')')?);
-    let name = stat.get(start + 1..end)?;
-    let mut fields = stat.get(end + 1..)?.split_whitespace().skip(1);
+    let name = stat.get(stat.find('(')? + 1..stat.rfind(')')?)?;
+    let mut fields = after_name(stat)?.skip(1);
     let parent = fields.next()?.parse().ok()?;
     let flags: u64 = fields.nth(4)?.parse().ok()?;
     Some(Process {

@@ -35,10 +35,10 @@ pub(super) struct Agreed {
     pub(super) ssh_ports: Vec<u16>,
     /// Whether the target had a way to the rest of the world.
     pub(super) had_default_route: bool,
-    /// When the run began to look at the source; nothing where no passes are left.
-    pub(super) began: Option<SystemTime>,
+    /// When the run began to look at the source.
+    pub(super) began: SystemTime,
     /// Names the pair of source and target in the key's line.
-    pub(super) pair: Option<String>,
+    pub(super) pair: String,
     /// The run's key on the target.
     pub(super) login: Option<RunLogin>,
 }
@@ -64,7 +64,7 @@ impl Run<'_> {
             mergers,
             source_facts: facts.clone(),
             rules: agreed.rules.clone(),
-            returning_pair: agreed.pair.clone(),
+            returning_pair: Some(agreed.pair.clone()),
             hostname: system.and_then(|system| system.hostname.clone()),
             staged: is_staged.then(|| agreed.layout.volumes.clone()),
             apart: agreed.layout.apart.clone(),

@@ -43,8 +43,8 @@ impl Run<'_> {
             closes_login: false,
             ssh_ports: Vec::new(),
             had_default_route: false,
-            began: Some(SystemTime::now()),
-            pair: Some(pair.to_owned()),
+            began: SystemTime::now(),
+            pair: pair.to_owned(),
             login: None,
         };
         if settings.manner == Manner::Staged && !settings.dry_run {
@@ -90,8 +90,8 @@ impl Run<'_> {
             return Ok(false);
         }
         if !settings.dry_run {
-            let pair = agreed.pair.as_deref().unwrap_or_default();
-            self.record.begin(settings, pair, self.audience.journal)?;
+            self.record
+                .begin(settings, &agreed.pair, self.audience.journal)?;
             self.record.set_facts(&prepared.source, &prepared.target);
             self.record.set_plan(&prepared.plan, &prepared.rules);
         }

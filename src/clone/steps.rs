@@ -134,7 +134,7 @@ impl<'r> Run<'r> {
                 DeleteLimit::AtMost(count) => count,
             }),
             staged: is_staged.then(|| agreed.layout.volumes.clone()),
-            pair: agreed.pair.clone(),
+            pair: Some(agreed.pair.clone()),
         }
     }
 

@@ -31,8 +31,7 @@ impl Run<'_> {
             Start::Anew(Clear::Cut) => {
                 self.notice("target: repairing a switch that was cut");
                 let state = session.repair(root)?;
-                let pair = agreed.pair.as_deref().unwrap_or_default();
-                agreed.start = start_of(&state, pair, self.wish())?;
+                agreed.start = start_of(&state, &agreed.pair, self.wish())?;
                 return self.make_room(session, agreed);
             }
         }

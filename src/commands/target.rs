@@ -11,9 +11,8 @@ use crate::cli::{BootArguments, ChangeArguments, RollbackArguments, StatusArgume
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::orders::{self, Order, RollbackOrder, TargetOrder, TargetState};
-use crate::prompter::Prompter;
 use crate::session::{Access, Session, misplaced};
-use crate::settings::Machine;
+use crate::settings::{Machine, confirm};
 use crate::switch::State;
 use crate::transfer::wire::link::LinkSettings;
 use crate::ui;
@@ -40,7 +39,6 @@ pub fn roll_back(arguments: RollbackArguments, around: &Surroundings) -> Result<
     let order = |dry_run| {
         Order::Rollback(RollbackOrder {
             target: end.target(dry_run),
-            keeps_key: false,
             reboots: arguments.reboot,
         })
     };
@@ -55,7 +53,11 @@ pub fn roll_back(arguments: RollbackArguments, around: &Surroundings) -> Result<
             return Ok((planned, ui::switch::would_roll_back(&state, &planned)));
         }
         let question = ui::switch::would_roll_back(&state, &planned);
-        confirm(change.yes, around.prompter.as_ref(), &question)?;
+        confirm(
+            change.yes,
+            around.prompter.as_ref(),
+            &format!("{question}Go ahead?"),
+        )?;
         let done = perform(false)?;
         let reboots = arguments.reboot && done.needs_reboot;
         Ok((done, ui::switch::rolled_back(&done, reboots)))
@@ -84,7 +86,11 @@ pub fn discard(change: ChangeArguments, around: &Surroundings) -> Result<Answer,
         if change.dry_run || state.clone == State::Nothing {
             return Ok((planned, question));
         }
-        confirm(change.yes, around.prompter.as_ref(), &question)?;
+        confirm(
+            change.yes,
+            around.prompter.as_ref(),
+            &format!("{question}Go ahead?"),
+        )?;
         let freed = perform(false)?;
         let text = ui::switch::discarded(&freed);
         Ok((freed, text))
@@ -123,21 +129,6 @@ pub fn boot(arguments: &BootArguments) -> Result<(), Failure> {
     }
     let error = boot::reboot_now();
     Err(Failure::new(ExitCode::Failed, "target: reboot").because(&error))
-}
-
-fn confirm(yes: bool, prompter: &dyn Prompter, text: &str) -> Result<(), Failure> {
-    let question = format!("{text}Go ahead?");
-    match yes.then_some(true).or_else(|| prompter.confirm(&question)) {
-        Some(true) => Ok(()),
-        Some(false) => Err(Failure::new(
-            ExitCode::Refused,
-            "not confirmed; nothing was changed",
-        )),
-        None => Err(
-            Failure::new(ExitCode::Refused, "nobody to ask; nothing was changed")
-                .hint("--yes goes ahead without asking"),
-        ),
-    }
 }
 
 /// Where orders go.

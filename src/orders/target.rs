@@ -22,8 +22,7 @@ use crate::distro::gather;
 use crate::exit::ExitCode;
 use crate::facts::MountKind;
 use crate::failure::Failure;
-use crate::fixup::CLONE_NOTE_NAME;
-use crate::fs::staged::{NEW_NAME, private_dir, remove_note, staged_for};
+use crate::fs::staged::{CLONE_NAME, NEW_NAME, private_dir, remove_note, staged_for};
 use crate::fs::{Dir, FsError, Root, usable_name};
 use crate::record::RecordCopy;
 use crate::relpath::RelPath;
@@ -222,7 +221,7 @@ pub(super) fn confirm(order: &ConfirmOrder) -> Result<Option<String>, Failure> {
     let memo = memo(&live).map_err(|error| refused(&error))?;
     remove_run_key(root, memo.as_ref())?;
     forget(&live, BOOTED_NAME)?;
-    forget(&live, CLONE_NOTE_NAME)?;
+    forget(&live, CLONE_NAME)?;
     let disarmed = live_tree(&live).and_then(|tree| disarm(&tree));
     disarmed.map_err(|error| failed(&error))?;
     let kept = order.record.as_ref().map(|record| record.place(root));

@@ -84,12 +84,25 @@ pub fn agreement(settings: &Settings, prompter: &dyn Prompter) -> Result<(), Fai
     let question = format!("{}\n\nGo ahead?", describe(settings));
     match prompter.confirm(&question) {
         Some(true) => Ok(()),
-        Some(false) => Err(Failure::new(
-            ExitCode::Refused,
-            "not confirmed; nothing was changed",
-        )),
+        Some(false) => Err(declined()),
         None => Err(nobody_agrees()),
     }
+}
+
+/// Asks whether to go ahead with a subcommand, unless `yes` said so already.
+pub fn confirm(yes: bool, prompter: &dyn Prompter, question: &str) -> Result<(), Failure> {
+    match yes.then_some(true).or_else(|| prompter.confirm(question)) {
+        Some(true) => Ok(()),
+        Some(false) => Err(declined()),
+        None => Err(
+            Failure::new(ExitCode::Refused, "nobody to ask; nothing was changed")
+                .hint("--yes goes ahead without asking"),
+        ),
+    }
+}
+
+fn declined() -> Failure {
+    Failure::new(ExitCode::Refused, "not confirmed; nothing was changed")
 }
 
 /// Fails where the question of [`agreement`] would stay open.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::SwitchError;
 use super::error::absolute;
 use crate::entry::Metadata;
-use crate::fs::staged::{NEW_NAME, private_dir, read_note, remove_note, write_note};
+use crate::fs::staged::{CLONE_NAME, NEW_NAME, private_dir, read_note, remove_note, write_note};
 use crate::fs::{Dir, FsError, usable_name};
 use crate::relpath::{Name, RelPath};
 
@@ -18,8 +18,6 @@ pub const JOURNAL_NAME: &[u8] = b"journal";
 /// What a tree is called from the moment on in which it is removed. What cannot be removed stays
 /// below such a name, where it is in nobody's way.
 pub(super) const LEFT_PREFIX: &str = "left-";
-/// The note that the fix-ups leave when a stage is ready.
-const CLONE_NAME: &[u8] = b"clone";
 /// Changes with the meaning of any field.
 const VERSION: u32 = 1;
 /// LIMIT: bytes of a journal that can be read again (`fs::owned`): some 100,000 names.

@@ -12,16 +12,32 @@ use crate::fs::staged::{NEW_NAME, PREVIOUS_NAME};
 
 /// What is needed for it.
 pub(super) struct Motion<'a> {
-    pub(super) live: &'a Dir,
+    live: &'a Dir,
     /// In the order of the parts of the journal.
-    pub(super) volumes: Vec<Volume>,
-    pub(super) journal: Journal,
-    pub(super) gate: &'a Gate,
+    volumes: Vec<Volume>,
+    journal: Journal,
+    gate: &'a Gate,
     /// Whether the journal on the disk may say by now that all is done.
-    pub(super) may_be_told: bool,
+    may_be_told: bool,
 }
 
-impl Motion<'_> {
+impl<'a> Motion<'a> {
+    /// Prepares what `journal` says; `volumes` are in the order of its parts.
+    pub(super) fn new(
+        live: &'a Dir,
+        volumes: Vec<Volume>,
+        journal: Journal,
+        gate: &'a Gate,
+    ) -> Motion<'a> {
+        Motion {
+            live,
+            volumes,
+            journal,
+            gate,
+            may_be_told: false,
+        }
+    }
+
     /// Does it; what fails is taken back.
     pub(super) fn go(mut self) -> Result<Switched, SwitchError> {
         self.gate.pass()?;
@@ -90,11 +106,7 @@ impl Motion<'_> {
         // ORDER: the other names of the trees say that all is done, so the exchanges have to be
         // on disk first.
         self.sync()?;
-        let is_rollback = self.journal.phase == Phase::RollingBack;
-        let (from, to) = match is_rollback {
-            true => (PREVIOUS_NAME, NEW_NAME),
-            false => (NEW_NAME, PREVIOUS_NAME),
-        };
+        let (from, to) = self.sides();
         for volume in &self.volumes {
             self.gate.pass()?;
             volume.rename_side(from, to)?;
@@ -102,11 +114,19 @@ impl Motion<'_> {
         self.sync()?;
         self.gate.pass()?;
         self.may_be_told = true;
-        match is_rollback {
-            true => journal::remove(self.live)?,
-            false => self.write_as(Phase::Switched)?,
+        match self.journal.phase {
+            Phase::RollingBack => journal::remove(self.live)?,
+            _ => self.write_as(Phase::Switched)?,
         }
         self.sync()
+    }
+
+    /// Returns what the trees beside the live ones are called before and after.
+    fn sides(&self) -> (&'static [u8], &'static [u8]) {
+        match self.journal.phase {
+            Phase::RollingBack => (PREVIOUS_NAME, NEW_NAME),
+            _ => (NEW_NAME, PREVIOUS_NAME),
+        }
     }
 
     /// Lets every name that has changed sides change back.
@@ -117,11 +137,7 @@ impl Motion<'_> {
             // A disk that cannot sync is most likely why: that must not keep the names apart.
             drop(self.sync());
         }
-        let is_rollback = self.journal.phase == Phase::RollingBack;
-        let (from, to) = match is_rollback {
-            true => (NEW_NAME, PREVIOUS_NAME),
-            false => (PREVIOUS_NAME, NEW_NAME),
-        };
+        let (to, from) = self.sides();
         for volume in &self.volumes {
             self.gate.pass()?;
             volume.rename_side(from, to)?;
@@ -143,9 +159,9 @@ impl Motion<'_> {
         }
         self.sync()?;
         self.gate.pass()?;
-        match is_rollback {
-            true => self.write_as(Phase::Switched)?,
-            false => journal::remove(self.live)?,
+        match self.journal.phase {
+            Phase::RollingBack => self.write_as(Phase::Switched)?,
+            _ => journal::remove(self.live)?,
         }
         self.sync()
     }

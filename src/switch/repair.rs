@@ -36,13 +36,7 @@ pub fn repair(live: &Dir, gate: &Gate) -> Result<Repaired, SwitchError> {
     let paths: Vec<RelPath> = paths.collect();
     let open = |path| Volume::open(live, path, &SIDES);
     let volumes: Result<Vec<Volume>, SwitchError> = paths.iter().map(open).collect();
-    let mut motion = Motion {
-        live,
-        volumes: volumes?,
-        journal,
-        gate,
-        may_be_told: false,
-    };
+    let mut motion = Motion::new(live, volumes?, journal, gate);
     if motion.is_all_done()? {
         motion.finish()?;
         return Ok(Repaired::Completed);

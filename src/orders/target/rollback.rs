@@ -20,8 +20,6 @@ use crate::switch::{Gate, Repaired, State, SwitchError, Switched, memo, rollback
 pub struct RollbackOrder {
     /// Which target.
     pub target: TargetOrder,
-    /// Whether the key of the run stays in the target's file, for a run that goes on.
-    pub keeps_key: bool,
     /// Whether the machine boots again right afterwards, where it runs the clone.
     pub reboots: bool,
 }
@@ -55,9 +53,7 @@ pub(in crate::orders) fn roll_back(order: &RollbackOrder) -> Result<RolledBack, 
             Repaired::Nothing => Err(refused(&SwitchError::NotSwitched)),
             // What was cut is gone: that is what was asked for.
             Repaired::Completed | Repaired::TakenBack => {
-                if !order.keeps_key {
-                    remove_run_key(root, cut.as_ref())?;
-                }
+                remove_run_key(root, cut.as_ref())?;
                 if order.reboots && is_running(root) {
                     reboot()?;
                 }
@@ -80,9 +76,7 @@ pub(in crate::orders) fn roll_back(order: &RollbackOrder) -> Result<RolledBack, 
     let done = exchange_back(root, &live, &volumes)?;
     forget(&live, BOOTED_NAME)?;
     settle_units(&live, &volumes)?;
-    if !order.keeps_key {
-        remove_run_key(root, Some(&memo))?;
-    }
+    remove_run_key(root, Some(&memo))?;
     live.sync_file_system().map_err(|error| failed(&error))?;
     if let Some(stillness) = stillness {
         stillness.keep();

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::*;
 use crate::exclude::Rules;
 use crate::fixup::CloneNote;
-use crate::fs::staged::read_note;
+use crate::fs::staged::{CLONE_NAME, read_note};
 
 const BOOT_UNIT: &str = "etc/systemd/system/sysinit.target.wants/instancesync-boot.service";
 
@@ -90,7 +90,6 @@ impl Target {
     fn roll_back(&self) -> Result<RolledBack, Failure> {
         roll_back(&RollbackOrder {
             target: self.order(),
-            keeps_key: false,
             reboots: false,
         })
     }
@@ -170,7 +169,7 @@ fn a_switch_that_is_refused_leaves_no_unit() {
     assert_eq!(target.switch().unwrap_err().exit, ExitCode::Refused);
     assert_eq!(target.listing(), before);
     assert!(!target.has(&format!(".instancesync/stage/{BOOT_UNIT}")));
-    remove_note(&target.live(), &usable_name(CLONE_NOTE_NAME).unwrap()).unwrap();
+    remove_note(&target.live(), &usable_name(CLONE_NAME).unwrap()).unwrap();
     assert_eq!(target.switch().unwrap_err().exit, ExitCode::Refused);
     let held = target.live();
     held.lock().unwrap();
@@ -224,7 +223,7 @@ fn the_first_boot_is_noted_until_somebody_confirms() {
     seen(&target.order()).unwrap();
     assert!(!target.has(BOOT_UNIT));
     assert_eq!(look(&target.order()).unwrap().unconfirmed, None);
-    let note = read_note(&target.live(), &usable_name(CLONE_NOTE_NAME).unwrap());
+    let note = read_note(&target.live(), &usable_name(CLONE_NAME).unwrap());
     assert_eq!(note.unwrap(), None);
     target.roll_back().unwrap();
     assert_eq!(target.text("usr/bin/tool"), "old");

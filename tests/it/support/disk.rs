@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
+use crate::support::machine::wait_until_free;
 use crate::support::{Ability, can_run};
 
 /// A mounted disk.
@@ -60,17 +60,6 @@ impl Disk {
         assert!(status.is_ok_and(|status| status.success()), "umount failed");
     }
 
-    /// Waits until no loop device has the image: a machine that another test boots at this moment
-    /// may hold the mount for an instant.
-    fn wait_until_free(&self) {
-        let until = Instant::now() + Duration::from_secs(30);
-        let holders = || Command::new("losetup").arg("-j").arg(&self.image).output();
-        while !holders().unwrap().stdout.is_empty() {
-            assert!(Instant::now() < until, "the disk stays in use");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
     /// Returns the file of the kernel that lets the file system find an error when something is
     /// written to it: from then on it is read-only.
     pub fn breaker(&self) -> PathBuf {
@@ -90,7 +79,8 @@ impl Disk {
     /// Repairs it, and mounts it again.
     pub fn mend(&self) {
         self.unmount();
-        self.wait_until_free();
+        // A machine that another test boots at this moment may hold the mount for an instant.
+        wait_until_free(&self.image);
         let mended = Command::new("e2fsck")
             .args(["-f", "-y"])
             .arg(&self.image)

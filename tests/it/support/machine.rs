@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-pub use disk::Mounted;
+pub use disk::{Mounted, wait_until_free};
 pub use network::Network;
 pub use power::Started;
 pub use recipe::{Recipe, Stack};

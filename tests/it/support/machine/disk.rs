@@ -146,7 +146,7 @@ impl Drop for Fuse {
 
 /// Waits until no loop device has the image any more: its file system is unmounted then.
 #[track_caller]
-pub(super) fn wait_until_free(image: &Path) {
+pub fn wait_until_free(image: &Path) {
     let deadline = Instant::now() + RELEASE_PATIENCE;
     while !must(Command::new("losetup").arg("-j").arg(image)).is_empty() {
         assert!(
