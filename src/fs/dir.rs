@@ -4,8 +4,9 @@
 //! else part by part); every other call takes a leaf name. Knows nothing of attributes beyond
 //! what one `fstatat` returns.
 
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -16,6 +17,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::gate::{self, call};
+use super::stand::{self, OPEN_FILES, Serial};
 use super::status::{status_at, volume_at, volume_of_fd};
 use super::{Doing, FileId, FsError, Result, Status, Volume, status_of_fd};
 use crate::entry::{DeviceNumber, Kind};
@@ -23,9 +25,6 @@ use crate::relpath::{Name, RelPath};
 
 /// LIMIT: `openat2` takes no path of PATH_MAX (4096) bytes or more.
 const LONGEST_CALL_PATH: usize = 4000;
-
-/// Where the kernel shows the open files of this process by number.
-pub(super) const OPEN_FILES: &str = "/proc/self/fd";
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -36,6 +35,7 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 #[derive(Debug)]
 pub struct Dir {
     fd: OwnedFd,
+    serial: Serial,
     id: OnceLock<FileId>,
     volume: OnceLock<Volume>,
 }
@@ -56,6 +56,7 @@ impl Dir {
     fn new(fd: OwnedFd) -> Dir {
         Dir {
             fd,
+            serial: Serial::next(),
             id: OnceLock::new(),
             volume: OnceLock::new(),
         }
@@ -235,6 +236,34 @@ impl Dir {
         .doing("create")
     }
 
+    /// Creates a file without a name in this file system, for reading and writing, with at most
+    /// the permissions of `mode`. It vanishes unless it gets a name. `None` where the file system
+    /// cannot.
+    pub fn create_unnamed(&self, mode: u16) -> Result<Option<OwnedFd>> {
+        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(u32::from(mode)) & (Mode::RWXU | Mode::RWXG | Mode::RWXO);
+        match call!(fs::openat(&self.fd, ".", flags, mode)) {
+            // What an old kernel or a file system without it says.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Ok(None),
+            file => file.doing("create").map(Some),
+        }
+    }
+
+    /// Gives a file without a name one in this directory, where nothing may be (`EEXIST`).
+    pub fn name_file(&self, file: impl AsFd, name: &Name) -> Result<()> {
+        let name = name.as_bytes();
+        match call!(fs::linkat(&file, "", &self.fd, name, AtFlags::EMPTY_PATH)) {
+            // What one who may not read everything is told, also where the directory is gone.
+            Err(Errno::NOENT) => {
+                let path = format!("{OPEN_FILES}/{}", file.as_fd().as_raw_fd());
+                let follow = AtFlags::SYMLINK_FOLLOW;
+                call!(fs::linkat(CWD, path, &self.fd, name, follow))
+            }
+            result => result,
+        }
+        .doing("link")
+    }
+
     /// Opens an own private file for reading and writing.
     pub fn reopen_file(&self, name: &Name) -> Result<OwnedFd> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -378,13 +407,9 @@ impl Dir {
         call!(fs::syncfs(&self.fd)).doing("sync")
     }
 
-    /// Returns the path by which calls without a descriptor form reach a leaf of this directory:
-    /// the kernel resolves the handle, then one name that the caller's call must not follow.
-    pub(super) fn leaf_path(&self, name: &Name) -> Vec<u8> {
-        use std::os::fd::AsRawFd;
-        let mut path = format!("{OPEN_FILES}/{}/", self.fd.as_raw_fd()).into_bytes();
-        path.extend_from_slice(name.as_bytes());
-        path
+    /// Returns the path by which calls that know no handles reach a leaf of this directory.
+    pub(super) fn path_to<'n>(&self, name: &'n Name) -> Cow<'n, [u8]> {
+        stand::path_to(&self.fd, self.serial, name)
     }
 }
 

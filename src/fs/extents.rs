@@ -77,12 +77,13 @@ pub enum Ground {
 /// LIMIT: the page size of the machines we know; a hole is never smaller.
 pub const PAGE_LEN: usize = 4096;
 
-/// Writes bytes without their whole pages of zeros, as `rsync -S` does. The length of the file
-/// is the caller's to set when it may end in such a page.
-pub fn write_sparse(fd: impl AsFd, bytes: &[u8], offset: u64, ground: Ground) -> Result<()> {
+/// Writes bytes without their whole pages of zeros, as `rsync -S` does. Returns where the last
+/// that was written ends: the length of the file is the caller's to set when that is short of it.
+pub fn write_sparse(fd: impl AsFd, bytes: &[u8], offset: u64, ground: Ground) -> Result<u64> {
     let to_page = (PAGE_LEN as u64 - offset % PAGE_LEN as u64) % PAGE_LEN as u64;
     let (head, pages) = bytes.split_at(bytes.len().min(to_page as usize));
     write_at(&fd, head, offset)?;
+    let mut end = offset + head.len() as u64;
     let (mut rest, mut offset) = (pages, offset + head.len() as u64);
     while !rest.is_empty() {
         let hole = run_length(rest, true);
@@ -96,9 +97,12 @@ pub fn write_sparse(fd: impl AsFd, bytes: &[u8], offset: u64, ground: Ground) ->
             offset + hole as u64,
         )?;
         offset += (hole + data) as u64;
+        if data > 0 {
+            end = offset;
+        }
         rest = rest.get(hole + data..).unwrap_or_default();
     }
-    Ok(())
+    Ok(end)
 }
 
 /// Returns how many bytes in front are whole pages of zeros, or are not.

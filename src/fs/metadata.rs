@@ -31,12 +31,24 @@ pub fn read_metadata(object: Object<'_>, status: &Status) -> Result<Metadata> {
 }
 
 /// Whether the object may have attributes that nobody asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Before {
     /// Just made by us in a private directory: nothing to remove.
     Fresh,
+    /// The same, and this is how it looks.
+    Made(Status),
     /// Anything may be there.
     Unknown,
+}
+
+impl Before {
+    fn has_owner(&self, wanted: &Metadata) -> bool {
+        matches!(self, Before::Made(made) if (made.uid(), made.gid()) == (wanted.uid, wanted.gid))
+    }
+
+    fn has_mode(&self, wanted: &Metadata) -> bool {
+        matches!(self, Before::Made(made) if made.mode() == wanted.mode)
+    }
 }
 
 /// Makes the attributes of `object` those of `wanted`. What is refused is returned, the rest is
@@ -53,8 +65,10 @@ pub fn apply_metadata(
             refused.push(error);
         }
     };
-    note(change_owner(object, wanted.uid, wanted.gid));
-    if !is_symlink {
+    if !before.has_owner(wanted) {
+        note(change_owner(object, wanted.uid, wanted.gid));
+    }
+    if !is_symlink && !before.has_mode(wanted) {
         note(change_mode(object, wanted.mode));
     }
     for error in apply_xattrs(object, is_symlink, wanted, before) {
@@ -128,7 +142,7 @@ fn apply_xattrs(
 ) -> Vec<FsError> {
     let mut refused = Vec::new();
     let present = match before {
-        Before::Fresh => Vec::new(),
+        Before::Fresh | Before::Made(_) => Vec::new(),
         Before::Unknown => object.read_xattrs().unwrap_or_else(|error| {
             refused.push(error);
             Vec::new()

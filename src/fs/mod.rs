@@ -15,6 +15,7 @@ pub mod room;
 pub mod root;
 pub mod stage;
 pub mod staged;
+mod stand;
 pub mod status;
 pub mod tree;
 pub mod xattrs;
@@ -22,6 +23,7 @@ pub mod xattrs;
 pub use dir::{Dir, usable_name};
 pub use root::{Root, Space};
 pub use staged::Staged;
+pub use stand::stand_alone;
 pub use status::{FileId, Status, Volume, status_of_fd};
 pub use tree::Tree;
 

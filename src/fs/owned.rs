@@ -1,14 +1,10 @@
 //! Small files of an account that are edited as a whole (`authorized_keys`): read, and replaced
 //! at one moment with owner, mode and attributes kept. Knows nothing of their contents.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::dir::OPEN_FILES;
-use super::gate::call;
 use super::metadata::{Before, apply_metadata, read_metadata};
 use super::xattrs::Object;
 use super::{Dir, Doing, Result, extents, sync_file, usable_name};
@@ -17,6 +13,8 @@ use crate::relpath::Name;
 
 /// LIMIT: far above any real file of this kind, in bytes.
 const MAX_OWNED_LEN: u64 = 16 << 20;
+/// Until it has the attributes of the one whose place it takes.
+const PRIVATE: u16 = 0o600;
 
 /// A file as it was read.
 #[derive(Debug)]
@@ -54,8 +52,10 @@ pub fn replace_owned(dir: &Dir, name: &Name, file: &OwnedFile) -> Result<()> {
         Err(error) if !error.is_missing() => return Err(error),
         _ => {}
     }
-    let written = match create_unnamed(dir)? {
-        Some(temp) => fill(&temp, file).and_then(|()| give_name(dir, &temp, &temp_name)),
+    // ORDER: a file without a name vanishes unless it gets one: not even a power cut leaves
+    // anything of it.
+    let written = match dir.create_unnamed(PRIVATE)? {
+        Some(temp) => fill(&temp, file).and_then(|()| dir.name_file(&temp, &temp_name)),
         None => dir
             .create_file(&temp_name)
             .and_then(|temp| fill(&temp, file)),
@@ -90,27 +90,6 @@ pub fn shorten_owned(dir: &Dir, name: &Name, shorter: &OwnedFile) -> Result<()> 
         return Err(error);
     }
     sync_file(&file)
-}
-
-/// Creates a private file without a name, which vanishes unless it gets one: not even a power
-/// cut leaves anything of it. `None` where the file system cannot.
-fn create_unnamed(dir: &Dir) -> Result<Option<OwnedFd>> {
-    if !Path::new(OPEN_FILES).exists() {
-        return Ok(None);
-    }
-    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
-    match call!(fs::openat(dir, ".", flags, Mode::RUSR | Mode::WUSR)) {
-        // What an old kernel or a file system without it says.
-        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Ok(None),
-        file => file.doing("create").map(Some),
-    }
-}
-
-/// Gives a file without a name one in a directory, where nothing may be.
-fn give_name(dir: &Dir, file: impl AsFd, name: &Name) -> Result<()> {
-    let file = format!("{OPEN_FILES}/{}", file.as_fd().as_raw_fd());
-    let follow = AtFlags::SYMLINK_FOLLOW;
-    call!(fs::linkat(CWD, file, dir, name.as_bytes(), follow)).doing("link")
 }
 
 fn fill(temp: &OwnedFd, file: &OwnedFile) -> Result<()> {

@@ -6,7 +6,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::io::Errno;
 
@@ -27,6 +27,8 @@ pub struct Stage {
     dir: Dir,
     parent: Dir,
     next: AtomicU64,
+    /// Whether the file system makes no files without a name.
+    names_all: AtomicBool,
 }
 
 /// Something in the stage that has no name outside yet. Dropping it removes it.
@@ -35,6 +37,15 @@ pub struct Temp {
     stage: Arc<Stage>,
     name: Name,
     keeps: bool,
+}
+
+/// A file that is being made. Dropping it removes it, unless it is partial.
+#[derive(Debug)]
+pub struct NewFile {
+    stage: Arc<Stage>,
+    file: OwnedFd,
+    /// Its name in the stage; `None` where it has none anywhere.
+    temp: Option<Temp>,
 }
 
 impl Stage {
@@ -66,6 +77,7 @@ impl Stage {
             dir,
             parent,
             next: AtomicU64::new(0),
+            names_all: AtomicBool::new(false),
         };
         stage.remove_leftovers()?;
         Ok(stage)
@@ -106,46 +118,55 @@ impl Stage {
         })
     }
 
-    /// Creates an empty private file.
-    pub fn create_file(self: &Arc<Self>) -> Result<(Temp, OwnedFd)> {
+    /// Creates an empty file. It has no name, where the file system can do without, and permissions
+    /// of at most `mode`: nobody reaches it before it is complete.
+    pub fn create_file(self: &Arc<Self>, mode: u16) -> Result<NewFile> {
+        if !self.names_all.load(Ordering::Relaxed) {
+            if let Some(file) = self.dir.create_unnamed(mode)? {
+                return Ok(self.new_file(file, None));
+            }
+            self.names_all.store(true, Ordering::Relaxed);
+        }
         let temp = self.reserve()?;
         let file = self.dir.create_file(&temp.name)?;
-        Ok((temp, file))
+        Ok(self.new_file(file, Some(temp)))
+    }
+
+    fn new_file(self: &Arc<Self>, file: OwnedFd, temp: Option<Temp>) -> NewFile {
+        NewFile {
+            stage: Arc::clone(self),
+            file,
+            temp,
+        }
     }
 
     /// Opens the partial file of an earlier run under `key`, if there is one.
-    pub fn open_partial(self: &Arc<Self>, key: &str) -> Result<Option<(Temp, OwnedFd)>> {
-        let name = usable_name(format!("{PARTIAL_PREFIX}{key}").as_bytes())?;
-        match self.dir.reopen_file(&name) {
-            Ok(file) => Ok(Some((
-                Temp {
-                    stage: Arc::clone(self),
-                    name,
-                    keeps: true,
-                },
-                file,
-            ))),
+    pub fn open_partial(self: &Arc<Self>, key: &str) -> Result<Option<NewFile>> {
+        let temp = self.partial(key)?;
+        match self.dir.reopen_file(&temp.name) {
+            Ok(file) => Ok(Some(self.new_file(file, Some(temp)))),
             Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// Creates the partial file for `key`; it outlives a run that is cut.
-    pub fn create_partial(self: &Arc<Self>, key: &str) -> Result<(Temp, OwnedFd)> {
-        let name = usable_name(format!("{PARTIAL_PREFIX}{key}").as_bytes())?;
-        match self.dir.remove_file(&name) {
+    pub fn create_partial(self: &Arc<Self>, key: &str) -> Result<NewFile> {
+        let temp = self.partial(key)?;
+        match self.dir.remove_file(&temp.name) {
             Err(error) if !error.is_missing() => return Err(error),
             _ => {}
         }
-        let file = self.dir.create_file(&name)?;
-        Ok((
-            Temp {
-                stage: Arc::clone(self),
-                name,
-                keeps: true,
-            },
-            file,
-        ))
+        let file = self.dir.create_file(&temp.name)?;
+        Ok(self.new_file(file, Some(temp)))
+    }
+
+    fn partial(self: &Arc<Self>, key: &str) -> Result<Temp> {
+        Ok(Temp {
+            stage: Arc::clone(self),
+            name: usable_name(format!("{PARTIAL_PREFIX}{key}").as_bytes())?,
+            keeps: true,
+        })
     }
 
     /// Removes temps and partial files, and the stage unless something else is in it: a whole new
@@ -183,6 +204,41 @@ fn refuse_foreign(dir: &Dir) -> Result<()> {
     Ok(())
 }
 
+impl NewFile {
+    /// Returns the handle by which it is filled.
+    pub fn file(&self) -> &OwnedFd {
+        &self.file
+    }
+
+    /// Returns the handle alone; the name goes, unless it is that of a partial file.
+    pub fn into_file(self) -> OwnedFd {
+        self.file
+    }
+
+    /// Gives it its name in `dir` where that is free. Where it is taken, returns what is in the
+    /// stage now and has to take the name from what is there.
+    pub fn give_name(self, dir: &Dir, name: &Name) -> Result<Option<Temp>> {
+        if let Some(temp) = self.temp {
+            return Ok(Some(temp));
+        }
+        match dir.name_file(&self.file, name) {
+            Err(error) if error.errno == Errno::EXIST => {
+                let temp = self.stage.reserve()?;
+                self.stage.dir.name_file(&self.file, &temp.name)?;
+                Ok(Some(temp))
+            }
+            result => result.map(|()| None),
+        }
+    }
+
+    /// Removes it now, partial or not.
+    pub fn discard(self) {
+        if let Some(mut temp) = self.temp {
+            temp.keeps = false;
+        }
+    }
+}
+
 impl Temp {
     /// Returns the private directory it lies in.
     pub fn dir(&self) -> &Dir {
@@ -209,11 +265,6 @@ impl Temp {
         let old = self.name.clone();
         self.forget();
         self.stage.dir.remove_tree(&old)
-    }
-
-    /// Removes it now, partial or not.
-    pub fn discard(mut self) {
-        self.keeps = false;
     }
 
     fn forget(&mut self) {

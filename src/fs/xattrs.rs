@@ -67,7 +67,7 @@ impl Object<'_> {
     fn list_into(&self, buffer: &mut [u8]) -> rustix::io::Result<usize> {
         match self {
             Object::Open(fd) => call!(fs::flistxattr(fd, buffer)),
-            Object::Leaf(dir, name) => call!(fs::llistxattr(dir.leaf_path(name), buffer)),
+            Object::Leaf(dir, name) => call!(fs::llistxattr(&*dir.path_to(name), buffer)),
         }
     }
 
@@ -87,7 +87,7 @@ impl Object<'_> {
     fn get_into(&self, name: &[u8], buffer: &mut [u8]) -> rustix::io::Result<usize> {
         match self {
             Object::Open(fd) => call!(fs::fgetxattr(fd, name, buffer)),
-            Object::Leaf(dir, leaf) => call!(fs::lgetxattr(dir.leaf_path(leaf), name, buffer)),
+            Object::Leaf(dir, leaf) => call!(fs::lgetxattr(&*dir.path_to(leaf), name, buffer)),
         }
     }
 
@@ -103,7 +103,7 @@ impl Object<'_> {
                 ))
             }
             Object::Leaf(dir, leaf) => call!(fs::lsetxattr(
-                dir.leaf_path(leaf),
+                &*dir.path_to(leaf),
                 &xattr.name[..],
                 &xattr.value,
                 XattrFlags::empty(),
@@ -116,7 +116,7 @@ impl Object<'_> {
     pub fn remove_xattr(&self, name: &[u8]) -> Result<()> {
         let removed = match self {
             Object::Open(fd) => call!(fs::fremovexattr(fd, name)),
-            Object::Leaf(dir, leaf) => call!(fs::lremovexattr(dir.leaf_path(leaf), name)),
+            Object::Leaf(dir, leaf) => call!(fs::lremovexattr(&*dir.path_to(leaf), name)),
         };
         match removed {
             Ok(()) | Err(Errno::NODATA) => Ok(()),

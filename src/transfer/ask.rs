@@ -1,7 +1,6 @@
 //! Asking for contents: which wants a listing makes, and what the target says it has already of
 //! each. Knows nothing of how contents arrive.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::basis::BasisJob;
@@ -16,7 +15,7 @@ use super::settle::OpenListing;
 use super::target::{TargetPass, count, lock};
 use super::wire::message::{Basis, Up, Want, WantId};
 use super::{SMALL_FILE_LEN, TransferError};
-use crate::fs::stage::Temp;
+use crate::fs::stage::NewFile;
 use crate::fs::{Dir, Result, Tree, extents};
 use crate::monitor::Pass;
 use crate::relpath::Name;
@@ -114,7 +113,7 @@ impl TargetPass<'_> {
         let open = Arc::clone(item.open);
         let landing = match self.partial_of(item)? {
             Some(partial) => {
-                let size = crate::fs::status_of_fd(&partial.1)?.size();
+                let size = crate::fs::status_of_fd(partial.file())?.size();
                 let grid = Grid::new(size, EQUAL_BLOCK_LEN);
                 LargeLanding::continuing(open, item.index, partial, grid)
             }
@@ -137,7 +136,7 @@ impl TargetPass<'_> {
     }
 
     /// Opens what an earlier run left of a file in the stage.
-    fn partial_of(&self, item: &Item<'_>) -> Result<Option<(Temp, OwnedFd)>> {
+    fn partial_of(&self, item: &Item<'_>) -> Result<Option<NewFile>> {
         let (Some(stages), Some(dir)) = (&self.tree.stages, item.dir) else {
             return Ok(None);
         };

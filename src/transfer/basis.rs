@@ -179,7 +179,7 @@ fn open_basis(pass: &TargetPass<'_>, job: &BasisJob) -> Result<OwnedFd> {
             let partial = pass
                 .stage(place)?
                 .open_partial(&partial_key(&job.open.path_of(entry)))?;
-            return Ok(partial.ok_or_else(missing)?.1);
+            return Ok(partial.ok_or_else(missing)?.into_file());
         }
         BasisPlan::Nothing | BasisPlan::Existing { .. } | BasisPlan::Windows { .. } => {}
     }

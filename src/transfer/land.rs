@@ -117,14 +117,14 @@ impl TargetPass<'_> {
         } else {
             None
         };
-        let (temp, file) = self.stage(place)?.create_file()?;
-        extents::write_sparse(&file, contents, 0, Ground::Hole)?;
-        if contents.len() >= extents::PAGE_LEN {
-            extents::set_size(&file, contents.len() as u64)?;
+        let new = self.stage(place)?.create_file(entry.metadata.mode)?;
+        let length = contents.len() as u64;
+        if extents::write_sparse(new.file(), contents, 0, Ground::Hole)? < length {
+            extents::set_size(new.file(), length)?;
         }
         let mut metadata = entry.metadata.clone();
         metadata.mtime = mtime;
-        let id = self.publish_file((temp, file), place, entry, &metadata)?;
+        let id = self.publish_file(new, place, entry, &metadata)?;
         count(&self.counts.landed);
         let path = open.path_of(entry);
         self.item(Way::Sent, &path, entry, existing.as_ref());

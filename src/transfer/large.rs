@@ -16,7 +16,7 @@ use super::target::{TargetPass, count};
 use super::wire::message::{Basis, Digest, SUM_LEN};
 use crate::entry::{Entry, Timestamp};
 use crate::fs::extents::Ground;
-use crate::fs::stage::Temp;
+use crate::fs::stage::NewFile;
 use crate::fs::{Dir, FileId, FsError, Result, extents};
 use crate::relpath::RelPath;
 
@@ -102,7 +102,7 @@ pub struct LargeLanding {
     pub(super) plan: BasisPlan,
     /// Whether it is asked for again after what landed was not what was read.
     pub is_second_attempt: bool,
-    temp: Option<(Temp, OwnedFd)>,
+    new: Option<NewFile>,
     basis: Option<OwnedFd>,
     /// Follows what is written while that comes in order; `None` when the file is read back.
     hasher: Option<ContentHasher>,
@@ -120,7 +120,7 @@ impl LargeLanding {
             index,
             plan,
             is_second_attempt: false,
-            temp: None,
+            new: None,
             basis: None,
             hasher: in_order.then(ContentHasher::default),
             end: 0,
@@ -133,11 +133,11 @@ impl LargeLanding {
     pub fn continuing(
         open: Arc<OpenListing>,
         index: u32,
-        partial: (Temp, OwnedFd),
+        partial: NewFile,
         grid: Grid,
     ) -> LargeLanding {
         LargeLanding {
-            temp: Some(partial),
+            new: Some(partial),
             ..LargeLanding::new(open, index, BasisPlan::Partial { grid })
         }
     }
@@ -154,7 +154,7 @@ impl LargeLanding {
             .file(pass)
             .and_then(|file| extents::write_sparse(file, bytes, offset, ground));
         self.follow(offset, bytes);
-        self.keep_failure(written);
+        self.keep_failure(written.map(drop));
     }
 
     fn follow(&mut self, offset: u64, bytes: &[u8]) {
@@ -248,16 +248,16 @@ impl LargeLanding {
 
     /// Returns the file in the stage, beginning it where this is the first that arrives.
     fn file(&mut self, pass: &TargetPass<'_>) -> Result<&OwnedFd> {
-        if self.temp.is_none() {
-            self.temp = Some(self.begin(pass)?);
+        if self.new.is_none() {
+            self.new = Some(self.begin(pass)?);
         }
-        self.temp
+        self.new
             .as_ref()
-            .map(|(_, file)| file)
+            .map(NewFile::file)
             .ok_or_else(|| FsError::missing("create"))
     }
 
-    fn begin(&mut self, pass: &TargetPass<'_>) -> Result<(Temp, OwnedFd)> {
+    fn begin(&mut self, pass: &TargetPass<'_>) -> Result<NewFile> {
         let open = Arc::clone(&self.open);
         let dir = self.dir(pass)?;
         let stage = pass.stage(Place {
@@ -269,12 +269,12 @@ impl LargeLanding {
         let begun = if size >= PARTIAL_LEN {
             stage.create_partial(&partial_key(&path))?
         } else {
-            stage.create_file()?
+            stage.create_file(entry.metadata.mode)?
         };
         if let BasisPlan::Existing { grid, .. } = self.plan {
             let copied = self
                 .basis_file(pass)
-                .and_then(|basis| extents::copy_contents(basis, &begun.1, grid.size));
+                .and_then(|basis| extents::copy_contents(basis, begun.file(), grid.size));
             match copied {
                 Err(error) if error.is_no_space() => return Err(error),
                 // What cannot be read is asked for again, whole.
@@ -317,10 +317,10 @@ impl LargeLanding {
         };
         let mut metadata = entry.metadata.clone();
         metadata.mtime = mtime;
-        let Some(temp) = self.temp.take() else {
+        let Some(new) = self.new.take() else {
             return Err(FsError::missing("publish"));
         };
-        let id = pass.publish_file(temp, place, &entry, &metadata)?;
+        let id = pass.publish_file(new, place, &entry, &metadata)?;
         count(&pass.counts.landed);
         let path = self.open.path_of(&entry);
         pass.item(Way::Sent, &path, &entry, existing.as_ref());
@@ -330,8 +330,8 @@ impl LargeLanding {
 
     /// Lets go of what was begun; a file that failed is not continued later.
     pub(super) fn discard(&mut self) {
-        if let Some((temp, _)) = self.temp.take() {
-            temp.discard();
+        if let Some(new) = self.new.take() {
+            new.discard();
         }
     }
 }

@@ -246,12 +246,12 @@ impl TargetPass<'_> {
         if !before.is_file() || before.size() != entry.kind.size() {
             return Err(stale("copy"));
         }
-        let (temp, copy) = self.stage(place)?.create_file()?;
-        extents::copy_contents(&file, &copy, before.size())?;
+        let new = self.stage(place)?.create_file(entry.metadata.mode)?;
+        extents::copy_contents(&file, new.file(), before.size())?;
         if before.has_churned(&status_of_fd(&file)?) {
             return Err(stale("copy"));
         }
-        self.publish_file((temp, copy), place, entry, &entry.metadata)
+        self.publish_file(new, place, entry, &entry.metadata)
     }
 }
 

@@ -1,7 +1,6 @@
 //! How an entry takes its place on the target: made in the stage with all its attributes, then
 //! given its name at one moment. Knows nothing of contents and of who asked.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -14,7 +13,7 @@ use super::stages::Stages;
 use super::target::{TargetPass, count};
 use crate::entry::{Entry, Kind, Metadata};
 use crate::fs::metadata::{Before, apply_metadata, read_metadata};
-use crate::fs::stage::{Stage, Temp};
+use crate::fs::stage::{NewFile, Stage, Temp};
 use crate::fs::xattrs::Object;
 use crate::fs::{Dir, FileId, FsError, Result, Status, usable_name};
 use crate::relpath::{Name, RelPath};
@@ -159,20 +158,22 @@ impl TargetPass<'_> {
     /// file with several names.
     pub fn publish_file(
         &self,
-        (temp, file): (Temp, OwnedFd),
+        new: NewFile,
         place: Place<'_>,
         entry: &Entry,
         metadata: &Metadata,
     ) -> Result<Option<FileId>> {
-        let refused = apply_metadata(Object::open(&file), false, metadata, Before::Fresh);
-        self.note_refused(&place.path.join(&entry.name), &refused);
+        let status = crate::fs::status_of_fd(new.file())?;
+        let object = Object::open(new.file());
+        let refused = apply_metadata(object, false, metadata, Before::Made(status));
+        if !refused.is_empty() {
+            self.note_refused(&place.path.join(&entry.name), &refused);
+        }
+        if let Some(temp) = new.give_name(place.dir, &entry.name)? {
+            self.publish(temp, place, &entry.name)?;
+        }
         // Only names of a group are ever compared by inode.
-        let id = match entry.link {
-            Some(_) => Some(crate::fs::status_of_fd(&file)?.id()),
-            None => None,
-        };
-        self.publish(temp, place, &entry.name)?;
-        Ok(id)
+        Ok(entry.link.map(|_| status.id()))
     }
 
     /// Reports the attributes that were refused; the rest is set.

@@ -9,7 +9,6 @@ use super::itemize::DELETING;
 use super::place::Place;
 use super::target::{TargetPass, count};
 use crate::fs::metadata::change_mtime;
-use crate::fs::stage::Temp;
 use crate::fs::xattrs::Object;
 use crate::fs::{FsError, Result, usable_name};
 use crate::problem::{Problem, ProblemKind, Side};
@@ -22,7 +21,7 @@ const MEMORY_LEN: usize = 4 << 20;
 #[derive(Debug)]
 pub struct Extras {
     waiting: Vec<u8>,
-    spool: Option<(Temp, File)>,
+    spool: Option<File>,
     limit: Limit,
 }
 
@@ -70,10 +69,10 @@ impl Extras {
 
     fn spill(&mut self, pass: &TargetPass<'_>, place: Place<'_>) -> Result<()> {
         if self.spool.is_none() {
-            let (temp, file) = pass.stage(place)?.create_file()?;
-            self.spool = Some((temp, File::from(file)));
+            let new = pass.stage(place)?.create_file(0o600)?;
+            self.spool = Some(File::from(new.into_file()));
         }
-        if let Some((_, file)) = &mut self.spool {
+        if let Some(file) = &mut self.spool {
             file.write_all(&self.waiting)
                 .map_err(|error| io_error("note what is to be deleted", &error))?;
             self.waiting.clear();
@@ -83,11 +82,10 @@ impl Extras {
 
     /// Removes all candidates.
     pub fn remove_all(mut self, pass: &TargetPass<'_>) -> Result<()> {
-        if let Some((temp, mut file)) = self.spool.take() {
+        if let Some(mut file) = self.spool.take() {
             file.rewind()
                 .map_err(|error| io_error("read what is to be deleted", &error))?;
             self.remove_listed(pass, &mut BufReader::new(file))?;
-            temp.discard();
         }
         let waiting = std::mem::take(&mut self.waiting);
         self.remove_listed(pass, &mut &waiting[..])?;

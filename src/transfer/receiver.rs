@@ -20,7 +20,7 @@ use super::wire::frame::Frame;
 use super::wire::link::{Link, LinkLost};
 use super::wire::message::{BundleFile, Digest, Down, FailureClass, Outcome, Policy, Up, WantId};
 use crate::exclude::Rules;
-use crate::fs::FsError;
+use crate::fs::{FsError, stand_alone};
 use crate::monitor::{Pass, PassStats};
 
 /// Threads that compare and land. One more than the cores of a small server, so that one that
@@ -178,6 +178,7 @@ fn run_workers(
             lanes.push(lane);
             let (queued, end) = (queued.clone(), end.clone());
             scope.spawn(move || {
+                stand_alone();
                 // Nobody listens any more when the pass is over.
                 drop(end.send(work_on(pass, &queued, &parts)));
             });

@@ -17,7 +17,7 @@ use super::wire::frame::Frame;
 use super::wire::link::{Link, LinkLost};
 use super::wire::message::{Down, Listing, Policy, Up};
 use crate::exclude::Rules;
-use crate::fs::{Dir, FileId};
+use crate::fs::{Dir, FileId, stand_alone};
 use crate::monitor::{Counters, Event, Monitor, Pass, PassStats};
 use crate::problem::{Problem, ProblemKind};
 
@@ -226,6 +226,7 @@ impl<'a> Sender<'a> {
             for _ in 0..WALKERS {
                 let walked = walked.clone();
                 scope.spawn(move || {
+                    stand_alone();
                     // A lost link is the router's to report; the end of all clones ends the walk.
                     let lost = walk
                         .run(&Outlet {
