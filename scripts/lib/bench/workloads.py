@@ -23,7 +23,7 @@ SMALL_COUNT, SMALL_BYTES = 100_000, 7260
 FIRST = ["rsync", "rsync-tuned", "tar", "instancesync"]
 AGAIN = ["rsync", "rsync-tuned", "instancesync"]
 WITH_LATER = [*AGAIN, "instancesync-later"]
-LATER = "instancesync-later is the second timestamp pass of one run: wall, CPU and link of it alone"
+LATER = "instancesync-later: one pass of a longer run; the copy is judged when the run has ended"
 
 
 @dataclass
