@@ -20,6 +20,8 @@ from contenders import RSYNC, RSYNC_FLAGS
 from gauges import PeakMemory, SystemCalls
 from link import Link
 
+LATER = "instancesync-later: one pass of a longer run; the copy is judged when the run has ended"
+
 
 @dataclass
 class Figures:
@@ -107,6 +109,7 @@ class Contest:
                             result.runs.append(figures)
                             say(f"{row.name} {turn}: {contender.name} {figures.wall_seconds:.2f} s")
                         self.judge(row, contender, task)
+        row.notes += [LATER for contender in chosen if contender.is_later]
         self.rows.append(row)
 
     def count(self, contender, task, link):

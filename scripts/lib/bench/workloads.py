@@ -23,7 +23,6 @@ SMALL_COUNT, SMALL_BYTES = 100_000, 7260
 FIRST = ["rsync", "rsync-tuned", "tar", "instancesync"]
 AGAIN = ["rsync", "rsync-tuned", "instancesync"]
 WITH_LATER = [*AGAIN, "instancesync-later"]
-LATER = "instancesync-later: one pass of a longer run; the copy is judged when the run has ended"
 
 
 @dataclass
@@ -130,14 +129,14 @@ def huge(bench):
 
 def nochange(bench):
     tree = small_tree(bench)
-    row = Row("nochange", "nothing changed", tree.entries, {}, notes=[LATER])
+    row = Row("nochange", "nothing changed", tree.entries, {})
     again(bench, row, tree, WITH_LATER)
 
 
 def nochange_far(bench):
     tree = small_tree(bench)
     what = "nothing changed, 100 ms round trip"
-    row = Row("nochange-far", what, tree.entries, {}, notes=[LATER])
+    row = Row("nochange-far", what, tree.entries, {})
     again(bench, row, tree, WITH_LATER, delay_seconds=FAR_SECONDS)
 
 
@@ -210,7 +209,7 @@ def mixed(bench):
                     yield Task(path, copy, deletes=True, change=day)
 
         what = "a day: 10 % of files changed, 5 % deleted, 5 % of directories renamed"
-        notes = [LATER, "the second pass of a run does not delete yet: its last one does"]
+        notes = ["the second pass of a run does not delete yet: its last one does"]
         row = Row("mixed", what, look_at(tree).entries, {}, notes=notes)
         bench.contest.compare(row, WITH_LATER, prepare)
     shutil.rmtree(kept)
@@ -231,7 +230,6 @@ def final(bench):
                 yield Task(tree.path, system.path)
 
         row = Row("final", "a last pass, all but 100 files unchanged", tree.entries, {})
-        row.notes.append(LATER)
         bench.contest.compare(row, WITH_LATER, prepare)
 
 
