@@ -334,6 +334,39 @@ fn check_script(path: &Path) -> Vec<String> {
 }
 
 #[test]
+fn the_bench_explains_every_word() {
+    let output = Command::new(root().join("scripts/bench"))
+        .arg("--help")
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let help = String::from_utf8(output.stdout).unwrap();
+    let parts = ["workloads", "contenders"].map(|name| format!("scripts/lib/bench/{name}.py"));
+    let code: String = parts.iter().filter_map(|name| text_of(name)).collect();
+    assert_nothing(&check_bench_words(&help, &code));
+}
+
+/// Complains of workloads and contenders that the help of the bench does not name.
+fn check_bench_words(help: &str, code: &str) -> Vec<String> {
+    let named: BTreeSet<&str> = help.split([' ', ',', '\n']).collect();
+    code.lines()
+        .filter_map(bench_word)
+        .filter(|word| !named.contains(word))
+        .map(|word| format!("scripts/bench --help does not name '{word}'"))
+        .collect()
+}
+
+/// Returns the name in a line like `"small": small,` or `Contender("rsync", rsync),`.
+fn bench_word(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let (word, _) = match line.strip_prefix("Contender(\"") {
+        Some(contender) => contender.split_once("\", ")?,
+        None => line.strip_prefix('"')?.split_once("\": ")?,
+    };
+    Some(word)
+}
+
+#[test]
 fn changelog_has_this_version() {
     if let Some(changelog) = text_of("CHANGELOG.md") {
         assert_nothing(&check_changelog(&changelog, env!("CARGO_PKG_VERSION")));
@@ -374,6 +407,9 @@ fn each_rule_finds_a_planted_breach() {
     assert_eq!(check_tags("[a] [x](y) u[b]", "WIRE[b]").len(), 2);
     assert_eq!(check_test_file("a", Some("#[test]"), "mod b;").len(), 1);
     assert_eq!(check_test_file("a", Some("fn x() {}"), "mod a;").len(), 1);
+    let code = "    \"big\": big,\n    Contender(\"tar\", tar),\n";
+    assert_eq!(check_bench_words("  small  tar", code).len(), 1);
+    assert_eq!(check_bench_words("  big  star", code).len(), 1);
     assert_eq!(check_changelog("## 0.1.0\n", "0.2.0").len(), 1);
     assert_eq!(check_changelog("## [0.2.0] - today\n", "0.2.0"), [""; 0]);
     let scratch = tempfile::tempdir().unwrap();
