@@ -68,6 +68,8 @@ pub struct Settings {
     pub dry_run: bool,
     /// How data is packed for the link.
     pub compression: Compression,
+    /// Whether the run ends only when all is on the target's disks.
+    pub fsync: bool,
     /// The most that is sent in a second.
     pub bytes_per_second: Option<u64>,
     /// Services of the source that are stopped during the last pass.
@@ -287,6 +289,7 @@ impl Settings {
             manner,
             dry_run: safety.dry_run,
             compression: compression(how.compress),
+            fsync: how.fsync || system.is_some(),
             bytes_per_second: bytes_per_second(&how)?,
             asks_first: asks && system.is_some(),
             quiesce: units(how.quiesce)?,

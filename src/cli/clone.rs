@@ -195,6 +195,13 @@ pub struct HowArguments {
     /// again when the pass is over, however the run ends.
     #[arg(long, value_name = "UNIT")]
     pub quiesce: Vec<String>,
+    /// End only when all is on the target's disks
+    ///
+    /// A whole system always waits for that. Else the target's kernel writes what
+    /// landed last when it sees fit, within half a minute as a rule, like after cp or
+    /// rsync: a power cut until then can lose it, and the next run sends it again.
+    #[arg(long)]
+    pub fsync: bool,
     /// Send at most this much a second, e.g. 10M or 800K
     ///
     /// K, M and G count bytes in powers of 1024 (so do KiB, MiB and GiB); KB, MB

@@ -134,6 +134,7 @@ impl<'r> Run<'r> {
                 DeleteLimit::AtMost(count) => count,
             }),
             staged: is_staged.then(|| agreed.layout.volumes.clone()),
+            fsync: settings.fsync,
             pair: Some(agreed.pair.clone()),
         }
     }

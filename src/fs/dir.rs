@@ -338,6 +338,21 @@ impl Dir {
         }
     }
 
+    /// Swaps two objects of one volume at one moment; `false` where that cannot be done.
+    pub fn swap(&self, name: &Name, other: &Dir, other_name: &Name) -> Result<bool> {
+        let swapped = call!(fs::renameat_with(
+            &self.fd,
+            name.as_bytes(),
+            &other.fd,
+            other_name.as_bytes(),
+            RenameFlags::EXCHANGE,
+        ));
+        match swapped {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::XDEV) => Ok(false),
+            result => result.doing("exchange").map(|()| true),
+        }
+    }
+
     /// Swaps two objects at one moment; where the file system cannot, moves the old one aside
     /// first, so that the name is missing for that long.
     pub fn exchange(
@@ -347,25 +362,16 @@ impl Dir {
         other_name: &Name,
         aside: &Name,
     ) -> Result<()> {
-        let swap = call!(fs::renameat_with(
-            &self.fd,
-            name.as_bytes(),
-            &other.fd,
-            other_name.as_bytes(),
-            RenameFlags::EXCHANGE,
-        ));
-        match swap {
-            Err(Errno::INVAL | Errno::NOSYS) => {
-                other.rename(other_name, self, aside)?;
-                if let Err(error) = self.rename(name, other, other_name) {
-                    // The name must not stay missing; the first error is the one to report.
-                    drop(self.rename(aside, other, other_name));
-                    return Err(error);
-                }
-                self.rename(aside, self, name)
-            }
-            result => result.doing("exchange"),
+        if self.swap(name, other, other_name)? {
+            return Ok(());
         }
+        other.rename(other_name, self, aside)?;
+        if let Err(error) = self.rename(name, other, other_name) {
+            // The name must not stay missing; the first error is the one to report.
+            drop(self.rename(aside, other, other_name));
+            return Err(error);
+        }
+        self.rename(aside, self, name)
     }
 
     /// Removes a name that is no directory.

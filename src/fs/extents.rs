@@ -146,10 +146,15 @@ pub fn set_size(fd: impl AsFd, size: u64) -> Result<()> {
     call!(fs::ftruncate(fd, size)).doing("set size")
 }
 
+/// Has the empty file `to` share the contents of `from`; `false` where the file system cannot.
+pub fn share_contents(from: impl AsFd, to: impl AsFd) -> bool {
+    call!(fs::ioctl_ficlone(&to, &from)).is_ok()
+}
+
 /// Copies the first `size` bytes of `from` into the empty file `to` on the same machine, holes
 /// kept: shared blocks where the file system can, else copied in the kernel.
 pub fn copy_contents(from: impl AsFd, to: impl AsFd, size: u64) -> Result<()> {
-    if call!(fs::ioctl_ficlone(&to, &from)).is_ok() {
+    if share_contents(&from, &to) {
         return set_size(&to, size);
     }
     let mut offset = 0;

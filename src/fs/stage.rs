@@ -152,13 +152,18 @@ impl Stage {
 
     /// Creates the partial file for `key`; it outlives a run that is cut.
     pub fn create_partial(self: &Arc<Self>, key: &str) -> Result<NewFile> {
-        let temp = self.partial(key)?;
-        match self.dir.remove_file(&temp.name) {
-            Err(error) if !error.is_missing() => return Err(error),
-            _ => {}
-        }
+        let temp = self.free_partial(key)?;
         let file = self.dir.create_file(&temp.name)?;
         Ok(self.new_file(file, Some(temp)))
+    }
+
+    /// Reserves the name of a partial file, removing what an earlier run left under it.
+    fn free_partial(self: &Arc<Self>, key: &str) -> Result<Temp> {
+        let temp = self.partial(key)?;
+        match self.dir.remove_file(&temp.name) {
+            Err(error) if !error.is_missing() => Err(error),
+            _ => Ok(temp),
+        }
     }
 
     fn partial(self: &Arc<Self>, key: &str) -> Result<Temp> {
@@ -208,6 +213,24 @@ impl NewFile {
     /// Returns the handle by which it is filled.
     pub fn file(&self) -> &OwnedFd {
         &self.file
+    }
+
+    /// Makes it the partial file for `key`: from now on it outlives a run that is cut.
+    pub fn keep(&mut self, key: &str) -> Result<()> {
+        if self.temp.as_ref().is_some_and(|temp| temp.keeps) {
+            return Ok(());
+        }
+        let partial = self.stage.free_partial(key)?;
+        let dir = &self.stage.dir;
+        match &mut self.temp {
+            None => dir.name_file(&self.file, &partial.name)?,
+            Some(temp) => {
+                dir.rename(&temp.name, dir, &partial.name)?;
+                temp.forget();
+            }
+        }
+        self.temp = Some(partial);
+        Ok(())
     }
 
     /// Returns the handle alone; the name goes, unless it is that of a partial file.

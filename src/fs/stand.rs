@@ -88,7 +88,12 @@ mod tests {
             let path = place.path().join(number.to_string());
             std::fs::create_dir(&path).unwrap();
             std::fs::write(path.join("file"), "x").unwrap();
-            xattr::set(path.join("file"), "user.number", number.to_string().as_bytes()).unwrap();
+            xattr::set(
+                path.join("file"),
+                "user.number",
+                number.to_string().as_bytes(),
+            )
+            .unwrap();
             symlink("file", path.join("link")).unwrap();
         }
         let value = |number: u32, name: &[u8]| {

@@ -26,6 +26,10 @@ const CHANGED_BLOCK_LEN: u64 = 4096;
 /// source hashes each block once for both.
 const EQUAL_BLOCK_LEN: u64 = super::digest::DIGEST_BLOCK as u64;
 
+/// LIMIT: bytes of a file that is copied before it is known to differ: it takes room, and 40 bytes
+/// of memory for each 128 KiB.
+const COPIED_AT_ONCE_LEN: u64 = 16 << 30;
+
 /// What a listing asks for, gathered so that one message carries it.
 #[derive(Debug, Default)]
 pub(super) struct Asks {
@@ -104,6 +108,7 @@ impl TargetPass<'_> {
         Ok(BasisPlan::Existing {
             id: existing.id,
             grid: Grid::new(there, shortest),
+            at_once: !most_likely_equal && there <= COPIED_AT_ONCE_LEN && !self.is_dry_run(),
         })
     }
 

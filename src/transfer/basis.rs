@@ -3,20 +3,23 @@
 //! Knows nothing of what is done with them.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::delta::aligned::{Grid, MAX_PART_BLOCKS, push_sums};
+use super::delta::aligned::{Grid, MAX_PART_BLOCKS, sum_up};
 use super::delta::windows::{sign, stretch, window_count};
-use super::large::{BasisPlan, partial_key};
+use super::digest::{ContentHasher, Leaf, Sum};
+use super::large::{BasisPlan, LargeLanding, partial_key};
 use super::place::Place;
 use super::settle::OpenListing;
-use super::spans::SpanReader;
-use super::target::TargetPass;
+use super::spans::{Span, SpanReader};
+use super::target::{TargetPass, lock};
 use super::wire::link::LinkLost;
-use super::wire::message::{SUM_LEN, Up, WantId};
+use super::wire::message::{Digest, SUM_LEN, Up, WantId};
+use crate::fs::extents::Ground;
 use crate::fs::{FsError, Result, extents};
 
 /// LIMIT: bytes of sums that may be on their way (docs/protocol.md).
@@ -194,33 +197,130 @@ fn send_sums(
     job: &BasisJob,
     grid: Grid,
 ) -> std::result::Result<(), LinkLost> {
-    let file = open_basis(pass, job).ok();
-    let mut reader = file
-        .as_ref()
-        .map(|file| SpanReader::new(file, grid.size, grid.block_length));
+    let landing = lock(&pass.large).get(&job.want).cloned();
+    let basis = open_basis(pass, job).ok();
+    let copy = match (&landing, &basis) {
+        (Some(landing), Some(basis)) => Copy::begin(pass, landing, basis),
+        _ => None,
+    };
+    let mut summing = Summing::new(grid, basis.as_ref(), copy.as_ref());
     let blocks = grid.size.div_ceil(grid.block_length);
     let part_blocks = (PART_LEN / grid.block_length).clamp(1, MAX_PART_BLOCKS);
     let mut first = 0;
     while first < blocks && job.is_open() {
-        let count = part_blocks.min(blocks - first);
-        let mut sums = Vec::with_capacity(count as usize * SUM_LEN);
-        if let Some(reader) = &mut reader {
-            let limit = (first + count).saturating_mul(grid.block_length);
-            while let Ok(Some(span)) = reader.next(limit) {
-                push_sums(&span, grid.block_length, &mut sums);
-            }
+        let end = blocks.min(first + part_blocks);
+        let sums = summing.sums(first..end);
+        // ORDER: before the last sums leave, since the end of the file may follow them.
+        if let (Some(landing), true) = (&landing, end == blocks)
+            && let Some(summed) = summing.finish()
+        {
+            lock(landing).note_summed(summed);
         }
-        sums.resize(count as usize * SUM_LEN, NO_BLOCK);
-        pass.out.send_with(
-            &Up::Sums {
-                want: job.want,
-                first,
-            },
-            &sums,
-        )?;
-        first += count;
+        let want = job.want;
+        pass.out
+            .send_with(&Up::Sums { want, first }, sums.as_flattened())?;
+        first = end;
     }
     Ok(())
+}
+
+/// A basis on its way through the hashes, and into its copy where one is made.
+struct Summing<'f> {
+    grid: Grid,
+    reader: Option<SpanReader<'f>>,
+    hasher: ContentHasher,
+    copy: Option<&'f Copy<'f>>,
+}
+
+impl<'f> Summing<'f> {
+    fn new(grid: Grid, basis: Option<&'f OwnedFd>, copy: Option<&'f Copy<'f>>) -> Summing<'f> {
+        // What is shared is read where nobody else writes.
+        let shared = copy.filter(|copy| copy.is_shared).map(|copy| &copy.file);
+        let file = shared.or(basis);
+        Summing {
+            grid,
+            reader: file.map(|file| SpanReader::new(file, grid.size, grid.block_length)),
+            hasher: match copy {
+                Some(_) => ContentHasher::keeping_leaves(),
+                None => ContentHasher::default(),
+            },
+            copy,
+        }
+    }
+
+    /// Returns the sums of the next blocks; those that cannot be read get sums that no block has.
+    fn sums(&mut self, blocks: Range<u64>) -> Vec<Sum> {
+        let count = (blocks.end - blocks.start) as usize;
+        let mut sums: Vec<Sum> = Vec::with_capacity(count);
+        if let Some(reader) = &mut self.reader {
+            let limit = blocks.end.saturating_mul(self.grid.block_length);
+            let mut offset = reader.position();
+            while let Ok(Some(span)) = reader.next(limit) {
+                offset += match span {
+                    Span::Hole(length) => {
+                        let holes = length.div_ceil(self.grid.block_length) as usize;
+                        sums.resize(sums.len() + holes, Sum::default());
+                        length
+                    }
+                    Span::Data(bytes) => {
+                        sum_up(self.grid, offset, bytes, &mut self.hasher, &mut sums);
+                        if let Some(copy) = self.copy {
+                            copy.write(offset, bytes);
+                        }
+                        bytes.len() as u64
+                    }
+                };
+            }
+        }
+        sums.resize(count, [NO_BLOCK; SUM_LEN]);
+        sums
+    }
+
+    /// Returns digest and leaves of all that was read; nothing where that was not the whole.
+    fn finish(&mut self) -> Option<(Digest, Vec<Leaf>)> {
+        let reader = self.reader.as_ref()?;
+        (reader.position() == self.grid.size)
+            .then(|| std::mem::take(&mut self.hasher).finish_with_leaves(self.grid.size))
+    }
+}
+
+/// The copy of a basis that is made while that is read.
+struct Copy<'a> {
+    landing: &'a Mutex<LargeLanding>,
+    file: OwnedFd,
+    /// Whether the file system shares the contents with the basis.
+    is_shared: bool,
+}
+
+impl<'a> Copy<'a> {
+    fn begin(
+        pass: &TargetPass<'_>,
+        landing: &'a Mutex<LargeLanding>,
+        basis: &OwnedFd,
+    ) -> Option<Copy<'a>> {
+        let mut locked = lock(landing);
+        match locked.begin_copy(pass, basis) {
+            Ok(begun) => begun.map(|(file, is_shared)| Copy {
+                landing,
+                file,
+                is_shared,
+            }),
+            Err(error) => {
+                locked.keep_failure(Err(error));
+                None
+            }
+        }
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) {
+        if self.is_shared {
+            return;
+        }
+        let written = extents::write_sparse(&self.file, bytes, offset, Ground::Hole);
+        if written.is_err() {
+            lock(self.landing).keep_failure(written.map(drop));
+        }
+    }
 }
 
 /// WIRE[windows]

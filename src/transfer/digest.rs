@@ -1,6 +1,8 @@
 //! Content digests and block sums: what says that two files hold the same bytes, wherever their
 //! holes are. docs/protocol.md, [digest]. Knows nothing of files.
 
+use twox_hash::XxHash3_64;
+
 use super::wire::message::{Digest, SUM_LEN};
 use crate::fs::extents::is_zero;
 
@@ -10,6 +12,9 @@ pub const DIGEST_BLOCK: usize = 128 * 1024;
 /// A sum of one aligned block.
 pub type Sum = [u8; SUM_LEN];
 
+/// The hash of one block of the content digest that is not all zeros.
+pub type Leaf = (u64, blake3::Hash);
+
 /// Builds the content digest from stretches in rising order; what is skipped is zeros.
 /// WIRE[digest]
 #[derive(Debug, Default)]
@@ -17,9 +22,19 @@ pub struct ContentHasher {
     state: blake3::Hasher,
     block: Vec<u8>,
     number: u64,
+    /// All leaves so far, where they are kept.
+    leaves: Option<Vec<Leaf>>,
 }
 
 impl ContentHasher {
+    /// Starts one that keeps the leaves, 40 bytes for each block.
+    pub fn keeping_leaves() -> ContentHasher {
+        ContentHasher {
+            leaves: Some(Vec::new()),
+            ..ContentHasher::default()
+        }
+    }
+
     /// Adds bytes at `offset`, which must not be before the end of what was added already.
     pub fn add(&mut self, mut offset: u64, mut bytes: &[u8]) {
         while !bytes.is_empty() {
@@ -32,7 +47,7 @@ impl ContentHasher {
             let count = bytes.len().min(DIGEST_BLOCK - within);
             let (now, later) = bytes.split_at(count);
             if count == DIGEST_BLOCK {
-                take_block(&mut self.state, number, now);
+                self.take_block(number, now);
             } else {
                 self.block.resize(within, 0);
                 self.block.extend_from_slice(now);
@@ -51,22 +66,44 @@ impl ContentHasher {
             return [0; SUM_LEN];
         }
         let leaf = blake3::hash(block);
-        take_leaf(&mut self.state, number, &leaf);
+        self.take_leaf(number, leaf);
         head_of(&leaf)
     }
 
-    fn close_block(&mut self) {
-        if !self.block.is_empty() {
-            take_block(&mut self.state, self.number, trim_zeros(&self.block));
-            self.block.clear();
+    /// Adds the hash of a block that was hashed before.
+    pub fn take_leaf(&mut self, number: u64, leaf: blake3::Hash) {
+        self.state.update(&number.to_le_bytes());
+        self.state.update(leaf.as_bytes());
+        if let Some(leaves) = &mut self.leaves {
+            leaves.push((number, leaf));
         }
     }
 
+    fn take_block(&mut self, number: u64, block: &[u8]) {
+        let block = trim_zeros(block);
+        if !block.is_empty() {
+            self.take_leaf(number, blake3::hash(block));
+        }
+    }
+
+    fn close_block(&mut self) {
+        let mut block = std::mem::take(&mut self.block);
+        self.take_block(self.number, &block);
+        block.clear();
+        self.block = block;
+    }
+
     /// Returns the digest of a file of `size` bytes.
-    pub fn finish(mut self, size: u64) -> Digest {
+    pub fn finish(self, size: u64) -> Digest {
+        self.finish_with_leaves(size).0
+    }
+
+    /// Returns the digest and the leaves, in rising order; none where they were not kept.
+    pub fn finish_with_leaves(mut self, size: u64) -> (Digest, Vec<Leaf>) {
         self.close_block();
         self.state.update(&size.to_le_bytes());
-        *self.state.finalize().as_bytes()
+        let digest = *self.state.finalize().as_bytes();
+        (digest, self.leaves.unwrap_or_default())
     }
 }
 
@@ -83,18 +120,6 @@ fn trim_zeros(block: &[u8]) -> &[u8] {
     &block[..length]
 }
 
-fn take_block(state: &mut blake3::Hasher, number: u64, block: &[u8]) {
-    let block = trim_zeros(block);
-    if !block.is_empty() {
-        take_leaf(state, number, &blake3::hash(block));
-    }
-}
-
-fn take_leaf(state: &mut blake3::Hasher, number: u64, leaf: &blake3::Hash) {
-    state.update(&number.to_le_bytes());
-    state.update(leaf.as_bytes());
-}
-
 /// Returns the digest of contents in memory.
 pub fn digest_of(contents: &[u8]) -> Digest {
     let mut hasher = ContentHasher::default();
@@ -102,13 +127,14 @@ pub fn digest_of(contents: &[u8]) -> Digest {
     hasher.finish(contents.len() as u64)
 }
 
-/// Returns the sum of one aligned block. WIRE[sums]
-pub fn sum_of(block: &[u8]) -> Sum {
+/// Returns the sum of one aligned block that is no block of the digest. It only finds what is the
+/// same: the digest says in the end whether it was. WIRE[sums]
+pub fn quick_sum_of(block: &[u8]) -> Sum {
     let block = trim_zeros(block);
     if block.is_empty() {
         return [0; SUM_LEN];
     }
-    head_of(&blake3::hash(block))
+    XxHash3_64::oneshot(block).to_le_bytes()
 }
 
 fn head_of(leaf: &blake3::Hash) -> Sum {
@@ -119,7 +145,7 @@ fn head_of(leaf: &blake3::Hash) -> Sum {
 
 #[cfg(test)]
 mod tests {
-    use super::{ContentHasher, DIGEST_BLOCK, digest_of, sum_of};
+    use super::{ContentHasher, DIGEST_BLOCK, digest_of, quick_sum_of};
 
     #[test]
     fn a_hole_and_zeros_have_the_same_digest() {
@@ -133,14 +159,26 @@ mod tests {
     }
 
     #[test]
-    fn blocks_and_stretches_give_one_digest_and_the_same_sums() {
+    fn blocks_and_stretches_and_leaves_give_one_digest() {
         let mut contents = vec![7u8; 3 * DIGEST_BLOCK + 5];
         contents[DIGEST_BLOCK - 100..2 * DIGEST_BLOCK + 3].fill(0);
-        let mut hasher = ContentHasher::default();
+        let mut hasher = ContentHasher::keeping_leaves();
         for (number, block) in contents.chunks(DIGEST_BLOCK).enumerate() {
-            assert_eq!(hasher.add_block(number as u64, block), sum_of(block));
+            hasher.add_block(number as u64, block);
         }
-        assert_eq!(hasher.finish(contents.len() as u64), digest_of(&contents));
+        let mut again = ContentHasher::default();
+        let (_, leaves) = hasher.finish_with_leaves(contents.len() as u64);
+        for (number, leaf) in leaves {
+            again.take_leaf(number, leaf);
+        }
+        assert_eq!(again.finish(contents.len() as u64), digest_of(&contents));
+    }
+
+    #[test]
+    fn a_quick_sum_does_not_see_closing_zeros() {
+        assert_eq!(quick_sum_of(b"ab"), quick_sum_of(b"ab\0\0"));
+        assert_ne!(quick_sum_of(b"ab"), quick_sum_of(b"\0ab"));
+        assert_eq!(quick_sum_of(&[0; 4096]), [0; 8]);
     }
 
     #[test]

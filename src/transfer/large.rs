@@ -1,24 +1,30 @@
 //! One large file on its way onto the target: begun in the stage, filled by position, checked
 //! against the content digest, published. Knows nothing of other files.
 
+mod plan;
+
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use super::delta::aligned::Grid;
-use super::delta::windows::window_count;
-use super::digest::ContentHasher;
+use super::digest::{ContentHasher, DIGEST_BLOCK, Leaf};
 use super::itemize::Way;
 use super::links::Leader;
 use super::place::Place;
 use super::settle::OpenListing;
 use super::spans::{Span, SpanReader};
 use super::target::{TargetPass, count};
-use super::wire::message::{Basis, Digest, SUM_LEN};
+use super::wire::message::Digest;
 use crate::entry::{Entry, Timestamp};
 use crate::fs::extents::Ground;
 use crate::fs::stage::NewFile;
-use crate::fs::{Dir, FileId, FsError, Result, extents};
+use crate::fs::{Dir, FsError, Result, extents};
 use crate::relpath::RelPath;
+
+pub use plan::BasisPlan;
 
 /// From this size on a file that was cut in the middle stays for the next run, in bytes.
 const PARTIAL_LEN: u64 = 4 << 20;
@@ -29,68 +35,11 @@ pub fn partial_key(path: &RelPath) -> String {
     hash.as_str().get(..32).unwrap_or_default().to_owned()
 }
 
-/// What the landing begins with.
+/// Whether a file that is begun outlives a run that is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BasisPlan {
-    /// An empty file.
-    Nothing,
-    /// What an earlier run left in the stage; it is continued.
-    Partial {
-        /// How its sums are made.
-        grid: Grid,
-    },
-    /// A copy of the file that is there, which has the same size.
-    Existing {
-        /// Which file.
-        id: FileId,
-        /// How its sums are made.
-        grid: Grid,
-    },
-    /// An empty file into which stretches of the existing one are copied.
-    Windows {
-        /// Which file.
-        id: FileId,
-        /// Its size.
-        size: u64,
-    },
-}
-
-impl BasisPlan {
-    /// Tells whether sums or signatures are to be made.
-    pub fn needs_sums(&self) -> bool {
-        *self != BasisPlan::Nothing
-    }
-
-    /// Returns what the sender is told.
-    pub fn basis(&self) -> Basis {
-        match self {
-            BasisPlan::Nothing => Basis::None,
-            BasisPlan::Partial { grid } | BasisPlan::Existing { grid, .. } => Basis::Sums {
-                block_length: u32::try_from(grid.block_length).unwrap_or(u32::MAX),
-                size: grid.size,
-            },
-            BasisPlan::Windows { size, .. } => Basis::Windows { size: *size },
-        }
-    }
-
-    /// Returns which file the target has under the name.
-    pub fn id(&self) -> Option<FileId> {
-        match self {
-            BasisPlan::Existing { id, .. } | BasisPlan::Windows { id, .. } => Some(*id),
-            BasisPlan::Nothing | BasisPlan::Partial { .. } => None,
-        }
-    }
-
-    /// Returns how many bytes of sums it takes, roughly.
-    pub fn sum_bytes(&self) -> u64 {
-        match self {
-            BasisPlan::Nothing => 0,
-            BasisPlan::Partial { grid } | BasisPlan::Existing { grid, .. } => {
-                grid.size.div_ceil(grid.block_length) * SUM_LEN as u64
-            }
-            BasisPlan::Windows { size, .. } => window_count(*size) * 128 * 1024,
-        }
-    }
+enum Kept {
+    WhenLong,
+    No,
 }
 
 /// A large file that is landing.
@@ -107,6 +56,11 @@ pub struct LargeLanding {
     /// Follows what is written while that comes in order; `None` when the file is read back.
     hasher: Option<ContentHasher>,
     end: u64,
+    /// What is known of the basis when its sums are made: its digest, and the leaves of the copy
+    /// that was made meanwhile.
+    summed: Option<(Digest, Vec<Leaf>)>,
+    /// Blocks of the digest that were written to since.
+    patched: BTreeSet<u64>,
     failure: Option<FsError>,
     spoiled: bool,
 }
@@ -124,6 +78,8 @@ impl LargeLanding {
             basis: None,
             hasher: in_order.then(ContentHasher::default),
             end: 0,
+            summed: None,
+            patched: BTreeSet::new(),
             failure: None,
             spoiled: false,
         }
@@ -154,7 +110,15 @@ impl LargeLanding {
             .file(pass)
             .and_then(|file| extents::write_sparse(file, bytes, offset, ground));
         self.follow(offset, bytes);
+        self.note_patched(offset, bytes.len() as u64);
         self.keep_failure(written.map(drop));
+    }
+
+    fn note_patched(&mut self, offset: u64, length: u64) {
+        let blocks = offset / DIGEST_BLOCK as u64..(offset + length).div_ceil(DIGEST_BLOCK as u64);
+        if self.hasher.is_none() {
+            self.patched.extend(blocks);
+        }
     }
 
     fn follow(&mut self, offset: u64, bytes: &[u8]) {
@@ -167,7 +131,7 @@ impl LargeLanding {
         }
     }
 
-    fn keep_failure(&mut self, result: Result<()>) {
+    pub(super) fn keep_failure(&mut self, result: Result<()>) {
         if let Err(error) = result {
             self.failure.get_or_insert(error);
         }
@@ -179,14 +143,16 @@ impl LargeLanding {
             // What lies beyond the end reads as zeros anyway.
             let size = crate::fs::status_of_fd(file)?.size();
             let length = length.min(size.saturating_sub(offset));
-            if length == 0 {
-                Ok(())
-            } else {
-                extents::clear_range(file, offset, length)
+            if length > 0 {
+                extents::clear_range(file, offset, length)?;
             }
+            Ok(length)
         });
         self.hasher = None;
-        self.keep_failure(cleared);
+        if let Ok(length) = cleared {
+            self.note_patched(offset, length);
+        }
+        self.keep_failure(cleared.map(drop));
     }
 
     /// Takes a stretch in terms of the basis. One that does not fit spoils the file, which is
@@ -257,7 +223,7 @@ impl LargeLanding {
             .ok_or_else(|| FsError::missing("create"))
     }
 
-    fn begin(&mut self, pass: &TargetPass<'_>) -> Result<NewFile> {
+    fn make(&self, pass: &TargetPass<'_>, kept: Kept) -> Result<NewFile> {
         let open = Arc::clone(&self.open);
         let dir = self.dir(pass)?;
         let stage = pass.stage(Place {
@@ -266,11 +232,65 @@ impl LargeLanding {
         })?;
         let entry = self.entry()?;
         let (path, size) = (open.path_of(entry), entry.kind.size());
-        let begun = if size >= PARTIAL_LEN {
-            stage.create_partial(&partial_key(&path))?
+        if size >= PARTIAL_LEN && kept == Kept::WhenLong {
+            stage.create_partial(&partial_key(&path))
         } else {
-            stage.create_file(entry.metadata.mode)?
+            stage.create_file(entry.metadata.mode)
+        }
+    }
+
+    /// Begins the file that is copied while its sums are made. Returns a handle to it, and whether
+    /// it has the contents already because the file system shares them; nothing where there is
+    /// nothing to copy.
+    pub(super) fn begin_copy(
+        &mut self,
+        pass: &TargetPass<'_>,
+        basis: &OwnedFd,
+    ) -> Result<Option<(OwnedFd, bool)>> {
+        let BasisPlan::Existing {
+            grid,
+            at_once: true,
+            ..
+        } = self.plan
+        else {
+            return Ok(None);
         };
+        if self.new.is_some() {
+            return Ok(None);
+        }
+        let new = self.make(pass, Kept::No)?;
+        let is_shared = extents::share_contents(basis, new.file());
+        extents::set_size(new.file(), grid.size)?;
+        let handle = new.file().try_clone().map_err(|error| FsError {
+            operation: "copy basis".to_owned(),
+            errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
+        })?;
+        self.new = Some(new);
+        Ok(Some((handle, is_shared)))
+    }
+
+    /// Takes the digest of the basis and the leaves of its copy, which is whole by now: a cut run
+    /// is continued from it.
+    pub(super) fn note_summed(&mut self, summed: (Digest, Vec<Leaf>)) {
+        self.summed = Some(summed);
+        let key = self.entry().map(|entry| {
+            let is_long = entry.kind.size() >= PARTIAL_LEN;
+            is_long.then(|| partial_key(&self.open.path_of(entry)))
+        });
+        if let (Some(new), Ok(Some(key))) = (&mut self.new, key) {
+            // Without that name it is made anew after a cut, and lands as well now.
+            drop(new.keep(&key));
+        }
+    }
+
+    /// Tells whether the basis, as it was when its sums were made, is what the source has.
+    pub(super) fn basis_is(&self, digest: &Digest) -> bool {
+        matches!(&self.summed, Some((summed, _)) if summed == digest)
+    }
+
+    /// Begins the file when what differs from the basis arrives.
+    fn begin(&mut self, pass: &TargetPass<'_>) -> Result<NewFile> {
+        let begun = self.make(pass, Kept::WhenLong)?;
         if let BasisPlan::Existing { grid, .. } = self.plan {
             let copied = self
                 .basis_file(pass)
@@ -299,7 +319,7 @@ impl LargeLanding {
         extents::set_size(self.file(pass)?, size)?;
         let landed = match self.hasher.take() {
             Some(hasher) => hasher.finish(size),
-            None => read_back(self.file(pass)?, size)?,
+            None => self.digest_of_file(pass, size)?,
         };
         if landed != *digest || self.spoiled {
             return Ok(Verified::Differs);
@@ -328,6 +348,34 @@ impl LargeLanding {
         Ok(Verified::Equal)
     }
 
+    /// Returns the digest of what is in the stage. Of a copy that was hashed while it was written
+    /// only what was written to since is read.
+    fn digest_of_file(&mut self, pass: &TargetPass<'_>, size: u64) -> Result<Digest> {
+        let leaves = match (&self.plan, self.summed.take()) {
+            (BasisPlan::Existing { grid, .. }, Some((_, leaves)))
+                if grid.size == size && !leaves.is_empty() =>
+            {
+                leaves
+            }
+            _ => return read_back(self.file(pass)?, size),
+        };
+        let patched = std::mem::take(&mut self.patched);
+        let file = self.file(pass)?;
+        let mut hasher = ContentHasher::default();
+        let mut leaves = leaves.into_iter().peekable();
+        let mut block = vec![0; DIGEST_BLOCK];
+        for number in patched {
+            while let Some((before, leaf)) = leaves.next_if(|(other, _)| *other < number) {
+                hasher.take_leaf(before, leaf);
+            }
+            leaves.next_if(|(other, _)| *other == number);
+            let count = extents::read_at(file, &mut block, number * DIGEST_BLOCK as u64)?;
+            hasher.add_block(number, &block[..count]);
+        }
+        leaves.for_each(|(number, leaf)| hasher.take_leaf(number, leaf));
+        Ok(hasher.finish(size))
+    }
+
     /// Lets go of what was begun; a file that failed is not continued later.
     pub(super) fn discard(&mut self) {
         if let Some(new) = self.new.take() {
@@ -346,7 +394,7 @@ pub(super) enum Verified {
 
 /// Returns the digest of what is on the target's disk file.
 fn read_back(file: &OwnedFd, size: u64) -> Result<Digest> {
-    let mut reader = SpanReader::new(file, size, super::digest::DIGEST_BLOCK as u64);
+    let mut reader = SpanReader::new(file, size, DIGEST_BLOCK as u64);
     let mut hasher = ContentHasher::default();
     let mut offset = 0;
     while let Some(span) = reader.next(u64::MAX)? {

@@ -66,11 +66,17 @@ impl Live {
 
 /// Tells whether a file of both trees may be one inode.
 fn may_share(path: &RelPath) -> bool {
-    let is_below = |start: &[u8]| {
-        let rest = path.as_bytes().strip_prefix(start);
-        rest.is_some_and(|rest| rest.starts_with(b"/"))
+    let parent = path.split().map(|(parent, _)| parent);
+    parent.is_some_and(|parent| is_shared_directory(&parent))
+}
+
+/// Tells whether files right below a directory of both trees may be one inode.
+pub(super) fn is_shared_directory(path: &RelPath) -> bool {
+    let is_in = |start: &[u8]| match path.as_bytes().strip_prefix(start) {
+        Some(rest) => rest.is_empty() || rest.starts_with(b"/"),
+        None => false,
     };
-    SHARED.iter().any(|start| is_below(start)) && !is_below(NOT_SHARED)
+    SHARED.iter().any(|start| is_in(start)) && !is_in(NOT_SHARED)
 }
 
 fn stale(operation: &str) -> FsError {

@@ -1,6 +1,6 @@
 //! The engine: one tree from a sender to a receiver in passes.
 //!
-//! Sender: `walk` lists directories, `window` bounds them, `body`, `upload` and `delta` answer
+//! Sender: `walk` lists directories, of which `snapshot` knows some, `window` bounds them, `body`, `upload` and `delta` answer
 //! wants. Receiver: `reconcile` and `compare` decide, `land` and `large` write, `settle`, `links`
 //! and `prune` finish. Both: `wire`, `digest`, `spans`, `churn`. Sees streams of bytes, a root
 //! and rules; knows nothing of SSH, command lines or screens.
@@ -24,10 +24,12 @@ pub mod place;
 pub mod prune;
 pub mod receiver;
 pub mod reconcile;
+mod renamed;
 pub mod router;
 pub mod scan;
 pub mod sender;
 pub mod settle;
+pub mod snapshot;
 pub mod spans;
 pub mod stages;
 pub mod target;

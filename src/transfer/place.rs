@@ -85,7 +85,7 @@ impl TargetPass<'_> {
     }
 
     /// Counts what is below a directory; fails where anything in it must stay.
-    fn count_below(&self, place: Place<'_>) -> Result<u64> {
+    pub(super) fn count_below(&self, place: Place<'_>) -> Result<u64> {
         let mut scope = self.tree.rules.below(place.path);
         let mut entries = 0;
         for name in place.dir.names()? {

@@ -124,13 +124,17 @@ fn run_pass(
         basis_jobs: BasisJobs::new(basis_queue),
         budget: Budget::default(),
         extras,
+        orphans: Mutex::default(),
         counts: Counts::default(),
         is_full: AtomicBool::new(false),
     };
     run_workers(link, &pass, &basis_jobs)?;
     pass.prune();
-    sync(tree, &pass.counts.stats())
-        .map_err(|error| TransferError::Root("target: sync".to_owned(), error))?;
+    let stats = pass.counts.stats();
+    if !is_last || tree.policy.fsync {
+        sync(tree, &stats)
+            .map_err(|error| TransferError::Root("target: sync".to_owned(), error))?;
+    }
     Ok(link.out.send(&Up::PassDone(pass.counts.stats()))?)
 }
 

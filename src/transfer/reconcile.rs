@@ -72,9 +72,18 @@ pub fn reconcile(
 impl TargetPass<'_> {
     fn compare_listing(&self, open: &Arc<OpenListing>, asks: &mut Asks) -> Result<()> {
         let listing = &open.listing;
+        let is_first = listing.after.is_none();
+        let is_fresh = is_first && self.tracker.take_fresh(&listing.path);
+        if is_fresh && self.follows_renames() {
+            self.follow_rename(open)?;
+        }
         let dir = self.open(&listing.path)?;
-        if listing.after.is_none() {
-            self.note_own_attributes(open, dir.as_ref())?;
+        if is_first {
+            count(&self.counts.listed);
+            // One that was made in this pass gets its attributes at the end.
+            if let (Some(dir), false) = (&dir, is_fresh) {
+                note_directory(self, dir, &open.directory)?;
+            }
         }
         let live = self.live_dir(&listing.path)?;
         let names = open.directory.names(dir.as_ref())?;
@@ -104,17 +113,9 @@ impl TargetPass<'_> {
             }
         }
         match &dir {
-            Some(dir) if !listing.opaque => self.gather_extras(open, dir, names),
-            _ => Ok(()),
-        }
-    }
-
-    fn note_own_attributes(&self, open: &OpenListing, dir: Option<&Dir>) -> Result<()> {
-        let directory = &open.directory;
-        count(&self.counts.listed);
-        let is_fresh = self.tracker.take_fresh(&directory.path);
-        match dir {
-            Some(dir) if !is_fresh => note_directory(self, dir, directory),
+            Some(dir) if !listing.opaque && !listing.partial => {
+                self.gather_extras(open, dir, names)
+            }
             _ => Ok(()),
         }
     }
@@ -266,9 +267,9 @@ impl TargetPass<'_> {
 
     /// Remembers what only the target has, of the stretch of names that this part covers.
     fn gather_extras(&self, open: &OpenListing, dir: &Dir, names: &[Box<[u8]>]) -> Result<()> {
-        let Some(extras) = &self.extras else {
+        if self.extras.is_none() && !self.follows_renames() {
             return Ok(());
-        };
+        }
         let listing = &open.listing;
         let start = listing.after.as_ref().map_or(0, |after| {
             names.partition_point(|name| **name <= *after.as_bytes())
@@ -296,19 +297,20 @@ impl TargetPass<'_> {
                 continue;
             }
             let name = usable_name(name)?;
-            let is_directory = match dir.status_of(&name) {
+            let status = match dir.status_of(&name) {
                 Err(error) if error.is_missing() => continue,
-                status => status?.is_directory(),
+                status => status?,
             };
-            if !scope.decide(&name, is_directory).verdict.protects() {
-                lock(extras).add(
-                    self,
-                    Place {
-                        dir,
-                        path: &listing.path,
-                    },
-                    &name,
-                )?;
+            let is_directory = status.is_directory();
+            if scope.decide(&name, is_directory).verdict.protects() {
+                continue;
+            }
+            if is_directory && self.follows_renames() {
+                self.note_orphan(listing.path.join(&name), status.mtime());
+            }
+            let path = &listing.path;
+            if let Some(extras) = &self.extras {
+                lock(extras).add(self, Place { dir, path }, &name)?;
             }
         }
         Ok(())

@@ -1,8 +1,8 @@
 //! The router: takes what the receiver says during a pass and gives it to the body workers. It
 //! never waits for them. Knows nothing of the walk but its end.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender as Queue, select, unbounded};
 use super::body::Job;
 use super::delta::BasisPart;
 use super::sender::{LOOK, Sender};
+use super::snapshot::Print;
 use super::window::Window;
 use super::wire::frame::{Frame, FrameError};
 use super::wire::link::LinkLost;
@@ -34,6 +35,10 @@ pub(super) struct Router<'a> {
     bases: HashMap<WantId, Queue<BasisPart>>,
     /// Bytes of parts that wait.
     waiting_sums: Arc<AtomicUsize>,
+    /// Directories in which something went wrong; a later pass looks at them again.
+    spoiled: HashSet<Vec<u8>>,
+    /// What the target has.
+    settled: Vec<Print>,
 }
 
 impl<'a> Router<'a> {
@@ -47,11 +52,14 @@ impl<'a> Router<'a> {
             wanted: HashMap::new(),
             bases: HashMap::new(),
             waiting_sums: Arc::default(),
+            spoiled: HashSet::new(),
+            settled: Vec::new(),
         }
     }
 
-    /// Runs until the walk has ended and everything that it listed is settled.
-    pub(super) fn run(mut self, walk_ended: &Receiver<()>) -> Result<(), TransferError> {
+    /// Runs until the walk has ended and everything that it listed is settled; returns what the
+    /// target has by then.
+    pub(super) fn run(mut self, walk_ended: &Receiver<()>) -> Result<Vec<Print>, TransferError> {
         let mut walking = true;
         let nothing = crossbeam_channel::never();
         while walking || !self.window.is_empty() {
@@ -68,7 +76,7 @@ impl<'a> Router<'a> {
                 return Err(LinkLost.into());
             }
         }
-        Ok(())
+        Ok(self.settled)
     }
 
     fn take(
@@ -81,6 +89,10 @@ impl<'a> Router<'a> {
             Up::Sums { want, first } => self.take_basis(want, first, &frame),
             Up::Window { want, index } => self.take_basis(want, index, &frame),
             Up::Settled { seq } => self.settle(seq),
+            Up::Problem(problem) => {
+                self.spoil(&problem.path);
+                self.sender.note(Up::Problem(problem))
+            }
             message => self.sender.note(message),
         }
     }
@@ -162,6 +174,13 @@ impl<'a> Router<'a> {
         Ok(())
     }
 
+    /// Notes that an entry, or a directory as a whole, is not as the source's.
+    fn spoil(&mut self, path: &[u8]) {
+        let parent = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+        self.spoiled
+            .extend([path.to_vec(), path[..parent].to_vec()]);
+    }
+
     fn settle(&mut self, seq: u64) -> Result<(), TransferError> {
         let listing = self
             .window
@@ -169,6 +188,9 @@ impl<'a> Router<'a> {
             .ok_or(TransferError::Protocol("an unknown listing is settled"))?;
         self.bases.retain(|want, _| want.seq != seq);
         self.wanted.remove(&seq);
+        if !self.spoiled.contains(listing.path.as_bytes()) {
+            self.settled.extend_from_slice(&listing.prints);
+        }
         let counters = self.sender.monitor.counters();
         counters.set_current_path(listing.path.as_bytes());
         let sent = self.sender.link.out.traffic().0;

@@ -4,6 +4,7 @@
 //! the receiver says and never blocks. Knows nothing of how the link was made.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, bounded, unbounded};
@@ -11,13 +12,14 @@ use crossbeam_channel::{RecvTimeoutError, bounded, unbounded};
 use super::TransferError;
 use super::body::{self, BodySettings};
 use super::router::Router;
-use super::walk::{Visitor, Walk};
+use super::snapshot::{Print, Snapshot, Trust};
+use super::walk::{Found, Visitor, Walk};
 use super::window::{SentListing, Window};
 use super::wire::frame::Frame;
 use super::wire::link::{Link, LinkLost};
-use super::wire::message::{Down, Listing, Policy, Up};
+use super::wire::message::{Down, Policy, Up};
 use crate::exclude::Rules;
-use crate::fs::{Dir, FileId, stand_alone};
+use crate::fs::{Dir, stand_alone};
 use crate::monitor::{Counters, Event, Monitor, Pass, PassStats};
 use crate::problem::{Problem, ProblemKind};
 
@@ -31,12 +33,14 @@ pub(super) const LOOK: Duration = Duration::from_millis(200);
 /// One transfer over one link.
 pub struct Sender<'a> {
     pub(super) link: &'a Link,
-    root: &'a Dir,
-    rules: &'a Rules,
-    mounts: &'a [u64],
+    tree: Tree<'a>,
     policy: Policy,
     pub(super) monitor: &'a dyn Monitor,
     pub(super) stop: &'a AtomicBool,
+    /// What the target has by now.
+    snapshot: Mutex<Arc<Snapshot>>,
+    /// Whether a pass has removed all extras.
+    has_deleted: AtomicBool,
 }
 
 /// What a transfer copies.
@@ -88,23 +92,18 @@ impl<'a> Sender<'a> {
         monitor: &'a dyn Monitor,
         stop: &'a AtomicBool,
     ) -> Result<Sender<'a>, TransferError> {
-        let Tree {
-            root,
-            rules,
-            mounts,
-        } = tree;
         let sender = Sender {
             link,
-            root,
-            rules,
-            mounts,
+            tree,
             policy: policy.clone(),
             monitor,
             stop,
+            snapshot: Mutex::default(),
+            has_deleted: AtomicBool::new(false),
         };
         let begun = link.out.send_packed(&Down::Begin {
             target,
-            rules: rules.clone(),
+            rules: tree.rules.clone(),
             policy,
         });
         begun.map_err(|lost| TransferError::from(lost).explained(&link.out))?;
@@ -179,20 +178,34 @@ impl<'a> Sender<'a> {
             last,
         })?;
 
-        let walk = Walk::new(self.root, self.rules, self.mounts).map_err(|error| {
+        let snapshot = Arc::clone(&lock(&self.snapshot));
+        let walk = Walk::new(self.tree, &snapshot, self.trust(plan)).map_err(|error| {
             TransferError::Root("source: the root of the copy".to_owned(), error)
         })?;
         let state = PassState {
             window: Window::default(),
             turn: plan.turn,
             vanished: AtomicU64::new(0),
+            unchanged_entries: AtomicU64::new(0),
+            unchanged_bytes: AtomicU64::new(0),
         };
-        self.run_threads(&walk, &state)?;
+        let settled = self.run_threads(&walk, &state)?;
+        if !self.policy.dry_run {
+            lock(&self.snapshot).learn(settled);
+        }
 
         self.link.out.send(&Down::PassEnd)?;
         let mut stats = self.wait_for_stats()?;
         let vanished = state.vanished.load(Ordering::Relaxed);
         stats.vanished_entries = stats.vanished_entries.saturating_add(vanished);
+        let unchanged = state.unchanged_entries.load(Ordering::Relaxed);
+        stats.listed_entries = stats.listed_entries.saturating_add(unchanged);
+        stats.equal_entries = stats.equal_entries.saturating_add(unchanged);
+        let bytes = state.unchanged_bytes.load(Ordering::Relaxed);
+        stats.listed_bytes = stats.listed_bytes.saturating_add(bytes);
+        if deletes {
+            self.has_deleted.store(true, Ordering::Relaxed);
+        }
         let now = self.link.out.traffic();
         stats.sent_bytes = now.0 - traffic.0;
         stats.received_bytes = now.1 - traffic.1;
@@ -201,6 +214,18 @@ impl<'a> Sender<'a> {
         self.monitor
             .event(Event::PassEnded(plan.pass, stats.clone()));
         Ok(stats)
+    }
+
+    /// Tells how far a pass goes by what the passes before it have found. The first that deletes
+    /// has to look everywhere; after it extras come only from directories that change.
+    fn trust(&self, plan: PassPlan) -> Trust {
+        let knows_extras =
+            plan.deletes == Deletes::Never || self.has_deleted.load(Ordering::Relaxed);
+        match (plan.pass, knows_extras) {
+            (Pass::Checksum, _) | (_, false) => Trust::Nowhere,
+            _ if self.policy.staged.is_some() && plan.turn == Turn::Last => Trust::NotInShared,
+            _ => Trust::Everywhere,
+        }
     }
 
     fn wait_for_stats(&self) -> Result<PassStats, TransferError> {
@@ -212,11 +237,12 @@ impl<'a> Sender<'a> {
         }
     }
 
-    fn run_threads(&self, walk: &Walk<'_>, state: &PassState) -> Result<(), TransferError> {
+    /// Returns what has settled.
+    fn run_threads(&self, walk: &Walk<'_>, state: &PassState) -> Result<Vec<Print>, TransferError> {
         let (jobs, queued) = unbounded();
         let (walked, walk_ended) = bounded::<()>(0);
         let settings = BodySettings {
-            root: self.root,
+            root: self.tree.root,
             dry_run: self.policy.dry_run,
             out: &self.link.out,
             counters: self.monitor.counters(),
@@ -270,6 +296,9 @@ struct PassState {
     window: Window,
     turn: Turn,
     vanished: AtomicU64,
+    /// What was not listed because the target has it.
+    unchanged_entries: AtomicU64,
+    unchanged_bytes: AtomicU64,
 }
 
 /// Takes what the walk finds and puts it on the link.
@@ -279,15 +308,20 @@ struct Outlet<'a> {
 }
 
 impl Visitor for Outlet<'_> {
-    fn listing(&self, listing: Listing, directory: FileId) -> Result<(), LinkLost> {
-        if !self
-            .state
-            .window
-            .admit(SentListing::new(&listing, directory))
-        {
+    fn listing(&self, found: Found) -> Result<(), LinkLost> {
+        let (sent, listing) = SentListing::new(found);
+        if !self.state.window.admit(sent) {
             return Err(LinkLost);
         }
         self.sender.link.out.send_packed(&Down::Listing(listing))
+    }
+
+    fn unchanged(&self, entries: u64, bytes: u64) {
+        Counters::add(&self.state.unchanged_entries, entries);
+        Counters::add(&self.state.unchanged_bytes, bytes);
+        let counters = self.sender.monitor.counters();
+        Counters::add(&counters.settled_entries, entries);
+        Counters::add(&counters.settled_bytes, bytes);
     }
 
     fn problem(&self, problem: Problem) {
@@ -299,4 +333,8 @@ impl Visitor for Outlet<'_> {
         }
         self.sender.monitor.event(Event::Problem(problem));
     }
+}
+
+fn lock(snapshot: &Mutex<Arc<Snapshot>>) -> MutexGuard<'_, Arc<Snapshot>> {
+    snapshot.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -18,6 +18,7 @@ use super::links::LinkGroups;
 use super::live::Live;
 use super::movable::refuse_immovable;
 use super::prune::Extras;
+use super::renamed::Orphans;
 use super::settle::{OpenListing, Settled, Tracker};
 use super::stages::Stages;
 use super::wire::link::FrameSender;
@@ -197,6 +198,8 @@ pub struct TargetPass<'a> {
     pub budget: Budget,
     /// What only the target has; `None` where nothing is deleted.
     pub extras: Option<Mutex<Extras>>,
+    /// Directories that only the target has.
+    pub orphans: Mutex<Orphans>,
     /// The counts.
     pub counts: Counts,
     /// Whether a file system ran full.

@@ -4,13 +4,20 @@
 //! knows the parent first. What moves meanwhile is a problem with a name, never an error of the
 //! walk. Knows nothing of the target.
 
-use std::collections::{HashMap, HashSet};
+mod inodes;
+mod part;
+
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
+use self::inodes::LinkTable;
+use self::part::{Look, Part};
 use super::churn::{problem_of, source_problem};
+use super::sender::Tree;
+use super::snapshot::{Print, Snapshot, Trust};
 use super::wire::link::LinkLost;
-use super::wire::message::{Listing, MAX_LISTING_ENTRIES};
+use super::wire::message::Listing;
 use crate::entry::{Entry, Kind, LinkId, Metadata};
 use crate::exclude::{Rules, Scope, Verdict};
 use crate::fs::metadata::read_metadata;
@@ -22,15 +29,26 @@ use crate::relpath::{Name, RelPath};
 
 /// LIMIT: bytes of xattrs that one entry may carry, so that a full listing fits in a frame.
 const MAX_ENTRY_XATTR_LEN: usize = 1 << 20;
-/// Bytes of names, link texts and xattrs after which a listing is cut into parts.
-const PART_LEN: usize = 256 * 1024;
 
 /// Takes what the walk finds. Called from all its threads.
 pub trait Visitor: Sync {
     /// Takes one listing, before any listing of a directory that it names. May block.
-    fn listing(&self, listing: Listing, directory: FileId) -> Result<(), LinkLost>;
+    fn listing(&self, found: Found) -> Result<(), LinkLost>;
+    /// Takes how much of a directory is as the target has it, and is not listed.
+    fn unchanged(&self, entries: u64, bytes: u64);
     /// Takes what did not make it into a listing.
     fn problem(&self, problem: Problem);
+}
+
+/// A listing and what only the source knows of it.
+#[derive(Debug)]
+pub struct Found {
+    /// What the target is told.
+    pub listing: Listing,
+    /// Which directory it is.
+    pub directory: FileId,
+    /// What the target has when it has settled without a problem.
+    pub prints: Vec<Print>,
 }
 
 /// What is walked.
@@ -39,6 +57,8 @@ pub struct Walk<'a> {
     root: &'a Dir,
     rules: &'a Rules,
     devices: HashSet<u64>,
+    snapshot: &'a Snapshot,
+    trust: Trust,
     links: Mutex<LinkTable>,
     next_seq: AtomicU64,
     next_directory: AtomicU64,
@@ -62,18 +82,21 @@ struct Stack {
 }
 
 impl<'a> Walk<'a> {
-    /// Prepares a walk of `root` that stays on its file system and those of `mounts`.
-    pub fn new(root: &'a Dir, rules: &'a Rules, mounts: &[u64]) -> Result<Walk<'a>, FsError> {
-        let device = root.id()?.device;
+    /// Prepares a walk that stays on the file systems of `tree`. Of what `trust` covers it lists
+    /// only what `snapshot` does not know.
+    pub fn new(tree: Tree<'a>, snapshot: &'a Snapshot, trust: Trust) -> Result<Walk<'a>, FsError> {
+        let device = tree.root.id()?.device;
         let task = Task {
             path: RelPath::root(),
             parent: 0,
             parent_device: 0,
         };
         Ok(Walk {
-            root,
-            rules,
-            devices: mounts.iter().copied().chain([device]).collect(),
+            root: tree.root,
+            rules: tree.rules,
+            devices: tree.mounts.iter().copied().chain([device]).collect(),
+            snapshot,
+            trust,
             links: Mutex::default(),
             next_seq: AtomicU64::new(1),
             next_directory: AtomicU64::new(1),
@@ -146,6 +169,8 @@ impl<'a> Walk<'a> {
         };
         let device = status.id().device;
         let mut part = self.begin(task, status.id(), metadata);
+        part.own_print = self.snapshot.print_of(&task.path, b"", &status);
+        part.listing.partial = self.trust.covers(&task.path) && self.snapshot.knows(part.own_print);
         let names = if self.devices.contains(&device) {
             dir.names()
         } else {
@@ -164,21 +189,19 @@ impl<'a> Walk<'a> {
     }
 
     fn begin(&self, task: &Task, id: FileId, metadata: Metadata) -> Part {
-        Part {
-            listing: Listing {
-                seq: 0,
-                parent: task.parent,
-                directory: self.next_directory.fetch_add(1, Ordering::Relaxed),
-                path: task.path.clone(),
-                metadata,
-                after: None,
-                last: false,
-                opaque: false,
-                entries: Vec::new(),
-            },
-            id,
-            length: 0,
-        }
+        let listing = Listing {
+            seq: 0,
+            parent: task.parent,
+            directory: self.next_directory.fetch_add(1, Ordering::Relaxed),
+            path: task.path.clone(),
+            metadata,
+            after: None,
+            last: false,
+            opaque: false,
+            partial: false,
+            entries: Vec::new(),
+        };
+        Part::new(listing, id)
     }
 
     /// Reads the attributes of a directory that cannot be opened by way of its parent: what is
@@ -210,58 +233,82 @@ impl<'a> Walk<'a> {
     ) -> Result<(), LinkLost> {
         let mut scope = self.rules.below(&part.listing.path);
         for name in names {
-            let entry = match self.read_entry(dir, &name, &mut scope) {
-                Ok(Some(entry)) => entry,
-                Ok(None) => continue,
+            let looked = self.look_at(dir, &name, &mut scope, &part);
+            if !part.has_room() {
+                part = self.send(part, false, visitor)?;
+            }
+            match looked {
+                Ok(Look::LeftOut) => {}
+                Ok(Look::Unchanged(name, status)) => part.pass_over(&name, &status),
+                Ok(Look::Entry(entry, print)) => part.add(entry, print),
                 Err(error) => {
                     // What could not be looked at is not gone: nothing here counts as an extra.
                     part.listing.opaque |= !error.is_missing();
                     visitor.problem(problem_at(&part.listing.path, &name, &error));
-                    continue;
                 }
-            };
-            if !part.has_room() {
-                part = self.send(part, false, visitor)?;
             }
-            part.add(entry);
         }
         self.send(part, true, visitor)?;
         Ok(())
     }
 
-    /// Sends a part and hands its directories to the other threads; returns the next part.
+    /// Sends a part, unless it has nothing to say, and hands its directories to the other
+    /// threads; returns the next part.
     fn send(&self, mut part: Part, last: bool, visitor: &impl Visitor) -> Result<Part, LinkLost> {
-        part.listing.seq = self.next_seq.fetch_add(1, Ordering::Relaxed);
-        part.listing.last = last;
         let next = part.next();
-        let tasks: Vec<Task> = part.tasks();
-        visitor.listing(part.listing, part.id)?;
+        let mut tasks = std::mem::take(&mut part.tasks);
+        let (mut entries, bytes) = part.unchanged;
+        if part.is_silent(last) {
+            // The directory itself counts too.
+            entries += 1;
+        } else {
+            part.listing.seq = self.next_seq.fetch_add(1, Ordering::Relaxed);
+            for task in &mut tasks {
+                task.parent = part.listing.seq;
+            }
+            visitor.listing(part.finish(last))?;
+        }
+        if entries > 0 {
+            visitor.unchanged(entries, bytes);
+        }
         if !tasks.is_empty() {
             self.push(tasks);
         }
         Ok(next)
     }
 
-    fn read_entry(
+    fn look_at(
         &self,
         dir: &Dir,
         name: &[u8],
         scope: &mut Scope<'_>,
-    ) -> Result<Option<Entry>, FsError> {
+        part: &Part,
+    ) -> Result<Look, FsError> {
         let name = usable_name(name)?;
         let status = dir.status_of(&name)?;
         if scope.decide(&name, status.is_directory()).verdict != Verdict::Copy {
-            return Ok(None);
+            return Ok(Look::LeftOut);
         }
+        let listing = &part.listing;
         if status.is_directory() {
+            if listing.partial {
+                return Ok(Look::Unchanged(name, status));
+            }
             // Its attributes come with its own listing, read from its own handle.
             let metadata = Metadata::default();
-            return Ok(Some(Entry {
+            let entry = Entry {
                 name,
                 kind: Kind::Directory,
                 metadata,
                 link: None,
-            }));
+            };
+            return Ok(Look::Entry(entry, None));
+        }
+        let print = self
+            .snapshot
+            .print_of(&listing.path, name.as_bytes(), &status);
+        if listing.partial && self.snapshot.knows(print) {
+            return Ok(Look::Unchanged(name, status));
         }
         let kind = match status.kind() {
             Some(kind) => kind,
@@ -272,12 +319,13 @@ impl<'a> Walk<'a> {
         let metadata = read_metadata(Object::Leaf(dir, &name), &status)?;
         check_xattrs(&metadata)?;
         let link = self.link_of(&status);
-        Ok(Some(Entry {
+        let entry = Entry {
             name,
             kind,
             metadata,
             link,
-        }))
+        };
+        Ok(Look::Entry(entry, print))
     }
 
     fn link_of(&self, status: &Status) -> Option<LinkId> {
@@ -299,67 +347,6 @@ fn check_xattrs(metadata: &Metadata) -> Result<(), FsError> {
     })
 }
 
-/// A listing that is being filled.
-#[derive(Debug)]
-struct Part {
-    listing: Listing,
-    id: FileId,
-    length: usize,
-}
-
-impl Part {
-    fn has_room(&self) -> bool {
-        self.listing.entries.len() < MAX_LISTING_ENTRIES && self.length < PART_LEN
-    }
-
-    fn add(&mut self, entry: Entry) {
-        self.length += entry.name.as_bytes().len() + entry.metadata.xattr_bytes();
-        if let Kind::Symlink { text } = &entry.kind {
-            self.length += text.len();
-        }
-        self.listing.entries.push(entry);
-    }
-
-    fn next(&self) -> Part {
-        let listing = &self.listing;
-        let after = listing
-            .entries
-            .last()
-            .map(|entry| entry.name.clone())
-            .or_else(|| listing.after.clone());
-        Part {
-            listing: Listing {
-                seq: 0,
-                parent: listing.parent,
-                directory: listing.directory,
-                path: listing.path.clone(),
-                metadata: listing.metadata.clone(),
-                after,
-                last: false,
-                opaque: listing.opaque,
-                entries: Vec::new(),
-            },
-            id: self.id,
-            length: 0,
-        }
-    }
-
-    fn tasks(&self) -> Vec<Task> {
-        let directories = self
-            .listing
-            .entries
-            .iter()
-            .filter(|entry| entry.kind == Kind::Directory);
-        directories
-            .map(|entry| Task {
-                path: self.listing.path.join(&entry.name),
-                parent: self.listing.seq,
-                parent_device: self.id.device,
-            })
-            .collect()
-    }
-}
-
 fn problem_at(directory: &RelPath, name: &[u8], error: &FsError) -> Problem {
     match Name::new(name) {
         Ok(name) => source_problem(&directory.join(&name), error),
@@ -369,28 +356,5 @@ fn problem_at(directory: &RelPath, name: &[u8], error: &FsError) -> Problem {
             name.to_vec(),
             error,
         ),
-    }
-}
-
-/// Renumbers the inodes that have several names. An inode is forgotten when all its names were
-/// seen, so the table holds only groups that are half known.
-#[derive(Debug, Default)]
-struct LinkTable {
-    groups: HashMap<FileId, (LinkId, u64)>,
-    count: u64,
-}
-
-impl LinkTable {
-    fn number_of(&mut self, id: FileId, link_count: u64) -> LinkId {
-        let (link, unseen) = self.groups.entry(id).or_insert_with(|| {
-            self.count += 1;
-            (LinkId(self.count), link_count)
-        });
-        let link = *link;
-        *unseen = unseen.saturating_sub(1);
-        if *unseen == 0 {
-            self.groups.remove(&id);
-        }
-        link
     }
 }

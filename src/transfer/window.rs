@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::snapshot::Print;
+use super::walk::Found;
 use super::wire::message::Listing;
 use crate::entry::{Entry, Kind};
 use crate::fs::FileId;
@@ -31,12 +33,19 @@ pub struct SentListing {
     pub entry_count: u64,
     /// Bytes of its regular files.
     pub bytes: u64,
+    /// What the target has when it has settled without a problem.
+    pub prints: Vec<Print>,
     weight: usize,
 }
 
 impl SentListing {
-    /// Takes what is needed of `listing`.
-    pub fn new(listing: &Listing, id: FileId) -> SentListing {
+    /// Takes what is needed of what was found; returns the listing to send with it.
+    pub fn new(found: Found) -> (SentListing, Listing) {
+        let Found {
+            listing,
+            directory: id,
+            prints,
+        } = found;
         let entries: Vec<(Name, Option<u64>)> = listing
             .entries
             .iter()
@@ -52,15 +61,17 @@ impl SentListing {
             .iter()
             .filter(|entry| entry.kind == Kind::Directory)
             .count();
-        SentListing {
+        let sent = SentListing {
             seq: listing.seq,
             path: listing.path.clone(),
             id,
             entry_count: (entries.len() - directories) as u64 + u64::from(listing.after.is_none()),
             bytes: entries.iter().filter_map(|(_, size)| *size).sum(),
             entries,
-            weight: weight_of(listing),
-        }
+            prints,
+            weight: weight_of(&listing),
+        };
+        (sent, listing)
     }
 
     /// Returns the name of a wanted regular file and its size when it was listed.

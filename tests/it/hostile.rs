@@ -116,6 +116,7 @@ fn listing(seq: u64, parent: u64, directory: &str, entries: Vec<Entry>) -> Listi
         after: None,
         last: true,
         opaque: false,
+        partial: false,
         entries,
     }
 }

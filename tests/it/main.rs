@@ -20,6 +20,7 @@ mod flags;
 mod fuzz;
 mod hostile;
 mod kill;
+mod later;
 mod live;
 mod pair;
 mod plan;

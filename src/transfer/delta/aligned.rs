@@ -9,7 +9,7 @@ use crossbeam_channel::Receiver;
 use super::{BasisPart, next_part};
 use crate::fs::extents::is_zero;
 use crate::transfer::SEGMENT_LEN;
-use crate::transfer::digest::{DIGEST_BLOCK, Sum, sum_of};
+use crate::transfer::digest::{ContentHasher, DIGEST_BLOCK, Sum, quick_sum_of};
 use crate::transfer::spans::{Span, SpanReader};
 use crate::transfer::upload::{LargeFile, Progress, SendError};
 use crate::transfer::wire::message::{Down, SUM_LEN};
@@ -41,6 +41,11 @@ impl Grid {
             block_length: needed.clamp(shortest, MAX_BLOCK_LEN),
             size,
         }
+    }
+
+    /// Tells whether its blocks are those of the content digest: they are hashed once for both.
+    pub fn hashes_once(self) -> bool {
+        self.block_length == DIGEST_BLOCK as u64
     }
 
     fn check(self) -> Result<(), SendError> {
@@ -137,21 +142,19 @@ impl Comparison<'_, '_> {
     }
 
     fn compare_data(&mut self, offset: u64, bytes: &[u8], sums: &[Sum]) -> Result<(), SendError> {
-        let hashes_once = self.grid.block_length == DIGEST_BLOCK as u64;
-        if !hashes_once {
-            self.progress.hasher.add(offset, bytes);
-        }
+        let mut found = Vec::new();
+        sum_up(
+            self.grid,
+            offset,
+            bytes,
+            &mut self.progress.hasher,
+            &mut found,
+        );
         let mut different = 0..0;
         for (number, block) in bytes.chunks(self.grid.block_length as usize).enumerate() {
             let start = number * self.grid.block_length as usize;
             let end = start + block.len();
-            let sum = if hashes_once {
-                let number = (offset + start as u64) / self.grid.block_length;
-                self.progress.hasher.add_block(number, block)
-            } else {
-                sum_of(block)
-            };
-            if sums.get(number) == Some(&sum) {
+            if sums.get(number) == found.get(number) {
                 continue;
             }
             if is_zero(block) {
@@ -216,17 +219,24 @@ impl Comparison<'_, '_> {
     }
 }
 
-/// Makes the sums of a stretch on the receiving side.
-pub fn push_sums(span: &Span<'_>, block_length: u64, sums: &mut Vec<u8>) {
-    match span {
-        Span::Hole(length) => {
-            let blocks = length.div_ceil(block_length) as usize;
-            sums.resize(sums.len() + blocks * SUM_LEN, 0);
-        }
-        Span::Data(bytes) => {
-            for block in bytes.chunks(block_length as usize) {
-                sums.extend_from_slice(&sum_of(block));
-            }
-        }
+/// Makes the sums of a stretch of data and adds it to the content digest.
+pub fn sum_up(
+    grid: Grid,
+    offset: u64,
+    bytes: &[u8],
+    hasher: &mut ContentHasher,
+    sums: &mut Vec<Sum>,
+) {
+    let blocks = bytes.chunks(grid.block_length as usize);
+    if grid.hashes_once() {
+        let first = offset / grid.block_length;
+        sums.extend(
+            (first..)
+                .zip(blocks)
+                .map(|(number, block)| hasher.add_block(number, block)),
+        );
+    } else {
+        hasher.add(offset, bytes);
+        sums.extend(blocks.map(quick_sum_of));
     }
 }

@@ -83,6 +83,7 @@ fn one_listing() -> Listing {
         after: Some(Name::new(b"before").unwrap()),
         last: true,
         opaque: false,
+        partial: true,
         entries: entries.collect(),
     }
 }
@@ -111,6 +112,7 @@ pub fn all_down(rules: Rules) -> Vec<Down> {
                 items: false,
                 delete_limit: Some(1000),
                 staged: Some(vec![RelPath::new(b"home").unwrap()]),
+                fsync: true,
                 pair: Some("pair".into()),
             },
         },
@@ -311,20 +313,23 @@ fn any_entry() -> impl Strategy<Value = Entry> {
 }
 
 fn any_listing() -> impl Strategy<Value = Listing> {
-    let numbers = any::<(u64, u64, u64, bool, bool)>();
+    let numbers = any::<(u64, u64, u64, bool, bool, bool)>();
     let after = prop::option::of(any_name());
     let entries = vec(any_entry(), 0..6);
     (numbers, any_path(), any_metadata(), after, entries).prop_map(
-        |((seq, parent, directory, last, opaque), path, metadata, after, entries)| Listing {
-            seq,
-            parent,
-            directory,
-            path,
-            metadata,
-            after,
-            last,
-            opaque,
-            entries,
+        |((seq, parent, directory, last, opaque, partial), path, metadata, after, entries)| {
+            Listing {
+                seq,
+                parent,
+                directory,
+                path,
+                metadata,
+                after,
+                last,
+                opaque,
+                partial,
+                entries,
+            }
         },
     )
 }

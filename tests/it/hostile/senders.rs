@@ -124,6 +124,7 @@ fn send(reader: io::PipeReader, writer: io::PipeWriter) -> Result<Vec<PassStats>
         items: true,
         delete_limit: None,
         staged: None,
+        fsync: true,
         pair: None,
     };
     let run = || {

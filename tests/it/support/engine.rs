@@ -179,6 +179,7 @@ impl<'a> Job<'a> {
                 items: false,
                 delete_limit: None,
                 staged: None,
+                fsync: true,
                 pair: None,
             },
             plans: one_pass(Pass::Timestamp),

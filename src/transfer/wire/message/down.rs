@@ -24,6 +24,8 @@ pub struct Policy {
     /// Build a whole new tree beside the target directory: the mount points below it that get
     /// stages of their own. `None` writes in place.
     pub staged: Option<Vec<RelPath>>,
+    /// The last pass is over only when all is on disk, as every pass before it is.
+    pub fsync: bool,
     /// Names source and target: a stage is continued by the pair that began it.
     pub pair: Option<String>,
 }
@@ -47,6 +49,9 @@ pub struct Listing {
     pub last: bool,
     /// Whether the contents are unknown, so that nothing below is deleted.
     pub opaque: bool,
+    /// Whether the target has everything else in it already: nothing but the entries is new, and
+    /// nothing is gone.
+    pub partial: bool,
     /// The entries, sorted by name.
     pub entries: Vec<Entry>,
 }

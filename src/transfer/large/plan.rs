@@ -1,0 +1,73 @@
+//! What a large file on the target begins with. Knows nothing of how it is filled.
+
+use crate::fs::FileId;
+use crate::transfer::delta::aligned::Grid;
+use crate::transfer::delta::windows::window_count;
+use crate::transfer::wire::message::{Basis, SUM_LEN};
+
+/// What the landing begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BasisPlan {
+    /// An empty file.
+    Nothing,
+    /// What an earlier run left in the stage; it is continued.
+    Partial {
+        /// How its sums are made.
+        grid: Grid,
+    },
+    /// A copy of the file that is there, which has the same size.
+    Existing {
+        /// Which file.
+        id: FileId,
+        /// How its sums are made.
+        grid: Grid,
+        /// Whether it is copied while they are made, because it has most likely changed; else
+        /// when the first difference arrives.
+        at_once: bool,
+    },
+    /// An empty file into which stretches of the existing one are copied.
+    Windows {
+        /// Which file.
+        id: FileId,
+        /// Its size.
+        size: u64,
+    },
+}
+
+impl BasisPlan {
+    /// Tells whether sums or signatures are to be made.
+    pub fn needs_sums(&self) -> bool {
+        *self != BasisPlan::Nothing
+    }
+
+    /// Returns what the sender is told.
+    pub fn basis(&self) -> Basis {
+        match self {
+            BasisPlan::Nothing => Basis::None,
+            BasisPlan::Partial { grid } | BasisPlan::Existing { grid, .. } => Basis::Sums {
+                block_length: u32::try_from(grid.block_length).unwrap_or(u32::MAX),
+                size: grid.size,
+            },
+            BasisPlan::Windows { size, .. } => Basis::Windows { size: *size },
+        }
+    }
+
+    /// Returns which file the target has under the name.
+    pub fn id(&self) -> Option<FileId> {
+        match self {
+            BasisPlan::Existing { id, .. } | BasisPlan::Windows { id, .. } => Some(*id),
+            BasisPlan::Nothing | BasisPlan::Partial { .. } => None,
+        }
+    }
+
+    /// Returns how many bytes of sums it takes, roughly.
+    pub fn sum_bytes(&self) -> u64 {
+        match self {
+            BasisPlan::Nothing => 0,
+            BasisPlan::Partial { grid } | BasisPlan::Existing { grid, .. } => {
+                grid.size.div_ceil(grid.block_length) * SUM_LEN as u64
+            }
+            BasisPlan::Windows { size, .. } => window_count(*size) * 128 * 1024,
+        }
+    }
+}
