@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use russh::client::{AuthResult, Handle};
 use russh::keys::HashAlg;
@@ -101,7 +102,9 @@ impl<'a> Login<'a> {
     /// Logs in with the first thing that the target takes.
     pub async fn run(mut self) -> Result<(), SshError> {
         // Nobody lets "none" in; the refusal lists what the target offers.
+        let asked = Instant::now();
         let listed = self.handle.authenticate_none(self.user).await;
+        self.link.note_answer(asked.elapsed());
         if let Outcome::Accepted = self.judge(listed)? {
             return Ok(());
         }

@@ -3,6 +3,7 @@
 //! Knows nothing of threads other than the connection's own.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use russh::client::{Handle, Msg};
@@ -48,12 +49,18 @@ async fn execute(
             SshError::CommandRefused(describe(&error))
         }
     };
+    let asked = Instant::now();
     let channel = handle.channel_open_session().await.map_err(fail)?;
+    link.note_answer(asked.elapsed());
+    let asked = Instant::now();
     channel.exec(true, command).await.map_err(fail)?;
     let (mut read_half, write_half) = channel.split();
     loop {
         match read_half.wait().await {
-            Some(ChannelMsg::Success) => return Ok((read_half, write_half)),
+            Some(ChannelMsg::Success) => {
+                link.note_answer(asked.elapsed());
+                return Ok((read_half, write_half));
+            }
             Some(ChannelMsg::Failure | ChannelMsg::Close) => {
                 return Err(SshError::CommandRefused("no reason was given".to_owned()));
             }

@@ -105,6 +105,12 @@ impl Connection {
         &self.host_key_fingerprint
     }
 
+    /// Returns the shortest time that the target took to answer so far: a round trip and a little
+    /// more.
+    pub fn round_trip(&self) -> Duration {
+        self.link.round_trip().unwrap_or_default()
+    }
+
     /// Returns what is worth a line: the banner of the target, a host key that was recorded.
     pub fn notices(&self) -> Vec<String> {
         self.link.notices()

@@ -3,6 +3,7 @@
 //! Knows nothing of commands.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use russh::client::{self, DisconnectReason, Session};
 use russh::keys::PublicKeyOrCertificate;
@@ -26,6 +27,7 @@ pub(super) type OpenAsker = Asker<Opened>;
 pub(super) struct Link {
     cause: OnceLock<String>,
     notices: Mutex<Vec<String>>,
+    round_trip: Mutex<Option<Duration>>,
 }
 
 impl Link {
@@ -41,6 +43,21 @@ impl Link {
     pub fn notices(&self) -> Vec<String> {
         let notices = self.notices.lock();
         notices.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes how long the target took to answer; the shortest answer counts.
+    pub fn note_answer(&self, took: Duration) {
+        let shortest = self.round_trip.lock();
+        let mut shortest = shortest.unwrap_or_else(PoisonError::into_inner);
+        *shortest = Some(shortest.map_or(took, |known| known.min(took)));
+    }
+
+    /// Returns the shortest time that the target took to answer: at least one round trip.
+    pub fn round_trip(&self) -> Option<Duration> {
+        *self
+            .round_trip
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add_notice(&self, notice: String) {

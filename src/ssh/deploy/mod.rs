@@ -3,8 +3,8 @@
 //! Needs nothing on the target but sshd, a POSIX shell and the basic tools. Knows nothing of
 //! what the agent says after its magic word.
 
-use std::io::{self, Read, Write};
-use std::time::{Duration, Instant};
+use std::io::{self, Read};
+use std::time::Duration;
 
 use super::clean::clean_text;
 use super::connection::Connection;
@@ -12,11 +12,16 @@ use super::error::{LinkLost, SshError};
 use super::process::{Process, ProcessEnd};
 
 mod probe;
+mod upload;
 
+use probe::Shell;
 pub use probe::TargetFacts;
 
 /// How long the target may be silent while the upload or the start of the agent is awaited.
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// From which round trip on the window of a channel (2 MiB with OpenSSH) is what limits it, and
+/// packing pays: 20 ms leave 100 MB/s.
+pub const FAR: Duration = Duration::from_millis(20);
 /// How much a login shell may print before the program that was asked for says something.
 pub const NOISE_BYTES: usize = 64 * 1024;
 /// The directories that are tried for the agent, in this order, before the home directory. The
@@ -157,100 +162,60 @@ impl DeployError {
 
 /// Looks at the target, uploads the agent, starts it and reads up to its magic word.
 ///
-/// When anything fails, its directory is removed again, as far as the link still carries that.
-/// Once it runs, removing its directory is the agent's own business.
+/// One shell does it all, because each program that is started costs two round trips. When
+/// anything fails, its directory is removed again, as far as the link still carries that. Once it
+/// runs, removing its directory is the agent's own business.
 pub fn start_agent(
     connection: &Connection,
     image: &AgentImage<'_>,
 ) -> Result<AgentProcess, DeployError> {
-    let target = probe::look(connection, image)?;
-    let started = upload(connection, image, &target).and_then(|rate| {
-        let (process, noise) = start(connection, image, &target)?;
-        Ok((process, noise, rate))
-    });
-    match started {
-        Ok((process, noise, upload_bytes_per_second)) => Ok(AgentProcess {
+    let seems_far = connection.round_trip() >= FAR;
+    std::thread::scope(|scope| {
+        // Packed while the target looks for a place.
+        let packing = seems_far.then(|| scope.spawn(|| upload::pack(image.binary)));
+        let Shell {
             process,
             target,
-            upload_bytes_per_second,
             noise,
-        }),
-        Err(error) => {
-            let remove = format!("exec rm -rf {}", target.place);
-            // The first error is the one to tell.
-            connection
-                .run(&remove, io::empty())
-                .map(drop)
-                .unwrap_or_default();
-            Err(error)
+        } = probe::look(connection, image)?;
+        let packed = packing
+            .filter(|_| target.has_gzip && connection.round_trip() >= FAR)
+            .and_then(|packing| packing.join().ok());
+        let end = process.end.clone();
+        let started =
+            upload::send(process, image, (&target, packed)).and_then(|(process, rate)| {
+                let (process, more) = await_magic(process, image)?;
+                Ok((process, [noise, more].concat(), rate))
+            });
+        match started {
+            Ok((process, noise, upload_bytes_per_second)) => Ok(AgentProcess {
+                process,
+                target,
+                upload_bytes_per_second,
+                noise: clean_text(&noise),
+            }),
+            Err(error) => {
+                end.abort();
+                let remove = format!("exec rm -rf {}", target.place);
+                // The first error is the one to tell.
+                connection
+                    .run(&remove, io::empty())
+                    .map(drop)
+                    .unwrap_or_default();
+                Err(error)
+            }
         }
-    }
+    })
 }
 
-/// Writes the program and checks what arrived; returns bytes a second.
-fn upload(
-    connection: &Connection,
+fn await_magic(
+    mut process: Process,
     image: &AgentImage<'_>,
-    target: &TargetFacts,
-) -> Result<u64, DeployError> {
-    let file = format!("{}/instancesync", target.place);
-    // `set -C` makes the redirection exclusive: nothing that is there is followed or reused.
-    let command = format!(
-        "exec sh -c 'set -C; umask 077; echo @ready@; \
-         cat >{file} && chmod 700 {file} && echo @sum@ $(cksum <{file}) @end@'"
-    );
-    let failed = |cause: String| DeployError::Upload {
-        place: target.place.clone(),
-        cause,
-    };
-    let Process {
-        mut input,
-        mut output,
-        end,
-    } = connection.spawn(&command)?;
-    output.set_silence_limit(Some(START_LIMIT));
-    let explain = |error: NoiseError| match error.loss() {
-        Some(loss) => SshError::Lost(loss.clone()).into(),
-        None => failed(why_not(&end, &error)),
-    };
-    // The clock starts when the shell is up, so that only the link is measured.
-    skip_noise(&mut output, b"@ready@\n", NOISE_BYTES).map_err(explain)?;
-    let began = Instant::now();
-    // A write that fails is explained by what the shell says and by how it ended.
-    let written = input.write_all(image.binary).and_then(|()| input.finish());
-    if let Some(loss) = written.as_ref().err().and_then(LinkLost::find) {
-        return Err(SshError::Lost(loss.clone()).into());
-    }
-    skip_noise(&mut output, b"@sum@ ", NOISE_BYTES).map_err(explain)?;
-    let elapsed = began.elapsed().as_secs_f64().max(1e-6);
-    let sum = skip_noise(&mut output, b" @end@", 100).map_err(explain)?;
-    let expected = format!("{} {}", cksum(image.binary), image.binary.len());
-    if sum != expected.as_bytes() {
-        return Err(failed(format!(
-            "what arrived has the checksum and size {}, not {expected}",
-            clean_text(&sum)
-        )));
-    }
-    Ok((image.binary.len() as f64 / elapsed) as u64)
-}
-
-fn start(
-    connection: &Connection,
-    image: &AgentImage<'_>,
-    target: &TargetFacts,
-) -> Result<(Process, String), DeployError> {
-    let as_root = if target.uses_sudo { "sudo -n " } else { "" };
-    let mut command = format!("exec {as_root}{}/instancesync agent", target.place);
-    for argument in image.arguments {
-        command.push(' ');
-        command.push_str(&quote(argument)?);
-    }
-    let mut process = connection.spawn(&command)?;
-    process.output.set_silence_limit(Some(START_LIMIT));
+) -> Result<(Process, Vec<u8>), DeployError> {
     match skip_noise(&mut process.output, image.magic, NOISE_BYTES) {
         Ok(noise) => {
             process.output.set_silence_limit(None);
-            Ok((process, clean_text(&noise)))
+            Ok((process, noise))
         }
         Err(error) => {
             if let Some(loss) = error.loss() {
@@ -363,35 +328,6 @@ fn after_colon(words: &str) -> String {
     }
 }
 
-/// The checksum of POSIX cksum: CRC-32 with polynomial 0x04C11DB7, then over the length.
-///
-/// SSH protects the way; this notices what a full or broken file system made of it.
-fn cksum(data: &[u8]) -> u32 {
-    let table: Vec<u32> = (0..256u32)
-        .map(|byte| {
-            (0..8).fold(byte << 24, |crc, _| {
-                (crc << 1)
-                    ^ if crc & 0x8000_0000 != 0 {
-                        0x04C1_1DB7
-                    } else {
-                        0
-                    }
-            })
-        })
-        .collect();
-    let step = |crc: u32, byte: u8| {
-        let index = (crc >> 24) as usize ^ usize::from(byte);
-        (crc << 8) ^ table.get(index).copied().unwrap_or_default()
-    };
-    let mut crc = data.iter().fold(0, |crc, byte| step(crc, *byte));
-    let mut length = data.len() as u64;
-    while length > 0 {
-        crc = step(crc, length.to_le_bytes()[0]);
-        length >>= 8;
-    }
-    !crc
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -423,11 +359,5 @@ mod tests {
         for word in ["it's", "a\\b", "hey!", "a\nb"] {
             assert!(quote(word).is_err(), "{word:?}");
         }
-    }
-
-    #[test]
-    fn cksum_is_the_one_of_posix() {
-        assert_eq!(cksum(b""), 4294967295);
-        assert_eq!(cksum(b"123456789"), 930766865);
     }
 }

@@ -1,10 +1,15 @@
-//! What the target is, and where the agent can lie there: one shell script and its answer.
+//! What the target is, and where the agent can lie there: one shell script and its answer. The
+//! shell then waits for one line more.
 //!
 //! Knows nothing of uploads.
 
+use std::io::Write;
+
 use super::super::clean::clean_text;
 use super::super::connection::Connection;
-use super::{AgentImage, DeployError};
+use super::super::error::SshError;
+use super::super::process::{Process, ProcessEnd};
+use super::{AgentImage, DeployError, NOISE_BYTES, NoiseError, START_LIMIT, skip_noise, why_not};
 
 /// Room beside the program itself, for the file system's own needs.
 const SPARE_KIB: usize = 1024;
@@ -25,26 +30,58 @@ pub struct TargetFacts {
     pub uses_sudo: bool,
     /// The private directory that was made for the agent.
     pub place: String,
+    /// Whether `gzip -dc` works.
+    pub has_gzip: bool,
+}
+
+/// LIMIT: bytes of an answer; it has some twenty lines.
+const ANSWER_BYTES: usize = 64 * 1024;
+
+/// A shell that has answered and waits for the line with the next step.
+pub(super) struct Shell {
+    pub process: Process,
+    pub target: TargetFacts,
+    /// What the login shell printed.
+    pub noise: Vec<u8>,
 }
 
 /// Asks the target what it is and has a place made for the agent.
-pub(super) fn look(
-    connection: &Connection,
-    image: &AgentImage<'_>,
-) -> Result<TargetFacts, DeployError> {
+pub(super) fn look(connection: &Connection, image: &AgentImage<'_>) -> Result<Shell, DeployError> {
     let script = make_script(image)?;
-    let output = connection.run("exec sh -s", script.as_bytes())?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    match Answer::parse(&text, &mark("begin", image.id), &mark("end", image.id)) {
-        Some(answer) => answer.judge(image.id),
-        None => {
-            let mut words = clean_text(text.trim().as_bytes());
-            if words.is_empty() {
-                words = output.stderr;
-            }
-            Err(DeployError::NoShell { words })
-        }
+    let mut process = connection.spawn("exec sh -s")?;
+    // A shell that is gone is explained by what it says.
+    let written = process.input.write_all(script.as_bytes());
+    written
+        .and_then(|()| process.input.flush())
+        .unwrap_or_default();
+    process.output.set_silence_limit(Some(START_LIMIT));
+    let mut skip = |mark: String, limit| {
+        skip_noise(&mut process.output, mark.as_bytes(), limit)
+            .map_err(|error| no_shell(&process.end, &error))
+    };
+    let noise = skip(mark("begin", image.id), NOISE_BYTES)?;
+    let answer = skip(mark("end", image.id), ANSWER_BYTES)?;
+    // The line with the mark ends after it; what the agent says begins after that.
+    skip("\n".to_owned(), 1)?;
+    let target = Answer::parse(&String::from_utf8_lossy(&answer)).judge(image.id)?;
+    Ok(Shell {
+        process,
+        target,
+        noise,
+    })
+}
+
+/// Explains a shell that did not answer by what came instead.
+fn no_shell(end: &ProcessEnd, error: &NoiseError) -> DeployError {
+    if let Some(loss) = error.loss() {
+        return SshError::Lost(loss.clone()).into();
     }
+    let mut words = clean_text(error.noise().trim_ascii());
+    if words.is_empty() {
+        words = why_not(end, error);
+    }
+    end.abort();
+    DeployError::NoShell { words }
 }
 
 fn mark(which: &str, id: &str) -> String {
@@ -89,13 +126,12 @@ struct Answer {
     place: Option<String>,
     tried: Vec<String>,
     is_full: bool,
+    has_gzip: bool,
 }
 
 impl Answer {
-    /// Reads the lines between the marks; `None` when the marks are not there.
-    fn parse(text: &str, begin: &str, end: &str) -> Option<Answer> {
-        let (_noise, rest) = text.split_once(begin)?;
-        let (lines, _noise) = rest.split_once(end)?;
+    /// Reads the lines between the marks.
+    fn parse(lines: &str) -> Answer {
         let mut answer = Answer::default();
         for line in lines.lines() {
             let Some((key, value)) = line.split_once('=') else {
@@ -109,6 +145,7 @@ impl Answer {
                 "user" => answer.user = value,
                 "uid" => answer.uid = value.parse().ok(),
                 "home" => answer.home = value,
+                "gzip" => answer.has_gzip = value == "yes",
                 "root" => answer.is_root = value == "yes",
                 "place" => answer.place = Some(value),
                 "tried" => answer.tried.push(value),
@@ -119,7 +156,7 @@ impl Answer {
                 _ => {}
             }
         }
-        Some(answer)
+        answer
     }
 
     fn judge(self, id: &str) -> Result<TargetFacts, DeployError> {
@@ -149,6 +186,7 @@ impl Answer {
                     home: self.home,
                     uses_sudo: uid != 0,
                     place,
+                    has_gzip: self.has_gzip,
                 })
             }
             _ if self.is_full => Err(DeployError::NoRoom { tried: self.tried }),
@@ -179,8 +217,7 @@ mod tests {
     use super::*;
 
     fn parse(lines: &str) -> Answer {
-        let text = format!("motd\nmissing=none of this\n<b>\n{lines}\n<e>\nbye\n");
-        Answer::parse(&text, "<b>", "<e>").unwrap()
+        Answer::parse(&format!("\n{lines}\n"))
     }
 
     fn good() -> String {
@@ -192,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn understands_a_good_answer_in_noise() {
+    fn understands_a_good_answer() {
         let facts = parse(&good()).judge("x1").unwrap();
         assert_eq!((facts.user.as_str(), facts.uid), ("root", 0));
         assert_eq!(facts.place, "/tmp/.instancesync-agent-x1");
@@ -246,14 +283,6 @@ mod tests {
             let text = good().replace("/tmp/.instancesync-agent-x1", place);
             assert!(parse(&text).judge("x1").is_err(), "{place}");
         }
-    }
-
-    #[test]
-    fn without_marks_there_is_no_answer() {
-        assert_eq!(
-            Answer::parse("This account is not available.", "<b>", "<e>"),
-            None
-        );
     }
 
     #[test]

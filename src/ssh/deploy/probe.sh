@@ -1,6 +1,10 @@
 # Sent to `sh` on the target: says what the target is and finds a place for the agent.
-# Answers KEY=VALUE lines between two marks. Every command that could read has its own stdin,
-# as this script is the stdin of the shell.
+# Answers KEY=VALUE lines between two marks, then takes one line with the next step and carries it
+# out: it ends in the agent. Every command that could read has its own stdin, as this script is the
+# stdin of the shell. The braces have all of it read before anything is done, so that the line and
+# what follows it are left to `read`, which takes no byte too many.
+{
+(
 LC_ALL=C
 export LC_ALL
 PATH=${PATH:-/bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -61,10 +65,14 @@ try_place() {
 echo
 echo "@BEGIN@"
 missing=
-for tool in cat chmod cksum id ls mkdir rm uname; do
+for tool in chmod cksum head id ls mkdir rm uname; do
     command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"
 done
+[ "$(printf ab | head -c 1 2>/dev/null)" = a ] || missing="$missing head(-c)"
 echo "missing=$missing"
+if [ "$(printf ab | gzip -c 2>/dev/null | gzip -dc 2>/dev/null)" = ab ]; then
+    echo "gzip=yes"
+fi
 echo "system=$(uname -s 2>/dev/null)"
 echo "machine=$(uname -m 2>/dev/null)"
 uid=$(id -u 2>/dev/null)
@@ -84,4 +92,7 @@ if [ "$root" = yes ] && [ -z "$missing" ] && [ "$(uname -s)" = Linux ]; then
     done
 fi
 echo "@END@"
-exit 0
+)
+IFS= read -r step && eval "$step"
+exit 1
+}
