@@ -1,6 +1,7 @@
 //! The target's side of the story: greet, serve transfers, look after the run's key, leave
 //! nothing behind. Also runs inside the source's own process for a target directory there.
 
+mod door;
 mod key;
 
 use std::ffi::OsStr;
@@ -8,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -29,6 +31,7 @@ use crate::transfer::wire::handshake::{BUILD, MAGIC};
 use crate::transfer::wire::link::{LONGEST_SILENCE, Link, LinkSettings};
 use crate::transfer::wire::message::{Digest, Down, KeyRequest, Refusal, Up};
 
+pub use door::{Door, MOST_CHANNELS, SOCKET_NAME};
 pub use key::HeldKey;
 
 /// The name that the private directory of an uploaded agent begins with.
@@ -40,8 +43,9 @@ const READ_AHEAD: usize = 8;
 /// How long the run's key outlives a lost link: long enough for the source to come back.
 const GRACE: Duration = Duration::from_secs(40);
 
-/// Serves one session on standard input and output.
-pub fn run(key: &HeldKey) -> Result<(), Failure> {
+/// Serves one session on standard input and output; with a door, what comes in does so over further
+/// channels, too.
+pub fn run(key: &HeldKey, door: Option<&Arc<Door>>) -> Result<(), Failure> {
     let failed =
         |what: &str, error: &io::Error| Failure::new(ExitCode::Failed, what).because(error);
     let own_path =
@@ -50,24 +54,42 @@ pub fn run(key: &HeldKey) -> Result<(), Failure> {
         .map_err(|error| failed("target: the agent's own file", &error))?;
     let binary = *blake3::hash(&own_bytes).as_bytes();
     drop(own_bytes);
-    remove_own_file(&own_path)
+    remove_own_file(&own_path, door.is_some())
         .map_err(|error| failed("target: remove the agent's own file", &error))?;
+    let shut = ShutOnDrop(door);
+    let reader: Box<dyn Read + Send> = match door {
+        None => Box::new(PatientInput {
+            limit: LONGEST_SILENCE,
+        }),
+        // One channel may be silent while the others are not.
+        Some(door) => Box::new(door.open(&own_path, io::stdin())),
+    };
 
     let mut stdout = io::stdout();
     stdout
         .write_all(MAGIC)
         .and_then(|()| stdout.flush())
         .map_err(|error| failed("target: greet", &error))?;
-    let input = PatientInput {
-        limit: LONGEST_SILENCE,
-    };
-    let served = serve((input, stdout), Some(binary), key);
+    let served = serve((reader, stdout), Some(binary), key);
+    drop(shut);
     key.outlive_link(GRACE);
     served.map_err(|error| Failure::of(ExitCode::Failed, &error))
 }
 
-/// An uploaded agent runs on without its file, so that nothing stays whatever happens to it.
-fn remove_own_file(path: &Path) -> io::Result<()> {
+/// Nothing of the door outlives the session.
+struct ShutOnDrop<'a>(Option<&'a Arc<Door>>);
+
+impl Drop for ShutOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(door) = self.0 {
+            door.close();
+        }
+    }
+}
+
+/// An uploaded agent runs on without its file, so that nothing stays whatever happens to it. Its
+/// directory goes with the door, if there is one.
+fn remove_own_file(path: &Path, has_door: bool) -> io::Result<()> {
     let Some(place) = path.parent() else {
         return Ok(());
     };
@@ -76,7 +98,9 @@ fn remove_own_file(path: &Path) -> io::Result<()> {
         .is_some_and(|name| name.to_string_lossy().starts_with(PLACE_PREFIX));
     if is_ours {
         std::fs::remove_file(path)?;
-        std::fs::remove_dir(place)?;
+        if !has_door {
+            std::fs::remove_dir(place)?;
+        }
     }
     Ok(())
 }

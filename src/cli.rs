@@ -107,7 +107,11 @@ pub enum Command {
     /// Started by instancesync itself over SSH; speaks its protocol on standard
     /// input and output. There is no use in starting it by hand.
     #[command(hide = true)]
-    Agent,
+    Agent {
+        /// Take the stream from further channels, too.
+        #[arg(long)]
+        channels: bool,
+    },
     /// Print what is known about a machine before anything is decided
     Facts(FactsArguments),
     /// Check both machines and print what a clone would do, changing nothing

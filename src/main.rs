@@ -5,7 +5,7 @@ use std::process::ExitCode as ProcessExit;
 use std::sync::Arc;
 
 use clap::CommandFactory;
-use instancesync::agent::{self, HeldKey};
+use instancesync::agent::{self, Door, HeldKey};
 use instancesync::cli::{self, CleanupCommand, Cli, CloneArguments, Command};
 use instancesync::commands::{Answer, Surroundings};
 use instancesync::exit::ExitCode;
@@ -28,7 +28,7 @@ fn main() -> ProcessExit {
     };
     let outcome = match cli.command {
         None => Ok(run_clone(cli.clone)),
-        Some(Command::Agent) => run_agent().map(|()| ExitCode::Complete),
+        Some(Command::Agent { channels }) => run_agent(channels).map(|()| ExitCode::Complete),
         Some(Command::Facts(arguments)) => answer(|around| commands::facts(arguments, around)),
         Some(Command::Plan(arguments)) => answer(|around| commands::plan(*arguments, around)),
         Some(Command::Explain(arguments)) => answer(|around| commands::explain(*arguments, around)),
@@ -126,19 +126,21 @@ fn stopped_or(failure: Failure, interrupt: &Interrupt) -> Failure {
 }
 
 /// A machine that goes down ends its programs first: the agent leaves no key behind then either.
-fn run_agent() -> Result<(), Failure> {
+fn run_agent(takes_channels: bool) -> Result<(), Failure> {
     let key = Arc::new(HeldKey::default());
-    let held = Arc::clone(&key);
+    let door = Arc::new(Door::default());
+    let (held, open_door) = (Arc::clone(&key), Arc::clone(&door));
     let mut signals =
         Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|cause| no_signals(&cause))?;
     let listen = move || {
         if signals.forever().next().is_some() {
+            open_door.close();
             held.take_out();
             std::process::exit(InterruptCause::Terminated.exit().code().into());
         }
     };
     spawn_listener(listen)?;
-    agent::run(&key)
+    agent::run(&key, takes_channels.then_some(&door))
 }
 
 /// The first signal asks the run to stop and to clean up, the second ends it on the spot.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::key::InstalledKey;
 use super::{End, Session};
+use crate::agent::{MOST_CHANNELS, SOCKET_NAME};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::monitor::{Event, Monitor, Stage};
@@ -105,9 +106,14 @@ impl<'a> Access<'a> {
             process,
             target,
             upload_bytes_per_second,
+            is_far,
             ..
         } = self.start_agent(&connection)?;
         self.upload_bytes_per_second = Some(upload_bytes_per_second);
+        if is_far {
+            let socket = format!("{}/{SOCKET_NAME}", target.place);
+            connection.widen(&process, &socket, MOST_CHANNELS);
+        }
         let mut output = process.output;
         output.set_silence_limit(Some(LONGEST_SILENCE));
         let link = Link::start(output, process.input, self.link);
@@ -155,6 +161,7 @@ impl<'a> Access<'a> {
             binary: &self.binary,
             id: &self.pair,
             arguments: &[],
+            far_arguments: &["--channels"],
             magic: MAGIC,
             parents: &AGENT_PARENTS,
         };

@@ -1,18 +1,25 @@
-//! Moves the bytes of one process between its blocking ends and the SSH library.
+//! Moves the bytes of one process between its blocking ends and the SSH library; what goes to the
+//! process over several channels, if it was widened.
 //!
 //! Knows nothing of threads other than the connection's own.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use russh::client::{Handle, Msg};
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 use super::error::{SshError, describe};
 use super::process::{Process, QUEUED_PIECES, Shared, make_process};
 use super::session::{Link, SessionHandler};
+use super::stripes::{LONGEST_PIECE, header};
+
+/// How long the process itself may take to end after one of its further channels.
+const END_LIMIT: Duration = Duration::from_secs(2);
 
 /// Opens a channel, has the command started and hands the process over.
 pub(super) async fn start_process(
@@ -26,6 +33,8 @@ pub(super) async fn start_process(
         Ok((read_half, write_half)) => {
             let shared = Shared::new();
             let (queue, pieces) = mpsc::channel(QUEUED_PIECES);
+            let pieces = Arc::new(Pieces::new(pieces));
+            shared.set_pieces(&pieces);
             tokio::spawn(feed(pieces, write_half, shared.over()));
             tokio::spawn(drain(read_half, shared.clone(), link));
             Ok(make_process(&shared, queue))
@@ -75,19 +84,14 @@ async fn execute(
 /// Every wait also listens for the end: the library never wakes a writer that waits for window
 /// when the channel or the connection dies (measured with 0.65.1).
 async fn feed(
-    mut pieces: mpsc::Receiver<Bytes>,
+    pieces: Arc<Pieces>,
     write_half: ChannelWriteHalf<Msg>,
     mut over: watch::Receiver<bool>,
 ) {
     let stream = async {
-        while let Some(piece) = pieces.recv().await {
-            if write_half.data_bytes(piece).await.is_err() {
-                return;
-            }
+        if write_pieces(&pieces, &write_half).await.is_ok() {
+            std::future::pending::<()>().await;
         }
-        // The drain notices a connection that is gone.
-        write_half.eof().await.unwrap_or_default();
-        std::future::pending::<()>().await;
     };
     tokio::select! {
         biased;
@@ -95,7 +99,128 @@ async fn feed(
         () = stream => {}
     }
     // Wakes a blocked writer with an error.
-    drop(pieces);
+    pieces.close().await;
+    write_half.close().await.unwrap_or_default();
+}
+
+/// Writes pieces until the stream ends.
+async fn write_pieces(
+    pieces: &Pieces,
+    write_half: &ChannelWriteHalf<Msg>,
+) -> Result<(), russh::Error> {
+    while let Some((header, piece)) = pieces.next().await {
+        if let Some(header) = header {
+            write_half.data_bytes(header).await?;
+        }
+        if !piece.is_empty() {
+            write_half.data_bytes(piece).await?;
+        }
+    }
+    // The drain notices a connection that is gone.
+    write_half.eof().await.unwrap_or_default();
+    Ok(())
+}
+
+/// What goes to a process, for whichever of its channels has room.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    source: Mutex<PieceSource>,
+    is_striped: AtomicBool,
+}
+
+#[derive(Debug)]
+struct PieceSource {
+    queue: Option<mpsc::Receiver<Bytes>>,
+    /// What is left of a piece that was too long.
+    rest: Bytes,
+    number: u64,
+}
+
+impl Pieces {
+    fn new(queue: mpsc::Receiver<Bytes>) -> Pieces {
+        Pieces {
+            source: Mutex::new(PieceSource {
+                queue: Some(queue),
+                rest: Bytes::new(),
+                number: 0,
+            }),
+            is_striped: AtomicBool::new(false),
+        }
+    }
+
+    /// Numbers everything from here on. To be said before the next piece is put into the queue.
+    pub fn stripe(&self) {
+        self.is_striped.store(true, Ordering::SeqCst);
+    }
+
+    /// Takes the next piece and what goes before it; the last one of a striped stream is empty.
+    async fn next(&self) -> Option<(Option<Bytes>, Bytes)> {
+        let mut source = self.source.lock().await;
+        if source.rest.is_empty() {
+            match source.queue.as_mut()?.recv().await {
+                Some(piece) => source.rest = piece,
+                None => source.queue = None,
+            }
+        }
+        if !self.is_striped.load(Ordering::SeqCst) {
+            let piece = std::mem::take(&mut source.rest);
+            return source.queue.is_some().then_some((None, piece));
+        }
+        let length = source.rest.len().min(LONGEST_PIECE);
+        let piece = source.rest.split_to(length);
+        let header = Bytes::copy_from_slice(&header(source.number, length));
+        source.number += 1;
+        Some((Some(header), piece))
+    }
+
+    /// Takes nothing any more, so that nobody waits for room.
+    async fn close(&self) {
+        self.source.lock().await.queue = None;
+    }
+}
+
+/// Opens one more channel to a process that listens on a socket, and feeds it as well. A target
+/// that allows none has one less, which only costs speed.
+pub(super) async fn widen(
+    handle: Arc<Handle<SessionHandler>>,
+    link: Arc<Link>,
+    (shared, socket): (Arc<Shared>, String),
+) {
+    let Some(pieces) = shared.pieces() else {
+        return;
+    };
+    let Ok(channel) = handle.channel_open_direct_streamlocal(socket).await else {
+        return;
+    };
+    let (mut read_half, write_half) = channel.split();
+    let mut over = shared.over();
+    let fed = async {
+        let closed = async {
+            // Nothing comes back on it but its end.
+            while !matches!(read_half.wait().await, Some(ChannelMsg::Close) | None) {}
+        };
+        tokio::select! {
+            // A piece that was on its way is lost.
+            () = closed => {}
+            written = write_pieces(&pieces, &write_half) => {
+                if written.is_ok() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+        let mut over = shared.over();
+        if timeout(END_LIMIT, over.wait_for(|over| *over))
+            .await
+            .is_err()
+        {
+            shared.end_with_loss(link.loss());
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = over.wait_for(|over| *over) => {}
+        () = fed => {}
+    }
     write_half.close().await.unwrap_or_default();
 }
 

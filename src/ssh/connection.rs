@@ -15,11 +15,11 @@ use tokio::time::{sleep, timeout};
 
 use super::address::Address;
 use super::auth::LoginSettings;
-use super::channel::start_process;
+use super::channel::{start_process, widen};
 use super::error::{LinkLost, SshError};
 use super::known_hosts::KnownHosts;
 use super::open::Opener;
-use super::process::{Exit, Process, ProcessInput, ProcessOutput};
+use super::process::{Exit, Process, ProcessInput, ProcessOutput, Shared};
 use super::question::{Asker, Event};
 use super::session::{Link, SessionHandler};
 use crate::prompter::Prompter;
@@ -57,6 +57,10 @@ enum Request {
     Start {
         command: String,
         started: oneshot::Sender<Result<Process, SshError>>,
+    },
+    Widen {
+        shared: Arc<Shared>,
+        socket: String,
     },
     Close,
 }
@@ -126,6 +130,23 @@ impl Connection {
         let lost = || SshError::Lost(self.link.loss());
         self.requests.send(request).map_err(|_| lost())?;
         is_started.blocking_recv().unwrap_or_else(|_| Err(lost()))
+    }
+
+    /// Numbers what goes to the process from here on (`ssh/stripes.rs`), and opens so many further
+    /// channels to the socket that it listens on. To be called when nothing is on its way to it.
+    pub fn widen(&self, process: &Process, socket: &str, channels: usize) {
+        let shared = &process.end.shared;
+        if let Some(pieces) = shared.pieces() {
+            pieces.stripe();
+        }
+        for _ in 0..channels {
+            let request = Request::Widen {
+                shared: Arc::clone(shared),
+                socket: socket.to_owned(),
+            };
+            // Nobody takes it when the connection is gone; the process knows.
+            self.requests.send(request).unwrap_or_default();
+        }
     }
 
     /// Runs a command to its end: sends all input, collects the output.
@@ -257,13 +278,17 @@ async fn serve(
     link: &Arc<Link>,
     mut requests: async_mpsc::UnboundedReceiver<Request>,
 ) {
-    while let Some(Request::Start { command, started }) = requests.recv().await {
-        tokio::spawn(start_process(
-            handle.clone(),
-            link.clone(),
-            command,
-            started,
-        ));
+    loop {
+        let (handle, link) = (handle.clone(), link.clone());
+        match requests.recv().await {
+            Some(Request::Start { command, started }) => {
+                tokio::spawn(start_process(handle, link, command, started));
+            }
+            Some(Request::Widen { shared, socket }) => {
+                tokio::spawn(widen(handle, link, (shared, socket)));
+            }
+            Some(Request::Close) | None => break,
+        }
     }
     let goodbye = async {
         let said = handle

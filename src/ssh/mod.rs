@@ -17,6 +17,7 @@ mod open;
 mod process;
 mod question;
 mod session;
+pub mod stripes;
 
 pub use address::{Address, AddressError};
 pub use auth::LoginSettings;

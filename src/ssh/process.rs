@@ -4,16 +4,21 @@
 //! both learn at once when the process or the link ends. Knows nothing of logins and of what
 //! the process is.
 
+mod exit;
+
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::channel::Pieces;
 use super::clean::clean_text;
 use super::error::{LinkLost, ProcessEnded};
+
+pub use exit::Exit;
 
 /// How many bytes are collected before they go to the connection as one piece.
 ///
@@ -38,32 +43,6 @@ pub struct Process {
     pub output: ProcessOutput,
     /// How the process ends, and what it wrote to stderr.
     pub end: ProcessEnd,
-}
-
-/// How a process ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exit {
-    /// The exit status; `None` when a signal ended it, or when the target did not say.
-    pub status: Option<u32>,
-    /// The name of the signal that ended it, without `SIG`.
-    pub signal: Option<String>,
-}
-
-impl Exit {
-    /// Whether the status is 0.
-    pub fn is_success(&self) -> bool {
-        self.status == Some(0)
-    }
-}
-
-impl std::fmt::Display for Exit {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.status, &self.signal) {
-            (_, Some(signal)) => write!(out, "signal {signal}"),
-            (Some(status), None) => write!(out, "exit status {status}"),
-            (None, None) => out.write_str("no exit status"),
-        }
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -96,6 +75,8 @@ pub(super) struct Shared {
     output_taken: Notify,
     /// Turns true when the process or the link has ended, or when it is given up.
     over: watch::Sender<bool>,
+    /// What goes to the process; its channels take from there.
+    pieces: OnceLock<Arc<Pieces>>,
 }
 
 impl Shared {
@@ -106,6 +87,7 @@ impl Shared {
             ended: Condvar::new(),
             output_taken: Notify::new(),
             over: watch::Sender::new(false),
+            pieces: OnceLock::new(),
         })
     }
 
@@ -117,6 +99,16 @@ impl Shared {
     /// Returns what turns true at the end.
     pub fn over(&self) -> watch::Receiver<bool> {
         self.over.subscribe()
+    }
+
+    /// Keeps where the pieces come from.
+    pub fn set_pieces(&self, pieces: &Arc<Pieces>) {
+        self.pieces.get_or_init(|| Arc::clone(pieces));
+    }
+
+    /// Returns where the pieces come from.
+    pub fn pieces(&self) -> Option<Arc<Pieces>> {
+        self.pieces.get().cloned()
     }
 
     /// Hands output to the reader; waits while too much lies there.
@@ -343,7 +335,7 @@ impl Drop for ProcessOutput {
 /// How a process on the target ends.
 #[derive(Clone, Debug)]
 pub struct ProcessEnd {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl ProcessEnd {

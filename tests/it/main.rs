@@ -14,6 +14,7 @@ mod differential;
 mod exclude;
 mod exits;
 mod facts;
+mod far;
 mod faults;
 mod fixup;
 mod flags;

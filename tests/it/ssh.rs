@@ -642,6 +642,7 @@ fn image<'a>(binary: &'a str, parents: &'a [&'a str]) -> AgentImage<'a> {
         binary: binary.as_bytes(),
         id: "test-1",
         arguments: &["--two words", "$HOME"],
+        far_arguments: &["--far"],
         magic: b"MAGIC",
         parents,
     }

@@ -38,6 +38,8 @@ pub struct AgentImage<'a> {
     pub id: &'a str,
     /// What follows `agent` on the command line. No secrets: every user of the target sees it.
     pub arguments: &'a [&'a str],
+    /// What follows these where the target is far ([`FAR`]).
+    pub far_arguments: &'a [&'a str],
     /// What the agent prints before anything else.
     pub magic: &'a [u8],
     /// The directories to try before the home directory: [`AGENT_PARENTS`].
@@ -53,6 +55,8 @@ pub struct AgentProcess {
     pub target: TargetFacts,
     /// What the upload carried, in bytes a second.
     pub upload_bytes_per_second: u64,
+    /// Whether it was started with the arguments for a far target.
+    pub is_far: bool,
     /// What the login shell printed, fit for the screen.
     pub noise: String,
 }
@@ -178,12 +182,13 @@ pub fn start_agent(
             target,
             noise,
         } = probe::look(connection, image)?;
+        let is_far = connection.round_trip() >= FAR;
         let packed = packing
-            .filter(|_| target.has_gzip && connection.round_trip() >= FAR)
+            .filter(|_| target.has_gzip && is_far)
             .and_then(|packing| packing.join().ok());
         let end = process.end.clone();
         let started =
-            upload::send(process, image, (&target, packed)).and_then(|(process, rate)| {
+            upload::send(process, image, (&target, packed, is_far)).and_then(|(process, rate)| {
                 let (process, more) = await_magic(process, image)?;
                 Ok((process, [noise, more].concat(), rate))
             });
@@ -192,6 +197,7 @@ pub fn start_agent(
                 process,
                 target,
                 upload_bytes_per_second,
+                is_far,
                 noise: clean_text(&noise),
             }),
             Err(error) => {

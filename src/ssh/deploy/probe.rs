@@ -291,6 +291,7 @@ mod tests {
             binary: b"",
             id,
             arguments: &[],
+            far_arguments: &[],
             magic: b"",
             parents: &["/run"],
         };

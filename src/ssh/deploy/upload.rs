@@ -27,7 +27,7 @@ pub(super) fn pack(binary: &[u8]) -> io::Result<Vec<u8>> {
 pub(super) fn send(
     process: Process,
     image: &AgentImage<'_>,
-    (target, packed): (&TargetFacts, Option<io::Result<Vec<u8>>>),
+    (target, packed, is_far): (&TargetFacts, Option<io::Result<Vec<u8>>>, bool),
 ) -> Result<(Process, u64), DeployError> {
     let failed = |cause: String| DeployError::Upload {
         place: target.place.clone(),
@@ -36,7 +36,15 @@ pub(super) fn send(
     let packed = packed.transpose();
     let packed = packed.map_err(|error| failed(format!("packing it: {error}")))?;
     let expected = format!("{} {}", cksum(image.binary), image.binary.len());
-    let step = step(image, target, (&packed, &expected))?;
+    let mut arguments = image.arguments.to_vec();
+    if is_far {
+        arguments.extend(image.far_arguments);
+    }
+    let image = AgentImage {
+        arguments: &arguments,
+        ..*image
+    };
+    let step = step(&image, target, (&packed, &expected))?;
     let payload = packed.as_deref().unwrap_or(image.binary);
     let Process {
         mut input,
@@ -143,6 +151,7 @@ mod tests {
             binary,
             id: "x",
             arguments: &["two words", "$HOME"],
+            far_arguments: &[],
             magic: b"",
             parents: &[],
         };

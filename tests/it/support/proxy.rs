@@ -4,9 +4,9 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A running relay.
 pub struct Proxy {
@@ -24,6 +24,11 @@ struct State {
 impl Proxy {
     /// Starts one in front of `port`.
     pub fn start(port: u16) -> Proxy {
+        Proxy::start_with_delay(port, Duration::ZERO)
+    }
+
+    /// Starts one that passes every byte on after `delay`, whatever the rate.
+    pub fn start_with_delay(port: u16, delay: Duration) -> Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let own_port = listener.local_addr().unwrap().port();
         let state = Arc::new(State::default());
@@ -35,8 +40,10 @@ impl Proxy {
                 }
                 let near = near.unwrap();
                 let far = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-                relay(&near, &far, &shared);
-                relay(&far, &near, &shared);
+                near.set_nodelay(true).unwrap();
+                far.set_nodelay(true).unwrap();
+                relay(&near, &far, &shared, delay);
+                relay(&far, &near, &shared, delay);
                 shared.streams.lock().unwrap().extend([near, far]);
             }
         });
@@ -75,27 +82,35 @@ impl Drop for Proxy {
 }
 
 /// Moves bytes one way until either end is closed.
-fn relay(from: &TcpStream, to: &TcpStream, state: &Arc<State>) {
+fn relay(from: &TcpStream, to: &TcpStream, state: &Arc<State>, delay: Duration) {
     let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
     let state = Arc::clone(state);
+    let (under_way, arriving) = mpsc::channel::<(Instant, Vec<u8>)>();
+    thread::spawn(move || {
+        let mut buffer = vec![0; 64 * 1024];
+        // However a connection ends, both ends notice.
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            let due = Instant::now() + delay;
+            if under_way.send((due, buffer[..count].to_vec())).is_err() {
+                return;
+            }
+        }
+    });
     thread::spawn(move || {
         let mut move_bytes = || -> io::Result<()> {
-            let mut buffer = vec![0; 64 * 1024];
-            loop {
-                let count = from.read(&mut buffer)?;
-                if count == 0 {
-                    return to.shutdown(Shutdown::Write);
-                }
+            while let Ok((due, bytes)) = arriving.recv() {
+                thread::sleep(due.saturating_duration_since(Instant::now()));
                 while state.stands_still.load(Ordering::Relaxed) {
                     if state.is_over.load(Ordering::Relaxed) {
                         return Ok(());
                     }
                     thread::sleep(Duration::from_millis(10));
                 }
-                to.write_all(&buffer[..count])?;
+                to.write_all(&bytes)?;
             }
+            to.shutdown(Shutdown::Write)
         };
-        // However a connection ends, both ends notice.
+        // Closed already is as good.
         drop(move_bytes());
     });
 }
