@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -17,7 +17,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::gate::{self, call};
-use super::stand::{self, OPEN_FILES, Serial};
+use super::stand::{self, Serial};
 use super::status::{status_at, volume_at, volume_of_fd};
 use super::{Doing, FileId, FsError, Result, Status, Volume, status_of_fd};
 use crate::entry::{DeviceNumber, Kind};
@@ -234,34 +234,6 @@ impl Dir {
             Mode::RUSR | Mode::WUSR
         ))
         .doing("create")
-    }
-
-    /// Creates a file without a name in this file system, for reading and writing, with at most
-    /// the permissions of `mode`. It vanishes unless it gets a name. `None` where the file system
-    /// cannot.
-    pub fn create_unnamed(&self, mode: u16) -> Result<Option<OwnedFd>> {
-        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(u32::from(mode)) & (Mode::RWXU | Mode::RWXG | Mode::RWXO);
-        match call!(fs::openat(&self.fd, ".", flags, mode)) {
-            // What an old kernel or a file system without it says.
-            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Ok(None),
-            file => file.doing("create").map(Some),
-        }
-    }
-
-    /// Gives a file without a name one in this directory, where nothing may be (`EEXIST`).
-    pub fn name_file(&self, file: impl AsFd, name: &Name) -> Result<()> {
-        let name = name.as_bytes();
-        match call!(fs::linkat(&file, "", &self.fd, name, AtFlags::EMPTY_PATH)) {
-            // What one who may not read everything is told, also where the directory is gone.
-            Err(Errno::NOENT) => {
-                let path = format!("{OPEN_FILES}/{}", file.as_fd().as_raw_fd());
-                let follow = AtFlags::SYMLINK_FOLLOW;
-                call!(fs::linkat(CWD, path, &self.fd, name, follow))
-            }
-            result => result,
-        }
-        .doing("link")
     }
 
     /// Opens an own private file for reading and writing.

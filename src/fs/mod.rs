@@ -18,6 +18,7 @@ pub mod staged;
 mod stand;
 pub mod status;
 pub mod tree;
+mod unnamed;
 pub mod xattrs;
 
 pub use dir::{Dir, usable_name};

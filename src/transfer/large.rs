@@ -2,6 +2,7 @@
 //! against the content digest, published. Knows nothing of other files.
 
 mod plan;
+mod verify;
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -9,13 +10,13 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use self::verify::{hash_patched, read_back};
 use super::delta::aligned::Grid;
 use super::digest::{ContentHasher, DIGEST_BLOCK, Leaf};
 use super::itemize::Way;
 use super::links::Leader;
 use super::place::Place;
 use super::settle::OpenListing;
-use super::spans::{Span, SpanReader};
 use super::target::{TargetPass, count};
 use super::wire::message::Digest;
 use crate::entry::{Entry, Timestamp};
@@ -351,29 +352,15 @@ impl LargeLanding {
     /// Returns the digest of what is in the stage. Of a copy that was hashed while it was written
     /// only what was written to since is read.
     fn digest_of_file(&mut self, pass: &TargetPass<'_>, size: u64) -> Result<Digest> {
-        let leaves = match (&self.plan, self.summed.take()) {
+        match (&self.plan, self.summed.take()) {
             (BasisPlan::Existing { grid, .. }, Some((_, leaves)))
                 if grid.size == size && !leaves.is_empty() =>
             {
-                leaves
+                let patched = std::mem::take(&mut self.patched);
+                hash_patched(self.file(pass)?, leaves, patched, size)
             }
-            _ => return read_back(self.file(pass)?, size),
-        };
-        let patched = std::mem::take(&mut self.patched);
-        let file = self.file(pass)?;
-        let mut hasher = ContentHasher::default();
-        let mut leaves = leaves.into_iter().peekable();
-        let mut block = vec![0; DIGEST_BLOCK];
-        for number in patched {
-            while let Some((before, leaf)) = leaves.next_if(|(other, _)| *other < number) {
-                hasher.take_leaf(before, leaf);
-            }
-            leaves.next_if(|(other, _)| *other == number);
-            let count = extents::read_at(file, &mut block, number * DIGEST_BLOCK as u64)?;
-            hasher.add_block(number, &block[..count]);
+            _ => read_back(self.file(pass)?, size),
         }
-        leaves.for_each(|(number, leaf)| hasher.take_leaf(number, leaf));
-        Ok(hasher.finish(size))
     }
 
     /// Lets go of what was begun; a file that failed is not continued later.
@@ -390,21 +377,4 @@ pub(super) enum Verified {
     Equal,
     /// It is something else, and not published.
     Differs,
-}
-
-/// Returns the digest of what is on the target's disk file.
-fn read_back(file: &OwnedFd, size: u64) -> Result<Digest> {
-    let mut reader = SpanReader::new(file, size, DIGEST_BLOCK as u64);
-    let mut hasher = ContentHasher::default();
-    let mut offset = 0;
-    while let Some(span) = reader.next(u64::MAX)? {
-        match span {
-            Span::Hole(length) => offset += length,
-            Span::Data(bytes) => {
-                hasher.add(offset, bytes);
-                offset += bytes.len() as u64;
-            }
-        }
-    }
-    Ok(hasher.finish(size))
 }
