@@ -40,6 +40,11 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
+    /// Tells whether it comes of a source in motion, so that a later pass makes up for it.
+    pub fn is_motion(self) -> bool {
+        matches!(self, ProblemKind::Vanished | ProblemKind::Changed)
+    }
+
     /// Returns the word of it, for programs.
     pub fn word(self) -> &'static str {
         match self {

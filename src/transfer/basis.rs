@@ -264,8 +264,8 @@ impl<'f> Summing<'f> {
                     }
                     Span::Data(bytes) => {
                         sum_up(self.grid, offset, bytes, &mut self.hasher, &mut sums);
-                        if let Some(copy) = self.copy {
-                            copy.write(offset, bytes);
+                        if self.copy.is_some_and(|copy| !copy.write(offset, bytes)) {
+                            self.copy = None;
                         }
                         bytes.len() as u64
                     }
@@ -276,11 +276,14 @@ impl<'f> Summing<'f> {
         sums
     }
 
-    /// Returns digest and leaves of all that was read; nothing where that was not the whole.
+    /// Returns the digest of all that was read, and the leaves of its copy; nothing where that was
+    /// not the whole.
     fn finish(&mut self) -> Option<(Digest, Vec<Leaf>)> {
         let reader = self.reader.as_ref()?;
-        (reader.position() == self.grid.size)
-            .then(|| std::mem::take(&mut self.hasher).finish_with_leaves(self.grid.size))
+        let is_whole = reader.position() == self.grid.size;
+        let hasher = std::mem::take(&mut self.hasher);
+        let (digest, leaves) = is_whole.then(|| hasher.finish_with_leaves(self.grid.size))?;
+        Some((digest, self.copy.map_or(Vec::new(), |_| leaves)))
     }
 }
 
@@ -305,21 +308,19 @@ impl<'a> Copy<'a> {
                 file,
                 is_shared,
             }),
-            Err(error) => {
-                locked.keep_failure(Err(error));
-                None
-            }
+            // It is tried again where anything differs.
+            Err(_) => None,
         }
     }
 
-    fn write(&self, offset: u64, bytes: &[u8]) {
-        if self.is_shared {
-            return;
+    /// Writes a stretch; false where the copy had to be given up.
+    fn write(&self, offset: u64, bytes: &[u8]) -> bool {
+        let is_written = self.is_shared
+            || extents::write_sparse(&self.file, bytes, offset, Ground::Hole).is_ok();
+        if !is_written {
+            lock(self.landing).drop_copy();
         }
-        let written = extents::write_sparse(&self.file, bytes, offset, Ground::Hole);
-        if written.is_err() {
-            lock(self.landing).keep_failure(written.map(drop));
-        }
+        is_written
     }
 }
 

@@ -132,7 +132,7 @@ impl LargeLanding {
         }
     }
 
-    pub(super) fn keep_failure(&mut self, result: Result<()>) {
+    fn keep_failure(&mut self, result: Result<()>) {
         if let Err(error) = result {
             self.failure.get_or_insert(error);
         }
@@ -268,6 +268,13 @@ impl LargeLanding {
         })?;
         self.new = Some(new);
         Ok(Some((handle, is_shared)))
+    }
+
+    /// Gives up the copy: there may be room enough where nothing differs. What has arrived in it
+    /// already is missed at the end, and the file asked for whole.
+    pub(super) fn drop_copy(&mut self) {
+        self.spoiled |= !self.patched.is_empty();
+        self.discard();
     }
 
     /// Takes the digest of the basis and the leaves of its copy, which is whole by now: a cut run

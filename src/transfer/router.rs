@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender as Queue, select, unbounded};
 
 use super::body::Job;
 use super::delta::BasisPart;
-use super::sender::{LOOK, Sender};
+use super::sender::{LOOK, Sender, Turn};
 use super::snapshot::Print;
 use super::window::Window;
 use super::wire::frame::{Frame, FrameError};
@@ -26,6 +26,7 @@ const MAX_WANTS: u32 = 2;
 pub(super) struct Router<'a> {
     sender: &'a Sender<'a>,
     window: &'a Window,
+    turn: Turn,
     jobs: Queue<Job>,
     /// Bytes on the link when the pass began.
     sent_before: u64,
@@ -43,10 +44,15 @@ pub(super) struct Router<'a> {
 
 impl<'a> Router<'a> {
     /// Routes to the body workers behind `jobs`; they end when the router does.
-    pub(super) fn new(sender: &'a Sender<'a>, window: &'a Window, jobs: Queue<Job>) -> Self {
+    pub(super) fn new(
+        sender: &'a Sender<'a>,
+        (window, turn): (&'a Window, Turn),
+        jobs: Queue<Job>,
+    ) -> Self {
         Router {
             sender,
             window,
+            turn,
             jobs,
             sent_before: sender.link.out.traffic().0,
             wanted: HashMap::new(),
@@ -91,9 +97,9 @@ impl<'a> Router<'a> {
             Up::Settled { seq } => self.settle(seq),
             Up::Problem(problem) => {
                 self.spoil(&problem.path);
-                self.sender.note(Up::Problem(problem))
+                self.sender.note(Up::Problem(problem), self.turn)
             }
-            message => self.sender.note(message),
+            message => self.sender.note(message, self.turn),
         }
     }
 

@@ -124,7 +124,7 @@ impl<'a> Sender<'a> {
             if is_answer(&message) {
                 return Ok(());
             }
-            self.note(message)?;
+            self.note(message, Turn::Last)?;
         }
     }
 
@@ -152,11 +152,12 @@ impl<'a> Sender<'a> {
     }
 
     /// Takes what may come at any time.
-    pub(super) fn note(&self, message: Up) -> Result<(), TransferError> {
+    pub(super) fn note(&self, message: Up, turn: Turn) -> Result<(), TransferError> {
         match message {
             Up::Heartbeat => {}
             // RACE: the target learns only from the end of a file that it needs no more sums.
             Up::Sums { .. } | Up::Window { .. } => {}
+            Up::Problem(problem) if turn == Turn::Early && problem.kind.is_motion() => {}
             Up::Problem(problem) => self.monitor.event(Event::Problem(problem)),
             Up::Item { change, path } => self.monitor.event(Event::Item { change, path }),
             _ => return Err(TransferError::Protocol("a message out of turn")),
@@ -195,7 +196,7 @@ impl<'a> Sender<'a> {
         }
 
         self.link.out.send(&Down::PassEnd)?;
-        let mut stats = self.wait_for_stats()?;
+        let mut stats = self.wait_for_stats(plan.turn)?;
         let vanished = state.vanished.load(Ordering::Relaxed);
         stats.vanished_entries = stats.vanished_entries.saturating_add(vanished);
         let unchanged = state.unchanged_entries.load(Ordering::Relaxed);
@@ -228,11 +229,11 @@ impl<'a> Sender<'a> {
         }
     }
 
-    fn wait_for_stats(&self) -> Result<PassStats, TransferError> {
+    fn wait_for_stats(&self, turn: Turn) -> Result<PassStats, TransferError> {
         loop {
             match self.decode(&self.next_frame()?)? {
                 Up::PassDone(stats) => return Ok(stats),
-                message => self.note(message)?,
+                message => self.note(message, turn)?,
             }
         }
     }
@@ -275,7 +276,7 @@ impl<'a> Sender<'a> {
                     }
                 });
             }
-            let router = Router::new(self, &state.window, jobs);
+            let router = Router::new(self, (&state.window, state.turn), jobs);
             let routed = router.run(&walk_ended);
             let routed = routed.map_err(|error| error.explained(&self.link.out));
             if let Err(error) = &routed {
@@ -327,9 +328,9 @@ impl Visitor for Outlet<'_> {
     fn problem(&self, problem: Problem) {
         if problem.kind == ProblemKind::Vanished {
             Counters::add(&self.state.vanished, 1);
-            if self.state.turn == Turn::Early {
-                return;
-            }
+        }
+        if self.state.turn == Turn::Early && problem.kind.is_motion() {
+            return;
         }
         self.sender.monitor.event(Event::Problem(problem));
     }

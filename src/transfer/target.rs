@@ -270,10 +270,7 @@ impl TargetPass<'_> {
                 count(&self.counts.failed);
             }
         }
-        let moved = matches!(problem.kind, ProblemKind::Vanished | ProblemKind::Changed);
-        if self.is_last || !moved {
-            self.say(&Up::Problem(problem));
-        }
+        self.say(&Up::Problem(problem));
     }
 
     /// Sends what needs no answer. A lost link is noticed by whoever reads it.

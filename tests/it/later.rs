@@ -136,6 +136,33 @@ fn what_failed_is_listed_again() {
 }
 
 #[test]
+fn what_was_away_for_a_moment_is_listed_again() {
+    let places = small_tree();
+    let (home, away) = (places.source.join("b"), places.source.join("away"));
+    let mut job = Job::new(&places.source, &places.ours).deleting(u64::MAX);
+    job.plans = passes([Deletes::AtEnd, Deletes::AtEnd]);
+    let mut passes_done = 0;
+    job.up = Box::new(move |frame| {
+        match frame.message() {
+            // Before the source has heard of it. What is below has the same times afterwards.
+            Ok(Up::Wants { .. }) if passes_done == 0 => {
+                fs::rename(&home, &away).unwrap_or_default();
+            }
+            Ok(Up::PassDone(_)) => {
+                passes_done += 1;
+                fs::rename(&away, &home).unwrap_or_default();
+            }
+            _ => {}
+        }
+        true
+    });
+    let ran = job.run();
+    assert_eq!(ran.problems, []);
+    assert!(places.ours.join("b/c/3").exists());
+    places.assert_equal("after the second pass");
+}
+
+#[test]
 fn names_of_one_file_are_always_listed_together() {
     let places = small_tree();
     fs::hard_link(places.source.join("a/1"), places.source.join("b/c/twin")).unwrap();
