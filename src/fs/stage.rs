@@ -5,8 +5,8 @@
 //! that were cut in the middle stay here for the next run. Knows nothing of what is made.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use rustix::io::Errno;
 
@@ -27,8 +27,8 @@ pub struct Stage {
     dir: Dir,
     parent: Dir,
     next: AtomicU64,
-    /// Whether the file system makes no files without a name.
-    names_all: AtomicBool,
+    /// Whether the file system makes files without a name and gives them one later.
+    names_late: OnceLock<bool>,
 }
 
 /// Something in the stage that has no name outside yet. Dropping it removes it.
@@ -77,7 +77,7 @@ impl Stage {
             dir,
             parent,
             next: AtomicU64::new(0),
-            names_all: AtomicBool::new(false),
+            names_late: OnceLock::new(),
         };
         stage.remove_leftovers()?;
         Ok(stage)
@@ -121,15 +121,26 @@ impl Stage {
     /// Creates an empty file. It has no name, where the file system can do without, and permissions
     /// of at most `mode`: nobody reaches it before it is complete.
     pub fn create_file(self: &Arc<Self>, mode: u16) -> Result<NewFile> {
-        if !self.names_all.load(Ordering::Relaxed) {
-            if let Some(file) = self.dir.create_unnamed(mode)? {
-                return Ok(self.new_file(file, None));
-            }
-            self.names_all.store(true, Ordering::Relaxed);
+        if *self.names_late.get_or_init(|| self.can_name_late())
+            && let Some(file) = self.dir.create_unnamed(mode)?
+        {
+            return Ok(self.new_file(file, None));
         }
         let temp = self.reserve()?;
         let file = self.dir.create_file(&temp.name)?;
         Ok(self.new_file(file, Some(temp)))
+    }
+
+    fn can_name_late(self: &Arc<Self>) -> bool {
+        let named = || -> Result<bool> {
+            let Some(file) = self.dir.create_unnamed(0o600)? else {
+                return Ok(false);
+            };
+            let name = self.fresh_name()?;
+            self.dir.name_file(file, &name)?;
+            self.dir.remove_file(&name).map(|()| true)
+        };
+        named().unwrap_or(false)
     }
 
     fn new_file(self: &Arc<Self>, file: OwnedFd, temp: Option<Temp>) -> NewFile {

@@ -212,9 +212,9 @@ fn send_sums(
         let sums = summing.sums(first..end);
         // ORDER: before the last sums leave, since the end of the file may follow them.
         if let (Some(landing), true) = (&landing, end == blocks)
-            && let Some(summed) = summing.finish()
+            && let Some((digest, leaves)) = summing.finish()
         {
-            lock(landing).note_summed(summed);
+            lock(landing).note_summed(digest, leaves);
         }
         let want = job.want;
         pass.out

@@ -117,6 +117,7 @@ impl TargetPass<'_> {
                 existing,
                 dir: dir.as_ref(),
                 live: live.as_ref(),
+                has_moved: self.has_moved(&open.directory.path),
             },
             asks,
         )

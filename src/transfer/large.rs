@@ -1,18 +1,20 @@
 //! One large file on its way onto the target: begun in the stage, filled by position, checked
 //! against the content digest, published. Knows nothing of other files.
 
+mod copy;
 mod plan;
 mod verify;
 
-use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use self::copy::{AtOnce, Slot};
+use self::plan::Kept;
 use self::verify::{hash_patched, read_back};
 use super::delta::aligned::Grid;
-use super::digest::{ContentHasher, DIGEST_BLOCK, Leaf};
+use super::digest::{ContentHasher, Leaf};
 use super::itemize::Way;
 use super::links::Leader;
 use super::place::Place;
@@ -36,13 +38,6 @@ pub fn partial_key(path: &RelPath) -> String {
     hash.as_str().get(..32).unwrap_or_default().to_owned()
 }
 
-/// Whether a file that is begun outlives a run that is cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kept {
-    WhenLong,
-    No,
-}
-
 /// A large file that is landing.
 #[derive(Debug)]
 pub struct LargeLanding {
@@ -57,11 +52,10 @@ pub struct LargeLanding {
     /// Follows what is written while that comes in order; `None` when the file is read back.
     hasher: Option<ContentHasher>,
     end: u64,
-    /// What is known of the basis when its sums are made: its digest, and the leaves of the copy
-    /// that was made meanwhile.
-    summed: Option<(Digest, Vec<Leaf>)>,
-    /// Blocks of the digest that were written to since.
-    patched: BTreeSet<u64>,
+    /// The digest of the basis, when its sums are made.
+    basis_digest: Option<Digest>,
+    /// The copy that is made meanwhile.
+    copy: Option<AtOnce>,
     failure: Option<FsError>,
     spoiled: bool,
 }
@@ -79,8 +73,8 @@ impl LargeLanding {
             basis: None,
             hasher: in_order.then(ContentHasher::default),
             end: 0,
-            summed: None,
-            patched: BTreeSet::new(),
+            basis_digest: None,
+            copy: None,
             failure: None,
             spoiled: false,
         }
@@ -116,9 +110,9 @@ impl LargeLanding {
     }
 
     fn note_patched(&mut self, offset: u64, length: u64) {
-        let blocks = offset / DIGEST_BLOCK as u64..(offset + length).div_ceil(DIGEST_BLOCK as u64);
-        if self.hasher.is_none() {
-            self.patched.extend(blocks);
+        if let Some(copy) = &mut self.copy {
+            copy.note_patched(offset, length);
+            self.keep_copy();
         }
     }
 
@@ -256,9 +250,9 @@ impl LargeLanding {
         else {
             return Ok(None);
         };
-        if self.new.is_some() {
+        let Some(slot) = Slot::take(&pass.copies).filter(|_| self.new.is_none()) else {
             return Ok(None);
-        }
+        };
         let new = self.make(pass, Kept::No)?;
         let is_shared = extents::share_contents(basis, new.file());
         extents::set_size(new.file(), grid.size)?;
@@ -267,25 +261,35 @@ impl LargeLanding {
             errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
         })?;
         self.new = Some(new);
+        self.copy = Some(AtOnce::new(slot));
         Ok(Some((handle, is_shared)))
     }
 
     /// Gives up the copy: there may be room enough where nothing differs. What has arrived in it
     /// already is missed at the end, and the file asked for whole.
     pub(super) fn drop_copy(&mut self) {
-        self.spoiled |= !self.patched.is_empty();
+        let is_patched = |copy: &AtOnce| !copy.patched.is_empty();
+        self.spoiled |= self.copy.as_ref().is_some_and(is_patched);
         self.discard();
     }
 
-    /// Takes the digest of the basis and the leaves of its copy, which is whole by now: a cut run
-    /// is continued from it.
-    pub(super) fn note_summed(&mut self, summed: (Digest, Vec<Leaf>)) {
-        self.summed = Some(summed);
+    /// Takes the digest of the basis and the leaves of its copy, which is whole by now.
+    pub(super) fn note_summed(&mut self, digest: Digest, leaves: Vec<Leaf>) {
+        self.basis_digest = Some(digest);
+        if let Some(copy) = &mut self.copy {
+            copy.leaves = Some(leaves);
+            self.keep_copy();
+        }
+    }
+
+    /// Has a cut run continued from the copy, where that is worth it.
+    fn keep_copy(&mut self) {
         let key = self.entry().map(|entry| {
             let is_long = entry.kind.size() >= PARTIAL_LEN;
             is_long.then(|| partial_key(&self.open.path_of(entry)))
         });
-        if let (Some(new), Ok(Some(key))) = (&mut self.new, key) {
+        let is_due = self.copy.as_ref().is_some_and(AtOnce::is_worth_keeping);
+        if let (Some(new), Ok(Some(key)), true) = (&mut self.new, key, is_due) {
             // Without that name it is made anew after a cut, and lands as well now.
             drop(new.keep(&key));
         }
@@ -293,7 +297,7 @@ impl LargeLanding {
 
     /// Tells whether the basis, as it was when its sums were made, is what the source has.
     pub(super) fn basis_is(&self, digest: &Digest) -> bool {
-        matches!(&self.summed, Some((summed, _)) if summed == digest)
+        self.basis_digest.as_ref() == Some(digest)
     }
 
     /// Begins the file when what differs from the basis arrives.
@@ -323,6 +327,10 @@ impl LargeLanding {
     ) -> Result<Verified> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
+        }
+        // The file ended before the sums: the copy is still being written to.
+        if self.copy.as_ref().is_some_and(|copy| copy.leaves.is_none()) {
+            return Ok(Verified::Differs);
         }
         extents::set_size(self.file(pass)?, size)?;
         let landed = match self.hasher.take() {
@@ -359,19 +367,22 @@ impl LargeLanding {
     /// Returns the digest of what is in the stage. Of a copy that was hashed while it was written
     /// only what was written to since is read.
     fn digest_of_file(&mut self, pass: &TargetPass<'_>, size: u64) -> Result<Digest> {
-        match (&self.plan, self.summed.take()) {
-            (BasisPlan::Existing { grid, .. }, Some((_, leaves)))
-                if grid.size == size && !leaves.is_empty() =>
-            {
-                let patched = std::mem::take(&mut self.patched);
-                hash_patched(self.file(pass)?, leaves, patched, size)
-            }
+        match (&self.plan, self.copy.take()) {
+            (
+                BasisPlan::Existing { grid, .. },
+                Some(AtOnce {
+                    patched,
+                    leaves: Some(leaves),
+                    ..
+                }),
+            ) if grid.size == size => hash_patched(self.file(pass)?, leaves, patched, size),
             _ => read_back(self.file(pass)?, size),
         }
     }
 
     /// Lets go of what was begun; a file that failed is not continued later.
     pub(super) fn discard(&mut self) {
+        self.copy = None;
         if let Some(new) = self.new.take() {
             new.discard();
         }

@@ -124,6 +124,7 @@ fn run_pass(
         basis_jobs: BasisJobs::new(basis_queue),
         budget: Budget::default(),
         extras,
+        copies: Arc::default(),
         orphans: Mutex::default(),
         counts: Counts::default(),
         is_full: AtomicBool::new(false),

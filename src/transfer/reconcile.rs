@@ -26,6 +26,8 @@ pub(super) struct Item<'a> {
     pub(super) dir: Option<&'a Dir>,
     /// The same directory of the live tree, where the target is a stage.
     pub(super) live: Option<&'a Dir>,
+    /// Whether the directory had another name on the target until this pass.
+    pub(super) has_moved: bool,
 }
 
 impl<'a> Item<'a> {
@@ -74,8 +76,9 @@ impl TargetPass<'_> {
         let listing = &open.listing;
         let is_first = listing.after.is_none();
         let is_fresh = is_first && self.tracker.take_fresh(&listing.path);
-        if is_fresh && self.follows_renames() {
-            self.follow_rename(open)?;
+        // Another part of a long one may be at work in it already.
+        if is_fresh && listing.last && self.follows_renames() {
+            self.follow_rename(open);
         }
         let dir = self.open(&listing.path)?;
         if is_first {
@@ -86,6 +89,7 @@ impl TargetPass<'_> {
             }
         }
         let live = self.live_dir(&listing.path)?;
+        let has_moved = self.has_moved(&listing.path);
         let names = open.directory.names(dir.as_ref())?;
         for (index, entry) in (0u32..).zip(&listing.entries) {
             if entry.kind != Kind::Directory {
@@ -105,6 +109,7 @@ impl TargetPass<'_> {
                     existing,
                     dir: dir.as_ref(),
                     live: live.as_ref(),
+                    has_moved,
                 };
                 self.compare_entry(item, asks)
             });
@@ -154,8 +159,12 @@ impl TargetPass<'_> {
         if item.is_live() {
             return self.take_over(&item, action, asks);
         }
+        let is_file = matches!(item.entry.kind, Kind::File { .. });
         let path = item.open.path_of(item.entry);
         match action {
+            Action::Equal | Action::Attributes if is_file && item.has_moved => {
+                self.want(&item, BasisUse::Compare, asks)?;
+            }
             Action::Equal if self.is_unproven(item.existing.as_ref()) => {
                 self.want(&item, BasisUse::Compare, asks)?;
             }
@@ -267,9 +276,9 @@ impl TargetPass<'_> {
 
     /// Remembers what only the target has, of the stretch of names that this part covers.
     fn gather_extras(&self, open: &OpenListing, dir: &Dir, names: &[Box<[u8]>]) -> Result<()> {
-        if self.extras.is_none() && !self.follows_renames() {
+        let Some(extras) = &self.extras else {
             return Ok(());
-        }
+        };
         let listing = &open.listing;
         let start = listing.after.as_ref().map_or(0, |after| {
             names.partition_point(|name| **name <= *after.as_bytes())
@@ -309,9 +318,7 @@ impl TargetPass<'_> {
                 self.note_orphan(listing.path.join(&name), status.mtime());
             }
             let path = &listing.path;
-            if let Some(extras) = &self.extras {
-                lock(extras).add(self, Place { dir, path }, &name)?;
-            }
+            lock(extras).add(self, Place { dir, path }, &name)?;
         }
         Ok(())
     }

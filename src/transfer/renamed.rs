@@ -1,9 +1,13 @@
 //! Directories that the source has renamed since the target got them: what would go as an extra
 //! takes the place of the empty directory that was made under the new name, and everything in it
-//! is compared where it is now instead of being sent. Only where extras are removed anyway, and
-//! where nobody wants each change told. Knows nothing of why a directory is an extra.
+//! is compared where it is now, by its contents, instead of being sent. Only where this pass removes
+//! extras without limit anyway, and where nobody wants each change told. Knows nothing of why a
+//! directory is an extra.
+//!
+//! Nobody but the owner of all that surrounds them may have had a hand in it: a directory that a
+//! user has made up takes no place of another's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::place::Place;
 use super::settle::OpenListing;
@@ -13,7 +17,7 @@ use super::wire::message::Listing;
 use crate::entry::{Entry, Kind, Timestamp};
 use crate::fs::metadata::change_mtime;
 use crate::fs::xattrs::Object;
-use crate::fs::{Dir, Result};
+use crate::fs::{Dir, FileId, Result, Status};
 use crate::relpath::RelPath;
 
 /// LIMIT: extra directories that are remembered, some 200 bytes each.
@@ -29,6 +33,8 @@ const SAMPLE: usize = 16;
 pub struct Orphans {
     by_mtime: HashMap<Timestamp, Vec<RelPath>>,
     count: usize,
+    /// The new names of those that were moved.
+    moved: HashSet<RelPath>,
 }
 
 impl Orphans {
@@ -46,10 +52,22 @@ impl Orphans {
         })
     }
 
-    fn remove(&mut self, mtime: Timestamp, path: &RelPath) {
+    fn take(&mut self, mtime: Timestamp, path: &RelPath, moved: RelPath) {
         if let Some(paths) = self.by_mtime.get_mut(&mtime) {
             paths.retain(|other| other != path);
         }
+        self.moved.insert(moved);
+    }
+
+    fn has_moved(&self, path: &RelPath) -> bool {
+        let mut above = (!self.moved.is_empty()).then(|| path.clone());
+        while let Some(path) = above {
+            if self.moved.contains(&path) {
+                return true;
+            }
+            above = path.split().map(|(parent, _)| parent);
+        }
+        false
     }
 }
 
@@ -58,7 +76,14 @@ impl TargetPass<'_> {
     /// run would have told, and that one moves nothing.
     pub(super) fn follows_renames(&self) -> bool {
         let policy = &self.tree.policy;
-        policy.delete_limit.is_some() && !policy.items && !policy.dry_run
+        let is_unlimited = policy.delete_limit == Some(u64::MAX);
+        self.extras.is_some() && is_unlimited && !policy.items && !policy.dry_run
+    }
+
+    /// Tells whether what is in a directory came there by its new name: only its contents say
+    /// that it is what the source has.
+    pub(super) fn has_moved(&self, path: &RelPath) -> bool {
+        lock(&self.orphans).has_moved(path)
     }
 
     /// Takes a directory in that only the target has.
@@ -67,34 +92,49 @@ impl TargetPass<'_> {
     }
 
     /// Gives a directory that was made in this pass what the target has under its former name.
-    pub(super) fn follow_rename(&self, open: &OpenListing) -> Result<()> {
+    /// What cannot be moved is sent.
+    pub(super) fn follow_rename(&self, open: &OpenListing) {
         let listing = &open.listing;
         let mtime = listing.metadata.mtime;
         let candidates = lock(&self.orphans).like(mtime);
         for path in candidates {
-            if self.is_former(&path, listing)? && self.swap(&path, &listing.path)? {
-                lock(&self.orphans).remove(mtime, &path);
+            let swapped = self.try_former(&path, listing);
+            if swapped.is_ok_and(|swapped| swapped) {
+                let moved = listing.path.clone();
+                lock(&self.orphans).take(mtime, &path, moved);
                 break;
             }
         }
-        Ok(())
     }
 
-    /// Tells whether a directory holds what the source lists in another, and nothing that stays.
-    fn is_former(&self, path: &RelPath, listing: &Listing) -> Result<bool> {
-        let dir = match self.open(path) {
-            Err(error) if error.is_missing() => return Ok(false),
-            dir => dir?,
+    fn try_former(&self, path: &RelPath, listing: &Listing) -> Result<bool> {
+        match self.former(path, listing)? {
+            Some(former) => self.swap((path, former), (&listing.path, listing.metadata.uid)),
+            None => Ok(false),
+        }
+    }
+
+    /// Looks into a directory: returns which it is, where it holds what the source lists in
+    /// another, and nothing that stays, here or there.
+    fn former(&self, path: &RelPath, listing: &Listing) -> Result<Option<FileId>> {
+        let Some(dir) = self.open(path)?.filter(|dir| looks_like(dir, listing)) else {
+            return Ok(None);
         };
-        let Some(dir) = dir.filter(|dir| looks_like(dir, listing)) else {
-            return Ok(false);
-        };
-        Ok(self.count_below(Place { dir: &dir, path }).is_ok())
+        let (status, wanted) = (dir.status()?, &listing.metadata);
+        let is_owned =
+            (status.uid(), status.gid(), status.mode()) == (wanted.uid, wanted.gid, wanted.mode);
+        let stays = |path| self.count_below(Place { dir: &dir, path }).is_err();
+        let is_former = is_owned && !stays(path) && !stays(&listing.path);
+        Ok(is_former.then_some(status.id()))
     }
 
     /// Exchanges two directories; those around them keep their time stamps. `false` where the
-    /// file system does not do that.
-    fn swap(&self, one: &RelPath, other: &RelPath) -> Result<bool> {
+    /// file system does not do that, or where others than their owner and root could have.
+    fn swap(
+        &self,
+        (one, former): (&RelPath, FileId),
+        (other, owner): (&RelPath, u32),
+    ) -> Result<bool> {
         let (Some((one_parent, one)), Some((other_parent, other))) = (one.split(), other.split())
         else {
             return Ok(false);
@@ -104,14 +144,26 @@ impl TargetPass<'_> {
             return Ok(false);
         };
         let _quiet = self.tree.stages.as_ref().map(Stages::keep_still);
-        let before = (one_dir.status()?.mtime(), other_dir.status()?.mtime());
-        if !one_dir.swap(&one, &other_dir, &other)? {
+        let before = (one_dir.status()?, other_dir.status()?);
+        let found = one_dir.status_of(&one)?;
+        if !is_closed(&before.0, owner)
+            || !is_closed(&before.1, owner)
+            || found.id() != former
+            // The top of what is mounted there stays.
+            || one_dir.open_dir_here(&one, &found)?.is_none()
+            || !one_dir.swap(&one, &other_dir, &other)?
+        {
             return Ok(false);
         }
-        change_mtime(Object::open(&one_dir), before.0)?;
-        change_mtime(Object::open(&other_dir), before.1)?;
+        change_mtime(Object::open(&one_dir), before.0.mtime())?;
+        change_mtime(Object::open(&other_dir), before.1.mtime())?;
         Ok(true)
     }
+}
+
+/// Tells whether nobody but `owner` and root can put something into a directory.
+fn is_closed(status: &Status, owner: u32) -> bool {
+    status.mode() & 0o022 == 0 && [0, owner].contains(&status.uid())
 }
 
 /// Tells whether half of what is listed is there with the same size and time.

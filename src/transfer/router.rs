@@ -22,6 +22,9 @@ use crate::monitor::Counters;
 /// How often a file may be wanted: once, and again when what landed was not what was read.
 const MAX_WANTS: u32 = 2;
 
+/// LIMIT: paths of what went wrong that are remembered.
+const MAX_SPOILED: usize = 100_000;
+
 /// Takes what the receiver says during a pass.
 pub(super) struct Router<'a> {
     sender: &'a Sender<'a>,
@@ -36,8 +39,9 @@ pub(super) struct Router<'a> {
     bases: HashMap<WantId, Queue<BasisPart>>,
     /// Bytes of parts that wait.
     waiting_sums: Arc<AtomicUsize>,
-    /// Directories in which something went wrong; a later pass looks at them again.
-    spoiled: HashSet<Vec<u8>>,
+    /// Directories in which something went wrong; a later pass looks at them again. `None` where
+    /// there are too many: it looks everywhere.
+    spoiled: Option<HashSet<Vec<u8>>>,
     /// What the target has.
     settled: Vec<Print>,
 }
@@ -58,7 +62,7 @@ impl<'a> Router<'a> {
             wanted: HashMap::new(),
             bases: HashMap::new(),
             waiting_sums: Arc::default(),
-            spoiled: HashSet::new(),
+            spoiled: Some(HashSet::new()),
             settled: Vec::new(),
         }
     }
@@ -182,9 +186,16 @@ impl<'a> Router<'a> {
 
     /// Notes that an entry, or a directory as a whole, is not as the source's.
     fn spoil(&mut self, path: &[u8]) {
+        let Some(spoiled) = &mut self.spoiled else {
+            return;
+        };
         let parent = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-        self.spoiled
-            .extend([path.to_vec(), path[..parent].to_vec()]);
+        let parent = path.get(..parent).unwrap_or_default();
+        spoiled.extend([path.to_vec(), parent.to_vec()]);
+        if spoiled.len() > MAX_SPOILED {
+            self.spoiled = None;
+            self.settled.clear();
+        }
     }
 
     fn settle(&mut self, seq: u64) -> Result<(), TransferError> {
@@ -194,7 +205,12 @@ impl<'a> Router<'a> {
             .ok_or(TransferError::Protocol("an unknown listing is settled"))?;
         self.bases.retain(|want, _| want.seq != seq);
         self.wanted.remove(&seq);
-        if !self.spoiled.contains(listing.path.as_bytes()) {
+        let is_spoiled = |spoiled: &HashSet<Vec<u8>>| spoiled.contains(listing.path.as_bytes());
+        if self
+            .spoiled
+            .as_ref()
+            .is_some_and(|spoiled| !is_spoiled(spoiled))
+        {
             self.settled.extend_from_slice(&listing.prints);
         }
         let counters = self.sender.monitor.counters();

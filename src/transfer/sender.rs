@@ -13,7 +13,7 @@ use super::TransferError;
 use super::body::{self, BodySettings};
 use super::router::Router;
 use super::snapshot::{Print, Snapshot, Trust};
-use super::walk::{Found, Visitor, Walk};
+use super::walk::{Found, Unchanged, Visitor, Walk};
 use super::window::{SentListing, Window};
 use super::wire::frame::Frame;
 use super::wire::link::{Link, LinkLost};
@@ -189,10 +189,14 @@ impl<'a> Sender<'a> {
             vanished: AtomicU64::new(0),
             unchanged_entries: AtomicU64::new(0),
             unchanged_bytes: AtomicU64::new(0),
+            unchanged_prints: Mutex::default(),
         };
         let settled = self.run_threads(&walk, &state)?;
         if !self.policy.dry_run {
-            lock(&self.snapshot).learn(settled);
+            drop(walk);
+            drop(snapshot);
+            let unchanged = std::mem::take(&mut *lock(&state.unchanged_prints));
+            lock(&self.snapshot).learn([settled, unchanged]);
         }
 
         self.link.out.send(&Down::PassEnd)?;
@@ -300,6 +304,7 @@ struct PassState {
     /// What was not listed because the target has it.
     unchanged_entries: AtomicU64,
     unchanged_bytes: AtomicU64,
+    unchanged_prints: Mutex<Vec<Print>>,
 }
 
 /// Takes what the walk finds and puts it on the link.
@@ -317,9 +322,15 @@ impl Visitor for Outlet<'_> {
         self.sender.link.out.send_packed(&Down::Listing(listing))
     }
 
-    fn unchanged(&self, entries: u64, bytes: u64) {
+    fn unchanged(&self, unchanged: Unchanged) {
+        let Unchanged {
+            entries,
+            bytes,
+            prints,
+        } = unchanged;
         Counters::add(&self.state.unchanged_entries, entries);
         Counters::add(&self.state.unchanged_bytes, bytes);
+        lock(&self.state.unchanged_prints).extend(prints);
         let counters = self.sender.monitor.counters();
         Counters::add(&counters.settled_entries, entries);
         Counters::add(&counters.settled_bytes, bytes);
@@ -336,6 +347,6 @@ impl Visitor for Outlet<'_> {
     }
 }
 
-fn lock(snapshot: &Mutex<Arc<Snapshot>>) -> MutexGuard<'_, Arc<Snapshot>> {
-    snapshot.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

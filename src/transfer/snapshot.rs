@@ -76,9 +76,12 @@ impl Snapshot {
         print.is_some_and(|print| self.known.contains(&print))
     }
 
-    /// Takes in what has settled.
-    pub fn learn(self: &mut Arc<Self>, settled: Vec<Print>) {
-        Arc::make_mut(self).known.extend(settled);
+    /// Takes in what a pass has found on the target, and forgets everything else: a state that was
+    /// there before may come back with all its times.
+    pub fn learn(self: &mut Arc<Self>, found: [Vec<Print>; 2]) {
+        let known = &mut Arc::make_mut(self).known;
+        known.clear();
+        known.extend(found.into_iter().flatten());
     }
 }
 

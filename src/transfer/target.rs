@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::TransferError;
@@ -198,6 +198,8 @@ pub struct TargetPass<'a> {
     pub budget: Budget,
     /// What only the target has; `None` where nothing is deleted.
     pub extras: Option<Mutex<Extras>>,
+    /// How many large files are copied before it is known what differs.
+    pub copies: Arc<AtomicUsize>,
     /// Directories that only the target has.
     pub orphans: Mutex<Orphans>,
     /// The counts.

@@ -34,8 +34,8 @@ const MAX_ENTRY_XATTR_LEN: usize = 1 << 20;
 pub trait Visitor: Sync {
     /// Takes one listing, before any listing of a directory that it names. May block.
     fn listing(&self, found: Found) -> Result<(), LinkLost>;
-    /// Takes how much of a directory is as the target has it, and is not listed.
-    fn unchanged(&self, entries: u64, bytes: u64);
+    /// Takes what of a directory is as the target has it, and is not listed.
+    fn unchanged(&self, unchanged: Unchanged);
     /// Takes what did not make it into a listing.
     fn problem(&self, problem: Problem);
 }
@@ -48,6 +48,17 @@ pub struct Found {
     /// Which directory it is.
     pub directory: FileId,
     /// What the target has when it has settled without a problem.
+    pub prints: Vec<Print>,
+}
+
+/// What the target has already.
+#[derive(Debug, Default)]
+pub struct Unchanged {
+    /// Entries, child directories not counted.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What they look like.
     pub prints: Vec<Print>,
 }
 
@@ -239,7 +250,7 @@ impl<'a> Walk<'a> {
             }
             match looked {
                 Ok(Look::LeftOut) => {}
-                Ok(Look::Unchanged(name, status)) => part.pass_over(&name, &status),
+                Ok(Look::Unchanged(name, status, print)) => part.pass_over(&name, &status, print),
                 Ok(Look::Entry(entry, print)) => part.add(entry, print),
                 Err(error) => {
                     // What could not be looked at is not gone: nothing here counts as an extra.
@@ -257,19 +268,16 @@ impl<'a> Walk<'a> {
     fn send(&self, mut part: Part, last: bool, visitor: &impl Visitor) -> Result<Part, LinkLost> {
         let next = part.next();
         let mut tasks = std::mem::take(&mut part.tasks);
-        let (mut entries, bytes) = part.unchanged;
-        if part.is_silent(last) {
-            // The directory itself counts too.
-            entries += 1;
-        } else {
+        let unchanged = part.take_unchanged(last);
+        if !part.is_silent(last) {
             part.listing.seq = self.next_seq.fetch_add(1, Ordering::Relaxed);
             for task in &mut tasks {
                 task.parent = part.listing.seq;
             }
             visitor.listing(part.finish(last))?;
         }
-        if entries > 0 {
-            visitor.unchanged(entries, bytes);
+        if unchanged.entries > 0 {
+            visitor.unchanged(unchanged);
         }
         if !tasks.is_empty() {
             self.push(tasks);
@@ -292,7 +300,7 @@ impl<'a> Walk<'a> {
         let listing = &part.listing;
         if status.is_directory() {
             if listing.partial {
-                return Ok(Look::Unchanged(name, status));
+                return Ok(Look::Unchanged(name, status, None));
             }
             // Its attributes come with its own listing, read from its own handle.
             let metadata = Metadata::default();
@@ -308,7 +316,7 @@ impl<'a> Walk<'a> {
             .snapshot
             .print_of(&listing.path, name.as_bytes(), &status);
         if listing.partial && self.snapshot.knows(print) {
-            return Ok(Look::Unchanged(name, status));
+            return Ok(Look::Unchanged(name, status, print));
         }
         let kind = match status.kind() {
             Some(kind) => kind,

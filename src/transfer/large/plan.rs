@@ -71,3 +71,12 @@ impl BasisPlan {
         }
     }
 }
+
+/// Whether a file that is begun outlives a run that is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// A long one does.
+    WhenLong,
+    /// It does not.
+    No,
+}

@@ -1,7 +1,7 @@
 //! One listing while it is filled: entries until it is full, and what the target has already.
 //! Knows nothing of how entries are looked at.
 
-use super::{Found, Task};
+use super::{Found, Task, Unchanged};
 use crate::entry::{Entry, Kind};
 use crate::fs::{FileId, Status};
 use crate::relpath::Name;
@@ -16,7 +16,7 @@ pub(super) enum Look {
     /// A rule leaves it out.
     LeftOut,
     /// The target has it as it is.
-    Unchanged(Name, Status),
+    Unchanged(Name, Status, Option<Print>),
     /// It is to be listed.
     Entry(Entry, Option<Print>),
 }
@@ -32,8 +32,8 @@ pub(super) struct Part {
     prints: Vec<Print>,
     /// Directories in it.
     pub(super) tasks: Vec<Task>,
-    /// Entries that are not listed because the target has them, and their bytes.
-    pub(super) unchanged: (u64, u64),
+    /// What is not listed because the target has it.
+    unchanged: Unchanged,
 }
 
 impl Part {
@@ -46,7 +46,7 @@ impl Part {
             own_print: None,
             prints: Vec::new(),
             tasks: Vec::new(),
-            unchanged: (0, 0),
+            unchanged: Unchanged::default(),
         }
     }
 
@@ -78,12 +78,23 @@ impl Part {
     }
 
     /// Counts an entry that the target has.
-    pub(super) fn pass_over(&mut self, name: &Name, status: &Status) {
+    pub(super) fn pass_over(&mut self, name: &Name, status: &Status, print: Option<Print>) {
         if status.is_directory() {
             return self.walk_into(name);
         }
-        let bytes = if status.is_file() { status.size() } else { 0 };
-        self.unchanged = (self.unchanged.0 + 1, self.unchanged.1 + bytes);
+        self.unchanged.entries += 1;
+        self.unchanged.bytes += if status.is_file() { status.size() } else { 0 };
+        self.unchanged.prints.extend(print);
+    }
+
+    /// Returns what the target has; the directory itself counts where nothing of it is listed.
+    pub(super) fn take_unchanged(&mut self, is_last: bool) -> Unchanged {
+        let mut unchanged = std::mem::take(&mut self.unchanged);
+        if self.is_silent(is_last) {
+            unchanged.entries += 1;
+            unchanged.prints.extend(self.own_print);
+        }
+        unchanged
     }
 
     fn walk_into(&mut self, name: &Name) {
