@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -202,7 +202,7 @@ fn a_renamed_directory_is_moved_and_nothing_of_it_is_sent() {
         (sent, ran.result.unwrap()[0].clone())
     };
     copy("the first copy");
-    let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&path.metadata().unwrap());
+    let inode = |path: &Path| path.metadata().unwrap().ino();
     let before = inode(&places.ours.join("deep/x/y/7"));
     fs::rename(places.source.join("deep/x"), places.source.join("deep/z")).unwrap();
     // From one directory into another, where the old place is seen first.
@@ -211,6 +211,71 @@ fn a_renamed_directory_is_moved_and_nothing_of_it_is_sent() {
     let (sent, stats) = copy("after the renames");
     assert_eq!(sent, 1, "{stats:?}");
     assert_eq!(inode(&places.ours.join("deep/z/y/7")), before);
+}
+
+/// A source whose `deep/x` was copied and is called `deep/z` now, and the inode of a file in it.
+fn renamed_tree() -> (Places, u64) {
+    let places = small_tree();
+    put(&places.source.join("deep/x/1"), "contents");
+    put(&places.source.join("deep/x/2"), "contents");
+    let first = Job::new(&places.source, &places.ours).deleting(u64::MAX);
+    assert_eq!(first.run().problems, []);
+    fs::rename(places.source.join("deep/x"), places.source.join("deep/z")).unwrap();
+    let inode = fs::metadata(places.ours.join("deep/x/1")).unwrap().ino();
+    (places, inode)
+}
+
+#[test]
+fn a_directory_that_somebody_could_have_made_up_is_not_moved() {
+    for (mode, moves) in [(0o755, true), (0o777, false), (0o700, false)] {
+        let (places, before) = renamed_tree();
+        let other = fs::Permissions::from_mode(mode);
+        fs::set_permissions(places.ours.join("deep/x"), other).unwrap();
+        let job = Job::new(&places.source, &places.ours).deleting(u64::MAX);
+        assert_eq!(job.run().problems, []);
+        places.assert_equal("after the rename");
+        let after = fs::metadata(places.ours.join("deep/z/1")).unwrap().ino();
+        assert_eq!(after == before, moves, "{mode:o}");
+    }
+}
+
+#[test]
+fn under_a_new_name_contents_count_and_not_times() {
+    let (places, _) = renamed_tree();
+    let file = places.ours.join("deep/x/1");
+    let mtime = filetime::FileTime::from_last_modification_time(&file.metadata().unwrap());
+    fs::write(&file, "CONTENTS").unwrap();
+    filetime::set_file_mtime(&file, mtime).unwrap();
+    let job = Job::new(&places.source, &places.ours).deleting(u64::MAX);
+    assert_eq!(job.run().problems, []);
+    places.assert_equal("after the rename");
+}
+
+#[test]
+fn what_comes_back_with_its_old_times_is_listed() {
+    let places = small_tree();
+    put(&places.source.join("b/1"), "not what a/1 says");
+    put(&places.source.join("a/c/3"), "longer than what b/c/3 says");
+    thread::sleep(AT_REST);
+    let mut job = Job::new(&places.source, &places.ours).deleting(u64::MAX);
+    let plans = passes([Deletes::AtEnd, Deletes::AtEnd]);
+    job.plans = vec![plans[0], plans[0], plans[1]];
+    let source = places.source.clone();
+    let mut passes_done = 0;
+    job.up = Box::new(move |frame| {
+        if let Ok(Up::PassDone(_)) = frame.message() {
+            passes_done += 1;
+            // There, and back again; nothing below the two has other times then.
+            if passes_done < 3 {
+                for (from, to) in [("a", "aside"), ("b", "a"), ("aside", "b")] {
+                    fs::rename(source.join(from), source.join(to)).unwrap();
+                }
+            }
+        }
+        true
+    });
+    assert_eq!(job.run().problems, []);
+    places.assert_equal("after the third pass");
 }
 
 fn logs_stay() -> Rules {
