@@ -14,8 +14,6 @@ use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::str::SplitWhitespace;
 
-use rustix::io::Errno;
-
 use crate::entry::{Metadata, Xattr};
 use crate::fs::metadata::read_metadata;
 use crate::fs::owned::{OwnedFile, replace_owned};
@@ -54,10 +52,8 @@ fn after_name(stat: &str) -> Option<SplitWhitespace<'_>> {
 
 /// Puts the running program into the private directory, for the console and the next boot.
 pub fn place_program(live: &Dir) -> Result<()> {
-    let contents = std::fs::read("/proc/self/exe").map_err(|error| FsError {
-        operation: "read the own program".to_owned(),
-        errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
-    })?;
+    let contents = std::fs::read("/proc/self/exe")
+        .map_err(|error| FsError::from_io("read the own program", &error))?;
     let programs = RelPath::new(b"usr/bin").map_err(|_| FsError::unusable_name())?;
     // A file in a directory of ours would not be started where SELinux is enforced.
     let label = live.open_beneath(&programs).map(|dir| label_of(&dir));

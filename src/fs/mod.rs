@@ -57,6 +57,14 @@ impl FsError {
         }
     }
 
+    /// Takes over what the standard library says of a call.
+    pub fn from_io(operation: &str, error: &std::io::Error) -> FsError {
+        FsError {
+            operation: operation.to_owned(),
+            errno: Errno::from_io_error(error).unwrap_or(Errno::IO),
+        }
+    }
+
     /// Returns the error for what somebody else holds.
     pub fn locked(operation: &str) -> FsError {
         FsError {

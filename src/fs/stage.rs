@@ -226,9 +226,14 @@ impl NewFile {
         &self.file
     }
 
+    /// Tells whether it outlives a run that is cut.
+    pub fn is_partial(&self) -> bool {
+        self.temp.as_ref().is_some_and(|temp| temp.keeps)
+    }
+
     /// Makes it the partial file for `key`: from now on it outlives a run that is cut.
     pub fn keep(&mut self, key: &str) -> Result<()> {
-        if self.temp.as_ref().is_some_and(|temp| temp.keeps) {
+        if self.is_partial() {
             return Ok(());
         }
         let partial = self.stage.free_partial(key)?;

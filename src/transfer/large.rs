@@ -8,8 +8,6 @@ mod verify;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::io::Errno;
-
 use self::copy::{AtOnce, Slot};
 use self::plan::Kept;
 use self::verify::{hash_patched, read_back};
@@ -256,10 +254,8 @@ impl LargeLanding {
         let new = self.make(pass, Kept::No)?;
         let is_shared = extents::share_contents(basis, new.file());
         extents::set_size(new.file(), grid.size)?;
-        let handle = new.file().try_clone().map_err(|error| FsError {
-            operation: "copy basis".to_owned(),
-            errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
-        })?;
+        let handle = new.file().try_clone();
+        let handle = handle.map_err(|error| FsError::from_io("copy basis", &error))?;
         self.new = Some(new);
         self.copy = Some(AtOnce::new(slot));
         Ok(Some((handle, is_shared)))
@@ -284,12 +280,15 @@ impl LargeLanding {
 
     /// Has a cut run continued from the copy, where that is worth it.
     fn keep_copy(&mut self) {
-        let key = self.entry().map(|entry| {
-            let is_long = entry.kind.size() >= PARTIAL_LEN;
-            is_long.then(|| partial_key(&self.open.path_of(entry)))
-        });
         let is_due = self.copy.as_ref().is_some_and(AtOnce::is_worth_keeping);
-        if let (Some(new), Ok(Some(key)), true) = (&mut self.new, key, is_due) {
+        let is_kept = self.new.as_ref().is_none_or(NewFile::is_partial);
+        let key = match self.entry() {
+            Ok(entry) if is_due && !is_kept && entry.kind.size() >= PARTIAL_LEN => {
+                partial_key(&self.open.path_of(entry))
+            }
+            _ => return,
+        };
+        if let Some(new) = &mut self.new {
             // Without that name it is made anew after a cut, and lands as well now.
             drop(new.keep(&key));
         }

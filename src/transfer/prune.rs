@@ -32,14 +32,6 @@ struct Limit {
     refused: u64,
 }
 
-fn io_error(operation: &str, error: &std::io::Error) -> FsError {
-    let errno = rustix::io::Errno::from_io_error(error).unwrap_or(rustix::io::Errno::IO);
-    FsError {
-        operation: operation.to_owned(),
-        errno,
-    }
-}
-
 impl Extras {
     /// Starts empty; at most `limit` entries will be deleted.
     pub fn new(limit: u64) -> Extras {
@@ -74,7 +66,7 @@ impl Extras {
         }
         if let Some(file) = &mut self.spool {
             file.write_all(&self.waiting)
-                .map_err(|error| io_error("note what is to be deleted", &error))?;
+                .map_err(|error| FsError::from_io("note what is to be deleted", &error))?;
             self.waiting.clear();
         }
         Ok(())
@@ -84,7 +76,7 @@ impl Extras {
     pub fn remove_all(mut self, pass: &TargetPass<'_>) -> Result<()> {
         if let Some(mut file) = self.spool.take() {
             file.rewind()
-                .map_err(|error| io_error("read what is to be deleted", &error))?;
+                .map_err(|error| FsError::from_io("read what is to be deleted", &error))?;
             self.remove_listed(pass, &mut BufReader::new(file))?;
         }
         let waiting = std::mem::take(&mut self.waiting);
@@ -231,7 +223,7 @@ fn read_candidate(reader: &mut impl Read) -> Result<Option<(RelPath, Name)>> {
         reader.read_exact(&mut bytes)?;
         Ok(Some(bytes))
     };
-    let mut next = || read_part().map_err(|error| io_error(operation, &error));
+    let mut next = || read_part().map_err(|error| FsError::from_io(operation, &error));
     let (Some(directory), Some(name)) = (next()?, next()?) else {
         return Ok(None);
     };

@@ -7,9 +7,8 @@ use rustix::process::Signal;
 
 use crate::support::binary::{Run, over_ssh_by, start};
 use crate::support::can_run;
-use crate::support::places::{OVER_SSH, Places, assert_code, with};
+use crate::support::places::{OVER_SSH, Places, assert_code, much_to_send, wait_for_many, with};
 use crate::support::proxy::Proxy;
-use crate::support::rng::Rng;
 use crate::support::sshd::Sshd;
 
 /// Each way; twice that is far (src/ssh/deploy/mod.rs).
@@ -20,16 +19,8 @@ const HIDING_PLACES: &[&str] = &["/run", "/dev/shm", "/tmp", "/var/tmp"];
 const GRACE: Duration = Duration::from_secs(60);
 
 /// More than the windows of all channels hold, in files that do not compress.
-fn much_to_send() -> Places {
-    let places = Places::empty();
-    let (many, mut rng) = (places.source.join("many"), Rng::new(7));
-    fs::create_dir(&many).unwrap();
-    for index in 0..60 {
-        let size = if index % 3 == 0 { 900_000 } else { 20_000 };
-        let content: Vec<u8> = (0..size).map(|_| rng.below(256) as u8).collect();
-        fs::write(many.join(format!("file-{index}")), content).unwrap();
-    }
-    places
+fn much() -> Places {
+    much_to_send(7, 60, |index| if index % 3 == 0 { 900_000 } else { 20_000 })
 }
 
 fn copy_far(sshd: &Sshd, proxy: &Proxy, places: &Places, more: &[&str]) -> Run {
@@ -73,7 +64,7 @@ fn several_channels_carry_an_exact_copy() {
     if !can_run("several_channels_carry_an_exact_copy", OVER_SSH) {
         return;
     }
-    let (sshd, places) = (Sshd::start_with(&["LogLevel DEBUG1"]), much_to_send());
+    let (sshd, places) = (Sshd::start_with(&["LogLevel DEBUG1"]), much());
     let before = agent_places();
     let proxy = Proxy::start_with_delay(sshd.port(), DELAY);
     let outcome = copy_far(&sshd, &proxy, &places, &[]).wait();
@@ -88,7 +79,7 @@ fn a_near_target_has_one_channel() {
     if !can_run("a_near_target_has_one_channel", OVER_SSH) {
         return;
     }
-    let (sshd, places) = (Sshd::start_with(&["LogLevel DEBUG1"]), much_to_send());
+    let (sshd, places) = (Sshd::start_with(&["LogLevel DEBUG1"]), much());
     let proxy = Proxy::start(sshd.port());
     let outcome = copy_far(&sshd, &proxy, &places, &[]).wait();
     assert_code(&outcome, 0, "near");
@@ -107,7 +98,7 @@ fn a_target_that_allows_one_session_and_no_sockets_is_only_slower() {
     let strict = ["MaxSessions 1", "AllowStreamLocalForwarding no"];
     let before = agent_places();
     for settings in [&strict[..1], &strict[..]] {
-        let (sshd, places) = (Sshd::start_with(settings), much_to_send());
+        let (sshd, places) = (Sshd::start_with(settings), much());
         let proxy = Proxy::start_with_delay(sshd.port(), DELAY);
         let outcome = copy_far(&sshd, &proxy, &places, &[]).wait();
         assert_code(&outcome, 0, "one session");
@@ -124,15 +115,11 @@ fn a_stop_is_heard_on_all_channels_and_nothing_stays() {
     ) {
         return;
     }
-    let (sshd, places) = (Sshd::start(), much_to_send());
+    let (sshd, places) = (Sshd::start(), much());
     let (before, keys) = (agent_places(), fs::read(sshd.authorized_keys()).unwrap());
     let proxy = Proxy::start_with_delay(sshd.port(), DELAY);
     let source = copy_far(&sshd, &proxy, &places, &["--bwlimit", "2M"]);
-    let deadline = Instant::now() + GRACE;
-    while !places.ours.join("many").exists() {
-        assert!(Instant::now() < deadline, "the target does not come");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for_many(&places);
     let began = Instant::now();
     source.signal(Signal::INT);
     assert_code(&source.wait(), 130, "stopped");
@@ -152,15 +139,11 @@ fn a_far_link_that_is_cut_is_opened_again() {
     if !can_run("a_far_link_that_is_cut_is_opened_again", OVER_SSH) {
         return;
     }
-    let (sshd, places) = (Sshd::start(), much_to_send());
+    let (sshd, places) = (Sshd::start(), much());
     let (before, keys) = (agent_places(), fs::read(sshd.authorized_keys()).unwrap());
     let proxy = Proxy::start_with_delay(sshd.port(), DELAY);
     let source = copy_far(&sshd, &proxy, &places, &["--bwlimit", "5M"]);
-    let deadline = Instant::now() + GRACE;
-    while !places.ours.join("many").exists() {
-        assert!(Instant::now() < deadline, "the target does not come");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for_many(&places);
     proxy.cut();
     assert_code(&source.wait(), 0, "cut");
     places.assert_equal("cut");

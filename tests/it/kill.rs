@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::support::binary::{Outcome, Run, over_ssh, over_ssh_by, run, start};
-use crate::support::places::{OVER_SSH, Places, assert_code, with};
+use crate::support::places::{OVER_SSH, Places, assert_code, much_to_send, wait_for_many, with};
 use crate::support::processes;
 use crate::support::proxy::Proxy;
 use crate::support::rng::Rng;
@@ -58,12 +58,12 @@ fn a_stop_is_heard_at_once_under_a_low_bandwidth_limit() {
     if !can_run(test, OVER_SSH) {
         return;
     }
-    let (sshd, places) = (Sshd::start(), much_to_send());
+    let (sshd, places) = (Sshd::start(), much());
     let keys_before = fs::read(sshd.authorized_keys()).unwrap();
     let hidden_before = hidden_files();
     let arguments = over_ssh(&sshd, &places.source, &places.ours);
     let source = start(&with(arguments, &["--bwlimit", "50K"]));
-    wait_for("the target", || places.ours.join("many").exists());
+    wait_for_many(&places);
     let (outcome, took) = stop(source, Signal::INT);
     assert_code(&outcome, 130, "stopped by Ctrl-C");
     assert!(took < SOON, "it took {took:?}: {outcome:#?}");
@@ -79,7 +79,7 @@ fn a_stop_on_a_link_that_stands_still_ends_the_run_and_then_the_agent() {
     if !can_run(test, OVER_SSH) {
         return;
     }
-    let (sshd, places) = (Sshd::start(), much_to_send());
+    let (sshd, places) = (Sshd::start(), much());
     let keys_before = fs::read(sshd.authorized_keys()).unwrap();
     let hidden_before = hidden_files();
     let proxy = Proxy::start(sshd.port());
@@ -87,7 +87,7 @@ fn a_stop_on_a_link_that_stands_still_ends_the_run_and_then_the_agent() {
     let arguments = over_ssh_by(&address, &sshd, &places.source, &places.ours);
     let fingerprint = ["--host-key-fingerprint", &sshd.host_key_fingerprint()];
     let source = start(&with(arguments, &fingerprint));
-    wait_for("the target", || places.ours.join("many").exists());
+    wait_for_many(&places);
     proxy.stand_still();
     // Everything on the way is full by then.
     thread::sleep(Duration::from_millis(500));
@@ -104,24 +104,14 @@ fn a_stop_on_a_link_that_stands_still_ends_the_run_and_then_the_agent() {
 }
 
 /// A source that is not through in a moment, in files that leave no partial file when cut.
-fn much_to_send() -> Places {
-    let places = Places::empty();
-    let (many, mut rng) = (places.source.join("many"), Rng::new(1));
-    fs::create_dir(&many).unwrap();
-    for index in 0..100 {
-        let size = if index % 2 == 0 { 100_000 } else { 1_500_000 };
-        let content: Vec<u8> = (0..size).map(|_| rng.below(256) as u8).collect();
-        fs::write(many.join(format!("file-{index}")), content).unwrap();
-    }
-    places
-}
-
-fn wait_for(what: &str, is_there: impl Fn() -> bool) {
-    let deadline = Instant::now() + GRACE;
-    while !is_there() {
-        assert!(Instant::now() < deadline, "{what} does not come");
-        thread::sleep(Duration::from_millis(5));
-    }
+fn much() -> Places {
+    much_to_send(
+        1,
+        100,
+        |index| {
+            if index % 2 == 0 { 100_000 } else { 1_500_000 }
+        },
+    )
 }
 
 fn stop(source: Run, signal: Signal) -> (Outcome, Duration) {

@@ -4,6 +4,7 @@
 //! what the agent says after its magic word.
 
 use std::io::{self, Read};
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 use super::clean::clean_text;
@@ -16,6 +17,7 @@ mod upload;
 
 use probe::Shell;
 pub use probe::TargetFacts;
+use upload::Parcel;
 
 /// How long the target may be silent while the upload or the start of the agent is awaited.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -175,20 +177,22 @@ pub fn start_agent(
 ) -> Result<AgentProcess, DeployError> {
     let seems_far = connection.round_trip() >= FAR;
     std::thread::scope(|scope| {
-        // Packed while the target looks for a place.
-        let packing = seems_far.then(|| scope.spawn(|| upload::pack(image.binary)));
+        // Made while the target looks for a place.
+        let making = scope.spawn(|| Parcel::make(image.binary, seems_far));
         let Shell {
             process,
             target,
             noise,
         } = probe::look(connection, image)?;
         let is_far = connection.round_trip() >= FAR;
-        let packed = packing
-            .filter(|_| target.has_gzip && is_far)
-            .and_then(|packing| packing.join().ok());
+        let parcel = making.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let parcel = match target.has_gzip && is_far {
+            true => parcel,
+            false => parcel.plain(),
+        };
         let end = process.end.clone();
         let started =
-            upload::send(process, image, (&target, packed, is_far)).and_then(|(process, rate)| {
+            upload::send(process, image, (&target, parcel, is_far)).and_then(|(process, rate)| {
                 let (process, more) = await_magic(process, image)?;
                 Ok((process, [noise, more].concat(), rate))
             });

@@ -14,28 +14,52 @@ use super::super::process::Process;
 use super::{AgentImage, DeployError, NOISE_BYTES, NoiseError, TargetFacts};
 use super::{quote, skip_noise, why_not};
 
-/// Packs the program for `gzip -dc`.
-pub(super) fn pack(binary: &[u8]) -> io::Result<Vec<u8>> {
+/// What is made of the program for the way, which takes a moment.
+pub(super) struct Parcel {
+    /// Checksum and size, as the target will find them.
+    expected: String,
+    /// The program packed for `gzip -dc`, where it goes so.
+    packed: Option<io::Result<Vec<u8>>>,
+}
+
+impl Parcel {
+    /// Sums the program up, and packs it too where `packs` says so.
+    pub(super) fn make(binary: &[u8], packs: bool) -> Parcel {
+        Parcel {
+            expected: format!("{} {}", cksum(binary), binary.len()),
+            packed: packs.then(|| pack(binary)),
+        }
+    }
+
+    /// Has the program go as it is.
+    pub(super) fn plain(self) -> Parcel {
+        Parcel {
+            packed: None,
+            ..self
+        }
+    }
+}
+
+fn pack(binary: &[u8]) -> io::Result<Vec<u8>> {
     let packed = Vec::with_capacity(binary.len() / 2);
     let mut encoder = GzEncoder::new(packed, Compression::fast());
     encoder.write_all(binary)?;
     encoder.finish()
 }
 
-/// Writes the program, `packed` where that is given, has the target check what arrived and start
-/// it; returns bytes a second.
+/// Writes the program, has the target check what arrived and start it; returns bytes a second.
 pub(super) fn send(
     process: Process,
     image: &AgentImage<'_>,
-    (target, packed, is_far): (&TargetFacts, Option<io::Result<Vec<u8>>>, bool),
+    (target, parcel, is_far): (&TargetFacts, Parcel, bool),
 ) -> Result<(Process, u64), DeployError> {
     let failed = |cause: String| DeployError::Upload {
         place: target.place.clone(),
         cause,
     };
+    let Parcel { expected, packed } = parcel;
     let packed = packed.transpose();
     let packed = packed.map_err(|error| failed(format!("packing it: {error}")))?;
-    let expected = format!("{} {}", cksum(image.binary), image.binary.len());
     let mut arguments = image.arguments.to_vec();
     if is_far {
         arguments.extend(image.far_arguments);

@@ -7,12 +7,18 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::support::binary::{Outcome, run, to_directory};
 use crate::support::manifest::{Manifest, diff};
+use crate::support::rng::Rng;
 use crate::support::{Ability, can_run, rsync, tree};
+
+/// LIMIT: how long the first files of a copy may take to come.
+const ARRIVAL: Duration = Duration::from_secs(60);
 
 /// What a test needs that copies trees with every attribute within this machine.
 pub const LOCAL: &[Ability] = &[Ability::Root, Ability::Rsync];
@@ -125,6 +131,29 @@ pub fn in_memory() -> TempDir {
     match memory.is_dir() {
         true => tempfile::tempdir_in(memory).unwrap(),
         false => tempfile::tempdir().unwrap(),
+    }
+}
+
+/// A source with one directory, `many`, of files that do not compress; `size_of` says how long each
+/// is.
+pub fn much_to_send(seed: u64, count: usize, size_of: impl Fn(usize) -> usize) -> Places {
+    let places = Places::empty();
+    let (many, mut rng) = (places.source.join("many"), Rng::new(seed));
+    fs::create_dir(&many).unwrap();
+    for index in 0..count {
+        let content: Vec<u8> = (0..size_of(index)).map(|_| rng.below(256) as u8).collect();
+        fs::write(many.join(format!("file-{index}")), content).unwrap();
+    }
+    places
+}
+
+/// Waits until that directory has begun to arrive.
+#[track_caller]
+pub fn wait_for_many(places: &Places) {
+    let deadline = Instant::now() + ARRIVAL;
+    while !places.ours.join("many").exists() {
+        assert!(Instant::now() < deadline, "the target does not come");
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
