@@ -70,6 +70,8 @@ pub struct Settings {
     pub compression: Compression,
     /// Whether the run ends only when all is on the target's disks.
     pub fsync: bool,
+    /// Whether large files are changed where they lie.
+    pub patch_in_place: bool,
     /// The most that is sent in a second.
     pub bytes_per_second: Option<u64>,
     /// Services of the source that are stopped during the last pass.
@@ -290,6 +292,7 @@ impl Settings {
             dry_run: safety.dry_run,
             compression: compression(how.compress),
             fsync: how.fsync || system.is_some(),
+            patch_in_place: patches_in_place(how.patch_in_place, system.is_some())?,
             bytes_per_second: bytes_per_second(&how)?,
             asks_first: asks && system.is_some(),
             quiesce: units(how.quiesce)?,
@@ -358,6 +361,16 @@ fn compression(choice: CompressChoice) -> Compression {
         CompressChoice::Auto => Compression::Auto,
         CompressChoice::Zstd => Compression::Zstd,
         CompressChoice::None => Compression::Off,
+    }
+}
+
+fn patches_in_place(is_given: bool, is_system: bool) -> Result<bool, Failure> {
+    match is_given && is_system {
+        true => Err(
+            Failure::usage("--patch-in-place is for a copy of a directory")
+                .hint("leave it away: the stage of a whole system is patched in place by itself"),
+        ),
+        false => Ok(is_given),
     }
 }
 

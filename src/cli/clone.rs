@@ -202,6 +202,14 @@ pub struct HowArguments {
     /// rsync: a power cut until then can lose it, and the next run sends it again.
     #[arg(long)]
     pub fsync: bool,
+    /// Change large files where they lie instead of in a copy, as rsync --inplace
+    ///
+    /// For disk images and databases that nothing uses on the target: it saves
+    /// writing what has not changed, and the room for a second copy. Until such a
+    /// file is through it is neither the old nor the new one, and a run that is cut
+    /// leaves it so until the next. The stage of a whole system does it in any case.
+    #[arg(long)]
+    pub patch_in_place: bool,
     /// Send at most this much a second, e.g. 10M or 800K
     ///
     /// K, M and G count bytes in powers of 1024 (so do KiB, MiB and GiB); KB, MB

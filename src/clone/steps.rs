@@ -135,6 +135,7 @@ impl<'r> Run<'r> {
             }),
             staged: is_staged.then(|| agreed.layout.volumes.clone()),
             fsync: settings.fsync,
+            patch_in_place: settings.patch_in_place,
             pair: Some(agreed.pair.clone()),
         }
     }

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use super::basis::BasisJob;
-use super::compare::BasisUse;
+use super::compare::{BasisUse, Existing, Origin};
 use super::delta::aligned::Grid;
 use super::digest::digest_of;
 use super::itemize::Way;
-use super::large::{BasisPlan, LargeLanding, partial_key};
+use super::large::{BasisPlan, LargeLanding, Patching, partial_key};
 use super::links::Leader;
+use super::live::may_share;
 use super::reconcile::Item;
 use super::settle::OpenListing;
 use super::target::{TargetPass, count, lock};
@@ -28,7 +29,7 @@ const EQUAL_BLOCK_LEN: u64 = super::digest::DIGEST_BLOCK as u64;
 
 /// LIMIT: bytes of a file that is copied before it is known to differ: it takes room, and 40 bytes
 /// of memory for each 128 KiB.
-const COPIED_AT_ONCE_LEN: u64 = 16 << 30;
+const COPIED_EARLY_LEN: u64 = 16 << 30;
 
 /// What a listing asks for, gathered so that one message carries it.
 #[derive(Debug, Default)]
@@ -108,8 +109,22 @@ impl TargetPass<'_> {
         Ok(BasisPlan::Existing {
             id: existing.id,
             grid: Grid::new(there, shortest),
-            at_once: !most_likely_equal && there <= COPIED_AT_ONCE_LEN && !self.is_dry_run(),
+            patching: match most_likely_equal || self.is_dry_run() {
+                _ if self.may_patch(item, existing) => Patching::InPlace,
+                false if there <= COPIED_EARLY_LEN => Patching::EarlyCopy,
+                _ => Patching::LateCopy,
+            },
         })
+    }
+
+    /// Tells whether a file may be patched where it lies: the person wants it so, or it is one of
+    /// a new tree that nothing else knows. A file below the directories that both trees share may
+    /// be a program that runs, from the time when it had a name in the live tree too.
+    fn may_patch(&self, item: &Item<'_>, existing: &Existing) -> bool {
+        let is_unknown = self.tree.live.is_some() && !may_share(&item.open.path_of(item.entry));
+        let is_single = existing.link_count == 1 && item.entry.link.is_none();
+        let is_there = existing.origin == Origin::Own && !self.is_dry_run();
+        is_there && is_single && (is_unknown || self.tree.policy.patch_in_place)
     }
 
     /// Prepares the landing of a large file; a partial file of an earlier run goes before what

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::delta::aligned::{Grid, MAX_PART_BLOCKS, sum_up};
 use super::delta::windows::{sign, stretch, window_count};
 use super::digest::{ContentHasher, Leaf, Sum};
-use super::large::{BasisPlan, LargeLanding, partial_key};
+use super::large::{BasisPlan, Early, LargeLanding, partial_key};
 use super::place::Place;
 use super::settle::OpenListing;
 use super::spans::{Span, SpanReader};
@@ -235,8 +235,8 @@ struct Summing<'f> {
 impl<'f> Summing<'f> {
     fn new(grid: Grid, basis: Option<&'f OwnedFd>, copy: Option<&'f Copy<'f>>) -> Summing<'f> {
         // What is shared is read where nobody else writes.
-        let shared = copy.filter(|copy| copy.is_shared).map(|copy| &copy.file);
-        let file = shared.or(basis);
+        let filled = copy.map(|copy| &copy.early).filter(|early| early.is_filled);
+        let file = filled.map(|early| &early.file).or(basis);
         Summing {
             grid,
             reader: file.map(|file| SpanReader::new(file, grid.size, grid.block_length)),
@@ -287,12 +287,10 @@ impl<'f> Summing<'f> {
     }
 }
 
-/// The copy of a basis that is made while that is read.
+/// What is to have the contents of a basis while that is read.
 struct Copy<'a> {
     landing: &'a Mutex<LargeLanding>,
-    file: OwnedFd,
-    /// Whether the file system shares the contents with the basis.
-    is_shared: bool,
+    early: Early,
 }
 
 impl<'a> Copy<'a> {
@@ -301,22 +299,15 @@ impl<'a> Copy<'a> {
         landing: &'a Mutex<LargeLanding>,
         basis: &OwnedFd,
     ) -> Option<Copy<'a>> {
-        let mut locked = lock(landing);
-        match locked.begin_copy(pass, basis) {
-            Ok(begun) => begun.map(|(file, is_shared)| Copy {
-                landing,
-                file,
-                is_shared,
-            }),
-            // It is tried again where anything differs.
-            Err(_) => None,
-        }
+        // What fails is tried again where anything differs.
+        let begun = lock(landing).begin_early(pass, basis).unwrap_or(None);
+        begun.map(|early| Copy { landing, early })
     }
 
     /// Writes a stretch; false where the copy had to be given up.
     fn write(&self, offset: u64, bytes: &[u8]) -> bool {
-        let is_written = self.is_shared
-            || extents::write_sparse(&self.file, bytes, offset, Ground::Hole).is_ok();
+        let is_written = self.early.is_filled
+            || extents::write_sparse(&self.early.file, bytes, offset, Ground::Hole).is_ok();
         if !is_written {
             lock(self.landing).drop_copy();
         }

@@ -4,15 +4,16 @@
 mod copy;
 mod plan;
 mod verify;
+mod work;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use self::copy::{AtOnce, Slot};
+use self::copy::Known;
 use self::plan::Kept;
-use self::verify::{hash_patched, read_back};
+use self::work::Work;
 use super::delta::aligned::Grid;
-use super::digest::{ContentHasher, Leaf};
+use super::digest::ContentHasher;
 use super::itemize::Way;
 use super::links::Leader;
 use super::place::Place;
@@ -25,7 +26,8 @@ use crate::fs::stage::NewFile;
 use crate::fs::{Dir, FsError, Result, extents};
 use crate::relpath::RelPath;
 
-pub use plan::BasisPlan;
+pub(super) use copy::Early;
+pub use plan::{BasisPlan, Patching};
 
 /// From this size on a file that was cut in the middle stays for the next run, in bytes.
 const PARTIAL_LEN: u64 = 4 << 20;
@@ -45,15 +47,15 @@ pub struct LargeLanding {
     pub(super) plan: BasisPlan,
     /// Whether it is asked for again after what landed was not what was read.
     pub is_second_attempt: bool,
-    new: Option<NewFile>,
+    work: Option<Work>,
     basis: Option<OwnedFd>,
     /// Follows what is written while that comes in order; `None` when the file is read back.
     hasher: Option<ContentHasher>,
     end: u64,
     /// The digest of the basis, when its sums are made.
     basis_digest: Option<Digest>,
-    /// The copy that is made meanwhile.
-    copy: Option<AtOnce>,
+    /// What is known of the contents by then.
+    known: Option<Known>,
     failure: Option<FsError>,
     spoiled: bool,
 }
@@ -67,12 +69,12 @@ impl LargeLanding {
             index,
             plan,
             is_second_attempt: false,
-            new: None,
+            work: None,
             basis: None,
             hasher: in_order.then(ContentHasher::default),
             end: 0,
             basis_digest: None,
-            copy: None,
+            known: None,
             failure: None,
             spoiled: false,
         }
@@ -86,7 +88,7 @@ impl LargeLanding {
         grid: Grid,
     ) -> LargeLanding {
         LargeLanding {
-            new: Some(partial),
+            work: Some(Work::New(partial)),
             ..LargeLanding::new(open, index, BasisPlan::Partial { grid })
         }
     }
@@ -100,18 +102,12 @@ impl LargeLanding {
             Ground::Data
         };
         let written = self
-            .file(pass)
+            .work(pass)
+            .and_then(Work::to_write)
             .and_then(|file| extents::write_sparse(file, bytes, offset, ground));
         self.follow(offset, bytes);
         self.note_patched(offset, bytes.len() as u64);
         self.keep_failure(written.map(drop));
-    }
-
-    fn note_patched(&mut self, offset: u64, length: u64) {
-        if let Some(copy) = &mut self.copy {
-            copy.note_patched(offset, length);
-            self.keep_copy();
-        }
     }
 
     fn follow(&mut self, offset: u64, bytes: &[u8]) {
@@ -132,7 +128,7 @@ impl LargeLanding {
 
     /// Takes a stretch of zeros.
     pub fn clear(&mut self, pass: &TargetPass<'_>, offset: u64, length: u64) {
-        let cleared = self.file(pass).and_then(|file| {
+        let cleared = self.work(pass).and_then(Work::to_write).and_then(|file| {
             // What lies beyond the end reads as zeros anyway.
             let size = crate::fs::status_of_fd(file)?.size();
             let length = length.min(size.saturating_sub(offset));
@@ -205,15 +201,13 @@ impl LargeLanding {
             .ok_or_else(|| FsError::missing("open basis"))
     }
 
-    /// Returns the file in the stage, beginning it where this is the first that arrives.
-    fn file(&mut self, pass: &TargetPass<'_>) -> Result<&OwnedFd> {
-        if self.new.is_none() {
-            self.new = Some(self.begin(pass)?);
+    /// Returns what is filled, beginning it where this is the first that arrives.
+    fn work(&mut self, pass: &TargetPass<'_>) -> Result<&mut Work> {
+        if self.work.is_none() {
+            self.work = Some(Work::New(self.begin(pass)?));
         }
-        self.new
-            .as_ref()
-            .map(NewFile::file)
-            .ok_or_else(|| FsError::missing("create"))
+        let missing = || FsError::missing("create");
+        self.work.as_mut().ok_or_else(missing)
     }
 
     fn make(&self, pass: &TargetPass<'_>, kept: Kept) -> Result<NewFile> {
@@ -229,68 +223,6 @@ impl LargeLanding {
             stage.create_partial(&partial_key(&path))
         } else {
             stage.create_file(entry.metadata.mode)
-        }
-    }
-
-    /// Begins the file that is copied while its sums are made. Returns a handle to it, and whether
-    /// it has the contents already because the file system shares them; nothing where there is
-    /// nothing to copy.
-    pub(super) fn begin_copy(
-        &mut self,
-        pass: &TargetPass<'_>,
-        basis: &OwnedFd,
-    ) -> Result<Option<(OwnedFd, bool)>> {
-        let BasisPlan::Existing {
-            grid,
-            at_once: true,
-            ..
-        } = self.plan
-        else {
-            return Ok(None);
-        };
-        let Some(slot) = Slot::take(&pass.copies).filter(|_| self.new.is_none()) else {
-            return Ok(None);
-        };
-        let new = self.make(pass, Kept::No)?;
-        let is_shared = extents::share_contents(basis, new.file());
-        extents::set_size(new.file(), grid.size)?;
-        let handle = new.file().try_clone();
-        let handle = handle.map_err(|error| FsError::from_io("copy basis", &error))?;
-        self.new = Some(new);
-        self.copy = Some(AtOnce::new(slot));
-        Ok(Some((handle, is_shared)))
-    }
-
-    /// Gives up the copy: there may be room enough where nothing differs. What has arrived in it
-    /// already is missed at the end, and the file asked for whole.
-    pub(super) fn drop_copy(&mut self) {
-        let is_patched = |copy: &AtOnce| !copy.patched.is_empty();
-        self.spoiled |= self.copy.as_ref().is_some_and(is_patched);
-        self.discard();
-    }
-
-    /// Takes the digest of the basis and the leaves of its copy, which is whole by now.
-    pub(super) fn note_summed(&mut self, digest: Digest, leaves: Vec<Leaf>) {
-        self.basis_digest = Some(digest);
-        if let Some(copy) = &mut self.copy {
-            copy.leaves = Some(leaves);
-            self.keep_copy();
-        }
-    }
-
-    /// Has a cut run continued from the copy, where that is worth it.
-    fn keep_copy(&mut self) {
-        let is_due = self.copy.as_ref().is_some_and(AtOnce::is_worth_keeping);
-        let is_kept = self.new.as_ref().is_none_or(NewFile::is_partial);
-        let key = match self.entry() {
-            Ok(entry) if is_due && !is_kept && entry.kind.size() >= PARTIAL_LEN => {
-                partial_key(&self.open.path_of(entry))
-            }
-            _ => return,
-        };
-        if let Some(new) = &mut self.new {
-            // Without that name it is made anew after a cut, and lands as well now.
-            drop(new.keep(&key));
         }
     }
 
@@ -327,11 +259,11 @@ impl LargeLanding {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
-        // The file ended before the sums: the copy is still being written to.
-        if self.copy.as_ref().is_some_and(|copy| copy.leaves.is_none()) {
+        // The file ended before the sums: a copy is still being written to.
+        if self.known.as_ref().is_some_and(|known| !known.is_whole()) {
             return Ok(Verified::Differs);
         }
-        extents::set_size(self.file(pass)?, size)?;
+        extents::set_size(self.work(pass)?.file(), size)?;
         let landed = match self.hasher.take() {
             Some(hasher) => hasher.finish(size),
             None => self.digest_of_file(pass, size)?,
@@ -352,10 +284,10 @@ impl LargeLanding {
         };
         let mut metadata = entry.metadata.clone();
         metadata.mtime = mtime;
-        let Some(new) = self.new.take() else {
-            return Err(FsError::missing("publish"));
+        let id = match self.work.take().ok_or_else(|| FsError::missing("publish"))? {
+            Work::New(new) => pass.publish_file(new, place, &entry, &metadata)?,
+            Work::There(there) => pass.confirm_file(there.file(), place, &entry, &metadata)?,
         };
-        let id = pass.publish_file(new, place, &entry, &metadata)?;
         count(&pass.counts.landed);
         let path = self.open.path_of(&entry);
         pass.item(Way::Sent, &path, &entry, existing.as_ref());
@@ -363,27 +295,11 @@ impl LargeLanding {
         Ok(Verified::Equal)
     }
 
-    /// Returns the digest of what is in the stage. Of a copy that was hashed while it was written
-    /// only what was written to since is read.
-    fn digest_of_file(&mut self, pass: &TargetPass<'_>, size: u64) -> Result<Digest> {
-        match (&self.plan, self.copy.take()) {
-            (
-                BasisPlan::Existing { grid, .. },
-                Some(AtOnce {
-                    patched,
-                    leaves: Some(leaves),
-                    ..
-                }),
-            ) if grid.size == size => hash_patched(self.file(pass)?, leaves, patched, size),
-            _ => read_back(self.file(pass)?, size),
-        }
-    }
-
     /// Lets go of what was begun; a file that failed is not continued later.
     pub(super) fn discard(&mut self) {
-        self.copy = None;
-        if let Some(new) = self.new.take() {
-            new.discard();
+        self.known = None;
+        if let Some(work) = self.work.take() {
+            work.discard();
         }
     }
 }

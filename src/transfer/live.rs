@@ -65,7 +65,7 @@ impl Live {
 }
 
 /// Tells whether a file of both trees may be one inode.
-fn may_share(path: &RelPath) -> bool {
+pub(super) fn may_share(path: &RelPath) -> bool {
     let parent = path.split().map(|(parent, _)| parent);
     parent.is_some_and(|parent| is_shared_directory(&parent))
 }

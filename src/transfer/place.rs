@@ -1,6 +1,7 @@
 //! How an entry takes its place on the target: made in the stage with all its attributes, then
 //! given its name at one moment. Knows nothing of contents and of who asked.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -174,6 +175,27 @@ impl TargetPass<'_> {
         }
         // Only names of a group are ever compared by inode.
         Ok(entry.link.map(|_| status.id()))
+    }
+
+    /// Gives a file that was patched where it lies its attributes, if it still has its name;
+    /// returns its inode.
+    pub fn confirm_file(
+        &self,
+        file: &OwnedFd,
+        place: Place<'_>,
+        entry: &Entry,
+        metadata: &Metadata,
+    ) -> Result<Option<FileId>> {
+        let id = crate::fs::status_of_fd(file)?.id();
+        if place.dir.status_of(&entry.name)?.id() != id {
+            return Err(FsError {
+                operation: "patch in place".to_owned(),
+                errno: Errno::STALE,
+            });
+        }
+        let refused = apply_metadata(Object::open(file), false, metadata, Before::Unknown);
+        self.note_refused(&place.path.join(&entry.name), &refused);
+        Ok(Some(id))
     }
 
     /// Reports the attributes that were refused; the rest is set.

@@ -24,6 +24,7 @@ mod kill;
 mod later;
 mod live;
 mod pair;
+mod patching;
 mod plan;
 mod profiles;
 mod proof;

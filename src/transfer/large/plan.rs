@@ -15,15 +15,14 @@ pub enum BasisPlan {
         /// How its sums are made.
         grid: Grid,
     },
-    /// A copy of the file that is there, which has the same size.
+    /// The file that is there, which has the same size, or a copy of it.
     Existing {
         /// Which file.
         id: FileId,
         /// How its sums are made.
         grid: Grid,
-        /// Whether it is copied while they are made, because it has most likely changed; else
-        /// when the first difference arrives.
-        at_once: bool,
+        /// What is patched.
+        patching: Patching,
     },
     /// An empty file into which stretches of the existing one are copied.
     Windows {
@@ -70,6 +69,17 @@ impl BasisPlan {
             BasisPlan::Windows { size, .. } => window_count(*size) * 128 * 1024,
         }
     }
+}
+
+/// What the differences of a file that is there are written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patching {
+    /// A copy, begun when the first of them arrives: most likely there are none.
+    LateCopy,
+    /// A copy that is made while the sums are: it has most likely changed.
+    EarlyCopy,
+    /// The file itself, where nobody but us can have it open or the person wants it so.
+    InPlace,
 }
 
 /// Whether a file that is begun outlives a run that is cut.

@@ -113,6 +113,7 @@ pub fn all_down(rules: Rules) -> Vec<Down> {
                 delete_limit: Some(1000),
                 staged: Some(vec![RelPath::new(b"home").unwrap()]),
                 fsync: true,
+                patch_in_place: false,
                 pair: Some("pair".into()),
             },
         },

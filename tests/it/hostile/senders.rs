@@ -125,6 +125,7 @@ fn send(reader: io::PipeReader, writer: io::PipeWriter) -> Result<Vec<PassStats>
         delete_limit: None,
         staged: None,
         fsync: true,
+        patch_in_place: false,
         pair: None,
     };
     let run = || {

@@ -180,6 +180,7 @@ impl<'a> Job<'a> {
                 delete_limit: None,
                 staged: None,
                 fsync: true,
+                patch_in_place: false,
                 pair: None,
             },
             plans: one_pass(Pass::Timestamp),

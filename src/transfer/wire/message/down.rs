@@ -26,6 +26,8 @@ pub struct Policy {
     pub staged: Option<Vec<RelPath>>,
     /// The last pass is over only when all is on disk, as every pass before it is.
     pub fsync: bool,
+    /// Change large files where they lie, instead of in a copy.
+    pub patch_in_place: bool,
     /// Names source and target: a stage is continued by the pair that began it.
     pub pair: Option<String>,
 }

@@ -1,0 +1,187 @@
+//! Large files that are changed where they lie: in a stage, and in a directory where the person
+//! wants it. Cuts, other names, other sizes, programs.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+
+use filetime::FileTime;
+use instancesync::relpath::RelPath;
+use instancesync::transfer::wire::message::Up;
+
+use crate::staged::passes;
+use crate::support::engine::{Job, cut_after};
+use crate::support::manifest::{Manifest, diff};
+use crate::support::places::{LOCAL, Places, assert_none};
+use crate::support::rng::Rng;
+use crate::support::can_run;
+
+const FILE_LEN: usize = 9 << 20;
+const PAGE_LEN: u64 = 4096;
+
+/// A source and a target with one large file each: the same, but for every hundredth page.
+fn changed_file(path: &str) -> Places {
+    let places = Places::empty();
+    let mut rng = Rng::new(71);
+    let contents: Vec<u8> = (0..FILE_LEN / 8)
+        .flat_map(|_| rng.next().to_le_bytes())
+        .collect();
+    for root in [&places.source, &places.ours] {
+        let file = root.join(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, &contents).unwrap();
+        filetime::set_file_mtime(&file, FileTime::from_unix_time(1_000_000_000, 0)).unwrap();
+    }
+    change(&places.source.join(path), 0);
+    places
+}
+
+/// Changes every hundredth page; one of them becomes zeros.
+fn change(path: &Path, seed: u8) {
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    for page in (u64::from(seed)..FILE_LEN as u64 / PAGE_LEN).step_by(100) {
+        let byte = if page < 200 { 0 } else { seed + 1 };
+        let bytes = vec![byte; PAGE_LEN as usize];
+        file.write_all_at(&bytes, page * PAGE_LEN).unwrap();
+    }
+}
+
+fn job(places: &Places) -> Job<'_> {
+    let mut job = Job::new(&places.source, &places.ours);
+    job.policy.patch_in_place = true;
+    job
+}
+
+fn inode(path: impl AsRef<Path>) -> u64 {
+    fs::metadata(path).unwrap().ino()
+}
+
+#[track_caller]
+fn assert_same(places: &Places, context: &str) {
+    let differences = diff(&Manifest::of(&places.source), &Manifest::of(&places.ours));
+    assert_none(&differences, context);
+}
+
+#[test]
+fn a_file_keeps_its_inode_and_gets_what_differs() {
+    if !can_run("a_file_keeps_its_inode_and_gets_what_differs", LOCAL) {
+        return;
+    }
+    for is_checksum in [false, true] {
+        let places = changed_file("data/disk");
+        let before = inode(places.ours.join("data/disk"));
+        let job = if is_checksum {
+            job(&places).checksum()
+        } else {
+            job(&places)
+        };
+        let ran = job.run();
+        let stats = ran.stats();
+        assert_eq!(stats.landed_files, 1);
+        assert!(stats.body_bytes < FILE_LEN as u64 / 20, "{stats:?}");
+        assert_eq!(inode(places.ours.join("data/disk")), before);
+        assert_same(&places, "patched");
+    }
+}
+
+#[test]
+fn a_file_is_replaced_as_a_whole_where_nobody_asked() {
+    if !can_run("a_file_is_replaced_as_a_whole_where_nobody_asked", LOCAL) {
+        return;
+    }
+    let places = changed_file("disk");
+    let before = inode(places.ours.join("disk"));
+    Job::new(&places.source, &places.ours).run().stats();
+    assert_ne!(inode(places.ours.join("disk")), before);
+    assert_same(&places, "replaced");
+}
+
+#[test]
+fn a_file_with_another_name_is_left_to_that() {
+    if !can_run("a_file_with_another_name_is_left_to_that", LOCAL) {
+        return;
+    }
+    let places = changed_file("disk");
+    let backup = places.ours.with_file_name("backup of the target");
+    fs::hard_link(places.ours.join("disk"), &backup).unwrap();
+    let before = fs::read(&backup).unwrap();
+    job(&places).run().stats();
+    assert_same(&places, "replaced");
+    assert!(fs::read(&backup).unwrap() == before, "the other name changed");
+}
+
+#[test]
+fn a_cut_leaves_what_the_next_run_repairs() {
+    if !can_run("a_cut_leaves_what_the_next_run_repairs", LOCAL) {
+        return;
+    }
+    let mut torn = 0;
+    for frames in 3..20 {
+        let places = changed_file("disk");
+        let ours = places.ours.join("disk");
+        let before = fs::read(&ours).unwrap();
+        let mut cut = job(&places);
+        cut.down = cut_after(frames);
+        drop(cut.run());
+        if fs::read(&ours).unwrap() != before {
+            torn += 1;
+            // By chance, or because both were written to at one moment.
+            let time = fs::metadata(places.source.join("disk")).unwrap().modified();
+            let ours = OpenOptions::new().write(true).open(ours).unwrap();
+            ours.set_modified(time.unwrap()).unwrap();
+        }
+        job(&places).run().stats();
+        assert_same(&places, &format!("after a cut at frame {frames}"));
+    }
+    assert!(torn > 0, "no cut hit the middle of the file");
+}
+
+#[test]
+fn what_comes_out_wrong_is_asked_for_whole() {
+    if !can_run("what_comes_out_wrong_is_asked_for_whole", LOCAL) {
+        return;
+    }
+    let places = changed_file("disk");
+    let before = inode(places.ours.join("disk"));
+    let mut disturbed = job(&places);
+    let file = OpenOptions::new().write(true).open(places.ours.join("disk"));
+    let file = file.unwrap();
+    // The sums are made; the next page lies in a block that is about to be patched.
+    disturbed.up = Box::new(move |frame| {
+        if let Ok(Up::Sums { .. }) = frame.message() {
+            file.write_all_at(b"somebody else's", PAGE_LEN).unwrap();
+        }
+        true
+    });
+    assert_eq!(disturbed.run().stats().landed_files, 1);
+    assert_ne!(inode(places.ours.join("disk")), before);
+    assert_same(&places, "asked for again");
+}
+
+#[test]
+fn a_stage_is_patched_but_for_programs() {
+    if !can_run("a_stage_is_patched_but_for_programs", LOCAL) {
+        return;
+    }
+    for (path, is_patched) in [("var/lib/disk", true), ("usr/lib/program", false)] {
+        let places = changed_file(path);
+        let staged = |places: &Places| {
+            let mut job = Job::new(&places.source, &places.ours).deleting(u64::MAX);
+            job.policy.staged = Some(Vec::<RelPath>::new());
+            job.plans = passes();
+            job.run().stats();
+        };
+        let live = Manifest::of(&places.ours);
+        staged(&places);
+        let stage = places.ours.join(".instancesync/stage");
+        let before = inode(stage.join(path));
+        change(&places.source.join(path), 7);
+        staged(&places);
+        assert_eq!(inode(stage.join(path)) == before, is_patched, "{path}");
+        let differences = diff(&Manifest::of(&places.source), &Manifest::of(&stage));
+        assert_none(&differences, path);
+        let mut differences = diff(&live, &Manifest::of(&places.ours));
+        differences.retain(|text| !text.contains(".instancesync"));
+        assert_none(&differences, "the live tree");
+    }
+}
