@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::basis::BasisJob;
-use super::compare::{BasisUse, Existing, Origin};
+use super::compare::{BasisUse, Existing, Origin, attributes_differ};
 use super::delta::aligned::Grid;
 use super::digest::digest_of;
 use super::itemize::Way;
@@ -12,12 +12,12 @@ use super::large::{BasisPlan, LargeLanding, Patching, partial_key};
 use super::links::Leader;
 use super::live::may_share;
 use super::reconcile::Item;
-use super::settle::OpenListing;
+use super::settle::{OpenListing, Wanted};
 use super::target::{TargetPass, count, lock};
-use super::wire::message::{Basis, Up, Want, WantId};
+use super::wire::message::{Basis, Digest, Up, Want, WantId};
 use super::{SMALL_FILE_LEN, TransferError};
 use crate::fs::stage::NewFile;
-use crate::fs::{Dir, Result, Tree, extents};
+use crate::fs::{Dir, FileId, Result, Status, Tree, extents, status_of_fd};
 use crate::monitor::Pass;
 use crate::relpath::Name;
 
@@ -68,16 +68,23 @@ impl TargetPass<'_> {
             BasisUse::Compare => self.plan_basis(item)?,
         };
         self.note_compared(item.existing.as_ref());
+        let mut wanted = Wanted::default();
         let basis = match (item.entry.kind.size() <= SMALL_FILE_LEN, item.found_in()) {
             (true, Some(dir)) if same_size && basis_use == BasisUse::Compare => {
-                // What cannot be read is sent whole.
-                small_digest(dir, &item.entry.name, item.entry.kind.size()).unwrap_or(Basis::None)
+                match small_digest(dir, &item.entry.name, item.entry.kind.size()) {
+                    Ok((digest, status)) => {
+                        wanted.attributes_equal = equal_but_for_contents(item, &status);
+                        Basis::Digest(digest)
+                    }
+                    // What cannot be read is sent whole.
+                    Err(_) => Basis::None,
+                }
             }
             (true, _) => Basis::None,
             (false, _) => self.open_large(item, plan, asks)?,
         };
         item.open.defer();
-        item.open.want(item.index);
+        item.open.want(item.index, wanted);
         asks.wants.push(Want {
             index: item.index,
             basis,
@@ -133,7 +140,7 @@ impl TargetPass<'_> {
         let open = Arc::clone(item.open);
         let landing = match self.partial_of(item)? {
             Some(partial) => {
-                let size = crate::fs::status_of_fd(partial.file())?.size();
+                let size = status_of_fd(partial.file())?.size();
                 let grid = Grid::new(size, EQUAL_BLOCK_LEN);
                 LargeLanding::continuing(open, item.index, partial, grid)
             }
@@ -181,7 +188,7 @@ impl TargetPass<'_> {
         let mut landing = LargeLanding::new(Arc::clone(open), index, BasisPlan::Nothing);
         landing.is_second_attempt = true;
         lock(&self.large).insert(want, Arc::new(std::sync::Mutex::new(landing)));
-        open.want(index);
+        open.want(index, Wanted::default());
         let wants = vec![Want {
             index,
             basis: Basis::None,
@@ -193,11 +200,23 @@ impl TargetPass<'_> {
     }
 }
 
-/// Returns the digest of what the target has of a small file.
-fn small_digest(dir: &Dir, name: &Name, size: u64) -> Result<Basis> {
+/// Returns which file of the target's own has all attributes of the source's, if it was still the
+/// one that was compared when its contents were read: then it need not be looked at again.
+fn equal_but_for_contents(item: &Item<'_>, when_read: &Status) -> Option<FileId> {
+    let existing = item.existing.as_ref()?;
+    let is_own = existing.origin == Origin::Own;
+    let is_still = (existing.id, existing.ctime) == (when_read.id(), when_read.ctime());
+    let is_equal = is_own && is_still && !attributes_differ(item.entry, &existing.metadata);
+    is_equal.then_some(existing.id)
+}
+
+/// Returns the digest of what the target has of a small file, and how that looked before it was
+/// read.
+fn small_digest(dir: &Dir, name: &Name, size: u64) -> Result<(Digest, Status)> {
     let file = dir.open_file(name)?;
+    let status = status_of_fd(&file)?;
     let mut contents = vec![0u8; size as usize];
     let count = extents::read_at(&file, &mut contents, 0)?;
     contents.truncate(count);
-    Ok(Basis::Digest(digest_of(&contents)))
+    Ok((digest_of(&contents), status))
 }

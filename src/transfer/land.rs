@@ -12,7 +12,7 @@ use super::target::{TargetPass, count};
 use super::wire::message::{BundleFile, Digest, Outcome};
 use crate::entry::Timestamp;
 use crate::fs::extents::Ground;
-use crate::fs::{Dir, Result, extents};
+use crate::fs::{Dir, FileId, Result, extents};
 use crate::problem::{Problem, ProblemKind, Side};
 
 /// A directory that stays open while files of one listing land.
@@ -34,11 +34,12 @@ impl TargetPass<'_> {
         let mut rest = body;
         let mut place: Option<OpenPlace> = None;
         for file in files {
-            let open = self
-                .tracker
-                .get(file.want.seq)
-                .filter(|open| open.answer(file.want.index));
-            let open = open.ok_or(TransferError::Protocol("contents that nobody asked for"))?;
+            let answered = self.tracker.get(file.want.seq).and_then(|open| {
+                let wanted = open.answer(file.want.index)?;
+                Some((open, wanted))
+            });
+            let unasked = TransferError::Protocol("contents that nobody asked for");
+            let (open, wanted) = answered.ok_or(unasked)?;
             if place.as_ref().is_none_or(|(seq, _)| *seq != file.want.seq) {
                 place = Some((file.want.seq, self.open(&open.directory.path)));
             }
@@ -47,7 +48,10 @@ impl TargetPass<'_> {
                 Outcome::Same | Outcome::Differs | Outcome::Failed { .. } => &[],
             };
             if let Some((_, dir)) = &place {
-                self.land_small(&open, file.want.index, dir, (&file.outcome, contents));
+                match (&file.outcome, wanted.attributes_equal) {
+                    (Outcome::Same, Some(id)) => self.all_is_same(&open, file.want.index, id),
+                    _ => self.land_small(&open, file.want.index, dir, (&file.outcome, contents)),
+                }
             }
             self.settle_one(&open);
         }
@@ -55,6 +59,15 @@ impl TargetPass<'_> {
             Ok(())
         } else {
             Err(TransferError::Protocol("a bundle with bytes left over"))
+        }
+    }
+
+    /// The contents are the same too, and nothing is to be done.
+    fn all_is_same(&self, open: &OpenListing, index: u32, id: FileId) {
+        count(&self.counts.equal);
+        if let Some(entry) = open.entry(index) {
+            let (path, id) = (open.path_of(entry), Some(id));
+            self.leader_landed(open, entry, Leader { path, id });
         }
     }
 

@@ -284,7 +284,11 @@ impl LargeLanding {
         };
         let mut metadata = entry.metadata.clone();
         metadata.mtime = mtime;
-        let id = match self.work.take().ok_or_else(|| FsError::missing("publish"))? {
+        let id = match self
+            .work
+            .take()
+            .ok_or_else(|| FsError::missing("publish"))?
+        {
             Work::New(new) => pass.publish_file(new, place, &entry, &metadata)?,
             Work::There(there) => pass.confirm_file(there.file(), place, &entry, &metadata)?,
         };

@@ -10,7 +10,7 @@ use super::links::GroupId;
 use super::window::{WINDOW_LEN, weight_of};
 use super::wire::message::Listing;
 use crate::entry::{Entry, Metadata};
-use crate::fs::{Dir, Result, Status, Volume};
+use crate::fs::{Dir, FileId, Result, Status, Volume};
 use crate::relpath::RelPath;
 
 /// LIMIT: what a sender may leave unsettled; its own window lets several walkers in at once.
@@ -95,7 +95,14 @@ pub struct OpenListing {
     pub directory: Arc<Directory>,
     waits_for: Option<u64>,
     pending: AtomicU64,
-    wanted: Mutex<HashSet<u32>>,
+    wanted: Mutex<HashMap<u32, Wanted>>,
+}
+
+/// What is known of an entry whose contents are asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// The target's own file under the name, where all of it but the contents is the source's.
+    pub attributes_equal: Option<FileId>,
 }
 
 impl OpenListing {
@@ -121,18 +128,18 @@ impl OpenListing {
     }
 
     /// Notes that an entry's contents are asked for.
-    pub fn want(&self, index: u32) {
-        lock(&self.wanted).insert(index);
+    pub fn want(&self, index: u32, wanted: Wanted) {
+        lock(&self.wanted).insert(index, wanted);
     }
 
-    /// Takes the answer to a want; false for what nobody asked for.
-    pub fn answer(&self, index: u32) -> bool {
+    /// Takes the answer to a want; `None` for what nobody asked for.
+    pub fn answer(&self, index: u32) -> Option<Wanted> {
         lock(&self.wanted).remove(&index)
     }
 
     /// Tells whether an entry's contents were asked for and have not come yet.
     pub fn is_wanted(&self, index: u32) -> bool {
-        lock(&self.wanted).contains(&index)
+        lock(&self.wanted).contains_key(&index)
     }
 }
 

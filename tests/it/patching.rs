@@ -10,11 +10,11 @@ use instancesync::relpath::RelPath;
 use instancesync::transfer::wire::message::Up;
 
 use crate::staged::passes;
+use crate::support::can_run;
 use crate::support::engine::{Job, cut_after};
 use crate::support::manifest::{Manifest, diff};
 use crate::support::places::{LOCAL, Places, assert_none};
 use crate::support::rng::Rng;
-use crate::support::can_run;
 
 const FILE_LEN: usize = 9 << 20;
 const PAGE_LEN: u64 = 4096;
@@ -107,7 +107,10 @@ fn a_file_with_another_name_is_left_to_that() {
     let before = fs::read(&backup).unwrap();
     job(&places).run().stats();
     assert_same(&places, "replaced");
-    assert!(fs::read(&backup).unwrap() == before, "the other name changed");
+    assert!(
+        fs::read(&backup).unwrap() == before,
+        "the other name changed"
+    );
 }
 
 #[test]
@@ -144,7 +147,9 @@ fn what_comes_out_wrong_is_asked_for_whole() {
     let places = changed_file("disk");
     let before = inode(places.ours.join("disk"));
     let mut disturbed = job(&places);
-    let file = OpenOptions::new().write(true).open(places.ours.join("disk"));
+    let file = OpenOptions::new()
+        .write(true)
+        .open(places.ours.join("disk"));
     let file = file.unwrap();
     // The sums are made; the next page lies in a block that is about to be patched.
     disturbed.up = Box::new(move |frame| {

@@ -67,6 +67,10 @@ def instancesync(task, server, port):
     return [*instancesync_over(task, server, port), "--only", only, "--quiet"]
 
 
+def instancesync_inplace(task, server, port):
+    return [*instancesync(task, server, port), "--patch-in-place"]
+
+
 def instancesync_later(task, server, port):
     return [*instancesync_over(task, server, port), "--passes", "2", "--json"]
 
@@ -106,6 +110,7 @@ ALL = {
         Contender("rsync-inplace", rsync_inplace),
         Contender("tar", tar),
         Contender("instancesync", instancesync),
+        Contender("instancesync-inplace", instancesync_inplace),
         Contender("instancesync-later", instancesync_later, is_later=True),
         Contender("no-rules", instancesync_beside),
         Contender("rules", instancesync_ruled),

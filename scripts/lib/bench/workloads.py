@@ -174,7 +174,8 @@ def delta(bench):
 
     what = f"a file of {mib} MiB with {count} pages of 4 KiB changed"
     row = Row("delta", what, tree.entries, {}, notes=[f"changed: {count * 4096 / 1e6:.1f} MB"])
-    bench.contest.compare(row, ["rsync", "rsync-inplace", "instancesync"], prepare)
+    names = ["rsync", "rsync-inplace", "instancesync", "instancesync-inplace"]
+    bench.contest.compare(row, names, prepare)
 
 
 def mixed(bench):

@@ -1,8 +1,12 @@
 //! When to compress: only where it pays, measured on the fly. Knows nothing of what is sent.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+mod trial;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use self::trial::Trial;
 use super::frame::Packing;
 
 /// What the person asked for.
@@ -20,7 +24,8 @@ pub enum Compression {
 /// LIMIT: a link faster than this (bytes a second; 1 Gbit/s) gains nothing from zstd level 1,
 /// which packs about 500 MB/s a core at ratio 2 and shares its cores with the cipher.
 const FAST_LINK: u64 = 120_000_000;
-/// Below this a stronger level pays too (bytes a second).
+/// Below this packing pays for certain, and a stronger level too (bytes a second). Above it the
+/// target may be what is slow, for which packing does nothing: it is tried out.
 const SLOW_LINK: u64 = 12_000_000;
 /// How much is written before the rate is believed, in bytes.
 const ENOUGH: u64 = 4 << 20;
@@ -35,6 +40,7 @@ pub struct Packer {
     compression: Compression,
     written_bytes: AtomicU64,
     writing_nanos: AtomicU64,
+    trial: Mutex<Trial>,
 }
 
 impl Packer {
@@ -71,24 +77,23 @@ impl Packer {
 
     /// Chooses for a frame with this body.
     pub fn choose(&self, body: &[u8]) -> Packing {
-        let level = match (self.compression, self.link_bytes_per_second()) {
-            (Compression::Off, _) => return Packing::Plain,
-            (Compression::Zstd, None) => 1,
-            (Compression::Auto, None) => return Packing::Plain,
-            (Compression::Auto, Some(rate)) if rate > FAST_LINK => return Packing::Plain,
-            (_, Some(rate)) => {
-                if rate < SLOW_LINK {
-                    3
-                } else {
-                    1
-                }
-            }
+        let rate = self.link_bytes_per_second();
+        let pays = match self.compression {
+            Compression::Off => false,
+            Compression::Zstd => true,
+            Compression::Auto => rate.is_some_and(|rate| self.pays(rate, body.len())),
         };
-        if body.len() < SHORTEST || !shrinks(body) {
-            Packing::Plain
-        } else {
-            Packing::Zstd(level)
+        if !pays || body.len() < SHORTEST || !shrinks(body) {
+            return Packing::Plain;
         }
+        let is_slow = rate.is_some_and(|rate| rate < SLOW_LINK);
+        Packing::Zstd(if is_slow { 3 } else { 1 })
+    }
+
+    fn pays(&self, rate: u64, length: usize) -> bool {
+        let mut trial = self.trial.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_better_packed = trial.take(length as u64, Instant::now());
+        rate < SLOW_LINK || (rate <= FAST_LINK && is_better_packed)
     }
 }
 

@@ -1,0 +1,117 @@
+//! Whether more gets through packed: found out by turns. A link that takes data slowly may have a
+//! slow target behind it, and two packed bytes are no sooner on its disk than two plain ones.
+//! Knows nothing of links and of packing.
+
+use std::time::{Duration, Instant};
+
+/// Bytes of contents after which a turn is over.
+const TURN_LEN: u64 = 8 << 20;
+/// A turn ends then as well, if anything was sent in it.
+const TURN_TIME: Duration = Duration::from_secs(1);
+/// How much faster it must be packed to be worth the work on both sides.
+const GAIN: f64 = 1.1;
+/// Turns until the other way is tried again; doubled each time, up to [`LONGEST_WAIT`].
+const WAIT: u32 = 4;
+/// LIMIT: no wait is longer, in turns: links and targets change.
+const LONGEST_WAIT: u32 = 64;
+
+/// Which way is better, as far as it is known.
+#[derive(Debug)]
+pub(super) struct Trial {
+    is_packing: bool,
+    /// When the turn began, and the bytes of contents since.
+    turn: Option<(Instant, u64)>,
+    /// Bytes a second without packing and with it; `None` where that is to be tried.
+    rates: [Option<f64>; 2],
+    /// Turns until the other way is tried.
+    wait: u32,
+    next_wait: u32,
+}
+
+impl Default for Trial {
+    fn default() -> Trial {
+        Trial {
+            is_packing: false,
+            turn: None,
+            rates: [None; 2],
+            // The first turn fills buffers and says nothing.
+            wait: 1,
+            next_wait: WAIT,
+        }
+    }
+}
+
+impl Trial {
+    /// Takes so many bytes of contents that leave now; tells whether to pack them.
+    pub(super) fn take(&mut self, length: u64, now: Instant) -> bool {
+        let (began, sent) = self.turn.unwrap_or((now, 0));
+        let took = now.saturating_duration_since(began);
+        let is_over = sent >= TURN_LEN || (sent > 0 && took >= TURN_TIME);
+        self.turn = if is_over && !took.is_zero() {
+            self.end_turn(sent as f64 / took.as_secs_f64());
+            Some((now, length))
+        } else {
+            Some((began, sent + length))
+        };
+        self.is_packing
+    }
+
+    fn end_turn(&mut self, rate: f64) {
+        self.rates[usize::from(self.is_packing)] = Some(rate);
+        match self.rates {
+            [Some(plain), Some(packed)] => {
+                self.is_packing = packed > plain * GAIN;
+                self.rates[usize::from(!self.is_packing)] = None;
+                self.wait = self.next_wait;
+                self.next_wait = (self.next_wait * 2).min(LONGEST_WAIT);
+            }
+            _ if self.wait > 0 => self.wait -= 1,
+            _ => self.is_packing = !self.is_packing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{TURN_LEN, Trial};
+
+    /// Sends so many MiB at bytes a second plain and packed; returns which share went packed.
+    fn packed_share(mib: u64, plain: f64, packed: f64) -> f64 {
+        let (mut trial, mut now) = (Trial::default(), Instant::now());
+        let mut share = 0;
+        for _ in 0..mib {
+            let is_packed = trial.take(1 << 20, now);
+            share += u64::from(is_packed);
+            let rate = if is_packed { packed } else { plain };
+            now += Duration::from_secs_f64(f64::from(1 << 20) / rate);
+        }
+        share as f64 / mib as f64
+    }
+
+    #[test]
+    fn packs_where_more_gets_through() {
+        for (plain, packed) in [(20e6, 45e6), (60e6, 80e6)] {
+            let share = packed_share(1000, plain, packed);
+            assert!(share > 0.9, "{plain} {packed}: {share}");
+        }
+    }
+
+    #[test]
+    fn leaves_a_slow_target_alone_after_a_short_try() {
+        for (plain, packed) in [(100e6, 100e6), (100e6, 80e6)] {
+            let share = packed_share(1000, plain, packed);
+            assert!(share < 0.06, "{plain} {packed}: {share}");
+            assert!(share > 0.0, "it was never tried");
+        }
+    }
+
+    #[test]
+    fn a_turn_ends_by_time_on_a_slow_link() {
+        let (mut trial, start) = (Trial::default(), Instant::now());
+        let tries = (0..40)
+            .map(|second| trial.take(TURN_LEN / 20, start + second * Duration::from_secs(1)));
+        assert!(tries.into_iter().any(|is_packed| is_packed));
+    }
+}
