@@ -189,8 +189,7 @@ impl<'r> Run<'r> {
             return done.map(drop);
         };
         self.monitor.event(Event::StageStarted(Stage::CleanUp));
-        access.remove_key(&session);
-        session.close();
+        access.leave(session);
         if done? == Seen::Verified {
             hooks::post_boot(self.settings, self.monitor, self.interrupt);
         }

@@ -41,6 +41,8 @@ pub struct Sender<'a> {
     snapshot: Mutex<Arc<Snapshot>>,
     /// Whether a pass has removed all extras.
     has_deleted: AtomicBool,
+    /// Whether the target has said that it could open its side.
+    is_ready: AtomicBool,
 }
 
 /// What a transfer copies.
@@ -84,7 +86,8 @@ pub enum Deletes {
 }
 
 impl<'a> Sender<'a> {
-    /// Opens `target` on the other side with the tree's rules.
+    /// Opens `target` on the other side with the tree's rules. Whether it could comes as an answer
+    /// to the first pass, which does not wait for it.
     pub fn begin(
         link: &'a Link,
         tree: Tree<'a>,
@@ -100,6 +103,7 @@ impl<'a> Sender<'a> {
             stop,
             snapshot: Mutex::default(),
             has_deleted: AtomicBool::new(false),
+            is_ready: AtomicBool::new(false),
         };
         let begun = link.out.send_packed(&Down::Begin {
             target,
@@ -107,7 +111,6 @@ impl<'a> Sender<'a> {
             policy,
         });
         begun.map_err(|lost| TransferError::from(lost).explained(&link.out))?;
-        sender.wait_for(|message| matches!(message, Up::Ready))?;
         Ok(sender)
     }
 
@@ -155,6 +158,7 @@ impl<'a> Sender<'a> {
     pub(super) fn note(&self, message: Up, turn: Turn) -> Result<(), TransferError> {
         match message {
             Up::Heartbeat => {}
+            Up::Ready if !self.is_ready.swap(true, Ordering::Relaxed) => {}
             // RACE: the target learns only from the end of a file that it needs no more sums.
             Up::Sums { .. } | Up::Window { .. } => {}
             Up::Problem(problem) if turn == Turn::Early && problem.kind.is_motion() => {}
