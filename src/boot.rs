@@ -23,8 +23,8 @@ use crate::fs::{Dir, FsError, Result, Tree, usable_name};
 use crate::relpath::RelPath;
 
 pub(crate) use first::remove_key;
-pub use first::{BOOTED_NAME, Booted, boot, is_booted, watch_key};
-pub use machine::{MachineState, boot_id};
+pub use first::{BOOTED_NAME, Booted, boot, is_booted, keep_booted};
+pub use machine::{MachineState, boot_id, listens, uptime};
 pub use reboot::{reboot_now, reboot_soon};
 pub use stillness::{Stillness, let_go_after_holder};
 pub use units::{arm, disarm};

@@ -13,7 +13,10 @@ use crate::failure::Failure;
 use crate::prompter::NobodyThere;
 use crate::switch::{Freed, Switched};
 pub use digests::{DigestOrder, Digested, digest_of};
-pub use target::{ConfirmOrder, RollbackOrder, RolledBack, SwitchOrder, TargetOrder, TargetState};
+pub use target::{
+    ConfirmOrder, RollbackOrder, RolledBack, SwitchOrder, TakenBack, TargetOrder, TargetState,
+    guard,
+};
 
 /// One order.
 #[derive(Clone, Debug, Serialize, Deserialize)]

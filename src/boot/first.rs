@@ -1,10 +1,10 @@
-//! What the program does when the machine boots: it repairs what was cut, notes the first boot of
-//! a clone, and takes the run's key out if nobody confirms the clone in time.
+//! What the program does when the machine boots: it repairs what was cut, and notes the boots of a
+//! clone that nobody has confirmed yet.
 //!
-//! Runs before most of the system. Knows nothing of who confirms.
+//! Runs before most of the system. Knows nothing of who confirms, and of what becomes of a clone
+//! that nobody does.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,18 +17,19 @@ use crate::fs::staged::{read_note, write_note};
 use crate::fs::{Dir, FsError, usable_name};
 use crate::switch::{Gate, Repaired, RunLogin, State, memo, repair, status};
 
-/// The note of the first boot after a switch; it goes when the clone is confirmed.
+/// The note of the boots after a switch; it goes when the clone is confirmed.
 pub const BOOTED_NAME: &[u8] = b"booted";
-/// How often it is looked whether somebody confirmed the clone.
-const LOOKING: Duration = Duration::from_secs(5);
-
-/// The first boot after a switch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The boots after a switch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Booted {
-    /// The kernel's id of it.
+    /// The kernel's id of the last one.
     pub boot_id: String,
-    /// When, in seconds since 1970.
+    /// When the first was, in seconds since 1970.
     pub at_s: u64,
+    /// How often the clone has booted by now.
+    pub boots: u32,
+    /// Whether it has found by itself that it lives.
+    pub is_well: bool,
 }
 
 /// Does what a boot has to do. Returns whether the machine has to boot again: a mixture that was
@@ -43,10 +44,8 @@ pub fn boot(root: &Path) -> Result<bool, Failure> {
     let stays_armed = match state {
         State::Switched { memo, .. } if memo.boot_id == boot_id() => true,
         State::Switched { memo, .. } => {
-            if is_booted(&live)?.is_none() {
-                note_boot(&live)?;
-            }
-            memo.login.is_some()
+            note_boot(&live)?;
+            memo.login.is_some() || memo.probation.is_some()
         }
         _ => {
             // Nobody will confirm what is not the clone.
@@ -61,27 +60,6 @@ pub fn boot(root: &Path) -> Result<bool, Failure> {
         disarmed.map_err(|error| failed(&error))?;
     }
     Ok(repaired == Repaired::TakenBack)
-}
-
-/// Waits until the clone is confirmed; if it is not in time, takes the run's key out.
-pub fn watch_key(root: &Path) -> Result<(), Failure> {
-    let live = open(root)?;
-    let state = status(&live).map_err(|error| Failure::of(ExitCode::Failed, &error))?;
-    let State::Switched { memo, .. } = state else {
-        return Ok(());
-    };
-    if let Some(login) = memo.login {
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(login.limit_s) {
-            if is_booted(&live)?.is_none() {
-                return Ok(());
-            }
-            std::thread::sleep(LOOKING);
-        }
-        remove_key(root, &login).map_err(|error| failed(&error))?;
-    }
-    let disarmed = live_tree(&live).and_then(|tree| disarm(&tree));
-    disarmed.map_err(|error| failed(&error))
 }
 
 /// Takes the run's key out of the account's file below `root`.
@@ -100,20 +78,31 @@ pub fn is_booted(live: &Dir) -> Result<Option<Booted>, Failure> {
     let read = || read_note(live, &usable_name(BOOTED_NAME)?);
     let note = read().map_err(|error| failed(&error))?;
     // A note that makes no sense is one nevertheless.
-    let unknown = || Booted {
-        boot_id: String::new(),
-        at_s: 0,
-    };
-    Ok(note.map(|note| serde_json::from_slice(&note).unwrap_or_else(|_| unknown())))
+    Ok(note.map(|note| serde_json::from_slice(&note).unwrap_or_default()))
 }
 
 fn note_boot(live: &Dir) -> Result<(), Failure> {
     let now = jiff::Timestamp::now().as_second();
-    let booted = Booted {
-        boot_id: boot_id(),
-        at_s: u64::try_from(now).unwrap_or_default(),
+    let booted = match is_booted(live)? {
+        None => Booted {
+            boot_id: boot_id(),
+            at_s: u64::try_from(now).unwrap_or_default(),
+            boots: 1,
+            is_well: false,
+        },
+        Some(before) if before.boot_id == boot_id() => return Ok(()),
+        Some(before) => Booted {
+            boot_id: boot_id(),
+            boots: before.boots.saturating_add(1),
+            ..before
+        },
     };
-    let text = serde_json::to_vec(&booted)
+    keep_booted(live, &booted)
+}
+
+/// Notes how far a clone is that nobody has confirmed.
+pub fn keep_booted(live: &Dir, booted: &Booted) -> Result<(), Failure> {
+    let text = serde_json::to_vec(booted)
         .map_err(|error| Failure::new(ExitCode::Failed, "target: a note").because(&error))?;
     let write = || write_note(live, &usable_name(BOOTED_NAME)?, &text);
     write().map_err(|error| failed(&error))

@@ -68,6 +68,33 @@ impl MachineState {
     }
 }
 
+/// Returns how long the machine has been up.
+pub fn uptime() -> Duration {
+    let text = |path| std::fs::read_to_string(path).unwrap_or_default();
+    Duration::from_secs(uptime_s(&text("/proc/uptime"), &text("/proc/1/stat")))
+}
+
+/// Tells whether something listens on any of these TCP ports.
+pub fn listens(ports: &[u16]) -> bool {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let mut texts = tables
+        .iter()
+        .filter_map(|path| std::fs::read_to_string(path).ok());
+    texts.any(|text| listening(&text).any(|port| ports.contains(&port)))
+}
+
+/// Returns the ports of a kernel's table of sockets on which somebody listens.
+fn listening(table: &str) -> impl Iterator<Item = u16> {
+    table.lines().filter_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, state) = (fields.next()?, fields.nth(1)?);
+        let (_, port) = local.rsplit_once(':')?;
+        let port = u16::from_str_radix(port, 16).ok()?;
+        // TCP_LISTEN of the kernel's tcp_states.h.
+        (state == "0A").then_some(port)
+    })
+}
+
 /// Returns how long the init has been running: the kernel of a container may be older.
 fn uptime_s(uptime: &str, init: &str) -> u64 {
     let seconds = uptime.split('.').next().unwrap_or_default();
@@ -135,7 +162,7 @@ fn has_default_route(v4: &str, v6: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{has_default_route, missing_mounts, parse_units, uptime_s};
+    use super::{has_default_route, listening, missing_mounts, parse_units, uptime_s};
 
     #[test]
     fn tables_of_the_kernel_are_read() {
@@ -153,6 +180,17 @@ mod tests {
         let v6 = |interface| format!("{none} 00 {none} 00 {none} ffffffff 1 0 200 {interface}\n");
         assert!(has_default_route("", &v6("eth0")));
         assert!(!has_default_route("", &v6("lo")));
+    }
+
+    #[test]
+    fn who_listens_is_read_from_both_tables() {
+        let v4 = "  sl  local_address rem_address   st tx_queue rx_queue\n\
+                  \x20  0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 0\n\
+                  \x20  1: 0101A8C0:0050 0201A8C0:C350 01 00000000:00000000 00:00000000 0\n";
+        assert_eq!(listening(v4).collect::<Vec<_>>(), [22]);
+        let v6 =
+            "   0: 00000000000000000000000000000000:08AE 00000000000000000000000000000000:0000 0A";
+        assert_eq!(listening(v6).collect::<Vec<_>>(), [2222]);
     }
 
     #[test]

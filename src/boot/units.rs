@@ -53,7 +53,7 @@ const fn link(directory: &'static str, name: &'static str, text: &'static str) -
 }
 
 const BOOT_UNIT: &str = "instancesync-boot.service";
-const KEY_UNIT: &str = "instancesync-key.service";
+const GUARD_UNIT: &str = "instancesync-guard.service";
 const SCRIPT: &str = "instancesync-boot";
 
 const SYSTEMD: Init = Init {
@@ -67,9 +67,9 @@ const SYSTEMD: Init = Init {
         ),
         file(
             "etc/systemd/system",
-            KEY_UNIT,
+            GUARD_UNIT,
             0o644,
-            include_str!("key.service"),
+            include_str!("guard.service"),
         ),
         link(
             "etc/systemd/system/sysinit.target.wants",
@@ -77,9 +77,9 @@ const SYSTEMD: Init = Init {
             "/etc/systemd/system/instancesync-boot.service",
         ),
         link(
-            "etc/systemd/system/multi-user.target.wants",
-            KEY_UNIT,
-            "/etc/systemd/system/instancesync-key.service",
+            "etc/systemd/system/sysinit.target.wants",
+            GUARD_UNIT,
+            "/etc/systemd/system/instancesync-guard.service",
         ),
     ],
 };

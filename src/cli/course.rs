@@ -32,10 +32,21 @@ pub struct CourseArguments {
     /// of the clone from now on. Until the reboot the clone is not verified.
     #[arg(long, conflicts_with_all = ["reboot_timeout", "post_boot_hook"])]
     pub no_reboot: bool,
-    /// How long to wait until the clone is seen again [default: 600]
+    /// How long a clone may run before somebody has seen it [default: 600]
     ///
-    /// Machines with much memory or many disks take minutes to start. When the time
-    /// is over the run ends with a problem; the target is not touched again.
+    /// From its first boot the clone is on probation. Normally the source comes and
+    /// confirms it; where the plan says that it cannot, the clone looks whether its
+    /// boot has ended, sshd listens and the way to the rest of the world is there.
+    /// If neither comes in time, or the clone has booted three times without, the
+    /// old system takes its place again and the machine reboots into it; 'status'
+    /// and the next run say why. 0 for a clone that stays whatever becomes of it.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub confirm_within: Option<u64>,
+    /// How long to wait until the target is seen again
+    ///
+    /// [default: 600, and the time of --confirm-within]. Machines with much memory or
+    /// many disks take minutes to start. When the time is over the run ends with a
+    /// problem.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub reboot_timeout: Option<u64>,
     /// End the run when this stage is over; the next run goes on from there

@@ -11,7 +11,7 @@ use crate::exclude::profile::IdentityPolicy;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::monitor::{Event, Stage};
-use crate::orders::TargetState;
+use crate::orders::{TakenBack, TargetState};
 use crate::problem::{Problem, ProblemKind, Side};
 use crate::session::{Access, Session};
 use crate::settings::{Manner, Reboot};
@@ -137,10 +137,7 @@ impl Run<'_> {
         let state = self.settled(session)?;
         if self.settings.manner == Manner::Staged {
             if !matches!(state.clone, State::Switched { .. }) {
-                let what = "the target has come back as it was before the switch";
-                return Err(Failure::new(ExitCode::Failed, what)
-                    .hint("its journal says why: journalctl -u instancesync-boot")
-                    .hint("run the same command again: it continues with the stage"));
+                return Err(came_back(state.taken_back.as_ref()));
             }
             self.verified("clone", true, "the target runs from the clone");
         }
@@ -223,6 +220,21 @@ impl Run<'_> {
             text: text.to_owned(),
         });
     }
+}
+
+/// Returns the failure of a target that is what it was before the switch.
+fn came_back(taken_back: Option<&TakenBack>) -> Failure {
+    let what = "the target has come back as it was before the switch";
+    let mut failure = Failure::new(ExitCode::Failed, what);
+    match taken_back {
+        Some(taken_back) => failure
+            .chain
+            .push(format!("the clone was taken back: {}", taken_back.why)),
+        None => failure = failure.hint("its journal says why: journalctl -u instancesync-boot"),
+    }
+    failure
+        .hint("'instancesync status --target ...' tells how the clone was then")
+        .hint("run the same command again: it continues with the stage")
 }
 
 /// Tells whether a machine has booted since the switch, or since the boot `before` it.

@@ -115,6 +115,7 @@ mod tests {
             needs_reboot: Some(false),
             staged_for: None,
             unconfirmed: None,
+            taken_back: None,
             machine: Some(MachineState::default()),
         }
     }
@@ -190,6 +191,8 @@ mod tests {
             unconfirmed: Some(Booted {
                 boot_id: "b".to_owned(),
                 at_s: 1,
+                boots: 1,
+                is_well: false,
             }),
             machine: Some(MachineState {
                 uptime_s,

@@ -62,7 +62,7 @@ impl<'r> Run<'r> {
                     self.check_complete()?;
                     self.check(session, agreed)?;
                 }
-                Step::Switch => self.switch(session, agreed.login.as_ref())?,
+                Step::Switch => self.switch(session, agreed)?,
             }
             if let Some(stage) = route.step_done() {
                 self.recorder.stopped_after(stage);

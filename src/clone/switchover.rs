@@ -9,8 +9,12 @@ use crate::check::{CheckFacts, CheckOrder, CheckOutcome, CheckReport};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::monitor::{self, Event, Stage};
+use crate::orders::SwitchOrder;
 use crate::session::Session;
-use crate::switch::{Freed, RunLogin};
+use crate::switch::{Freed, Probation, Witness};
+
+/// Where sshd listens unless it is told otherwise.
+const SSH_PORT: u16 = 22;
 
 impl Run<'_> {
     /// Makes room on the target for this run, and tells where it begins.
@@ -88,19 +92,42 @@ impl Run<'_> {
     }
 
     /// Lets the stage take its place. Again over a new link it finds out that it has.
-    pub(super) fn switch(
-        &self,
-        session: &Session,
-        login: Option<&RunLogin>,
-    ) -> Result<(), Trouble> {
+    pub(super) fn switch(&self, session: &Session, agreed: &Agreed) -> Result<(), Trouble> {
         self.monitor.event(Event::StageStarted(Stage::Switch));
-        let reboots = self.reboots().is_some();
-        let switched = session.switch(&self.settings.target_dir, (login.cloned(), reboots))?;
+        let switched = session.switch(SwitchOrder {
+            root: self.settings.target_dir.clone(),
+            login: agreed.login.clone(),
+            probation: self.probation(agreed),
+            reboots: self.reboots().is_some(),
+        })?;
         self.monitor.event(Event::Switched {
             elapsed_us: switched.elapsed_us,
             names: switched.names,
         });
         Ok(())
+    }
+}
+
+impl Run<'_> {
+    /// Returns what the clone has to show after its boot, if it is to stay. Who reboots it later
+    /// comes without the source, and so does a run that its login is closed to.
+    fn probation(&self, agreed: &Agreed) -> Option<Probation> {
+        let limit = self.settings.course.confirm_within?;
+        let comes = self.reboots().is_some() && !agreed.closes_login;
+        let ports = match &agreed.ssh_ports[..] {
+            [] => vec![SSH_PORT],
+            ports => ports.to_vec(),
+        };
+        Some(Probation {
+            limit_s: limit.as_secs(),
+            witness: match comes {
+                true => Witness::Source,
+                false => Witness::Clone {
+                    ports,
+                    wants_route: agreed.had_default_route,
+                },
+            },
+        })
     }
 }
 

@@ -118,10 +118,7 @@ pub fn boot(arguments: &BootArguments) -> Result<(), Failure> {
     }
     let reboots = match (arguments.reboot, arguments.watch) {
         (true, _) => true,
-        (false, true) => {
-            boot::watch_key(root)?;
-            false
-        }
+        (false, true) => orders::guard(root)?,
         (false, false) => boot::boot(root)?,
     };
     if !reboots {

@@ -3,6 +3,7 @@
 //!
 //! Knows nothing of who gives them.
 
+mod guard;
 mod kernels;
 mod package_locks;
 mod rollback;
@@ -27,9 +28,10 @@ use crate::fs::{Dir, FsError, Root, usable_name};
 use crate::record::RecordCopy;
 use crate::relpath::RelPath;
 use crate::switch::{
-    Freed, Gate, Memo, Repaired, RunLogin, Scope, State, SwitchError, Switched, discard, memo,
-    status, switch,
+    Freed, Gate, Memo, Probation, Repaired, RunLogin, Scope, State, SwitchError, Switched, discard,
+    memo, status, switch,
 };
+pub use guard::{TakenBack, guard};
 use package_locks::PackageLocks;
 pub(super) use rollback::roll_back;
 pub use rollback::{RollbackOrder, RolledBack};
@@ -56,6 +58,8 @@ pub struct SwitchOrder {
     pub root: PathBuf,
     /// The run's key on the clone, which goes by itself if nobody confirms in time.
     pub login: Option<RunLogin>,
+    /// What the clone has to show after its boot, if it is to stay.
+    pub probation: Option<Probation>,
     /// Whether the machine boots again right afterwards, whatever becomes of the link.
     pub reboots: bool,
 }
@@ -85,6 +89,8 @@ pub struct TargetState {
     pub staged_for: Option<String>,
     /// The first boot of the clone, while nobody has confirmed it.
     pub unconfirmed: Option<Booted>,
+    /// A clone that did not show that it lives, and gave way to what it had replaced.
+    pub taken_back: Option<TakenBack>,
     /// The machine, where the root is its own.
     pub machine: Option<MachineState>,
 }
@@ -145,12 +151,14 @@ fn exchange(
     let memo = Memo {
         boot_id: boot_id(),
         login: order.login.clone(),
+        probation: order.probation.clone(),
     };
     let placed = place().map_err(|error| failed(&error));
     let done = placed.and_then(|()| {
         let switched = switch(live, &scope, memo, &Gate::open());
         switched.map_err(|error| refused(&error))
     });
+    forget(live, guard::TAKEN_BACK_NAME)?;
     // Best effort: whatever is left, the next boot or the next order takes it out.
     drop(settle_units(live, &covered.volumes));
     let switched = done?;
@@ -182,6 +190,7 @@ pub(super) fn discard_rest(order: &TargetOrder) -> Result<Freed, Failure> {
     }
     let disarmed = live_tree(&live).and_then(|tree| disarm(&tree));
     disarmed.map_err(|error| failed(&error))?;
+    forget(&live, guard::TAKEN_BACK_NAME)?;
     let volumes = volumes_with_stages(&live, &order.root);
     discard(&live, &volumes, &Gate::open()).map_err(|error| refused(&error))
 }
@@ -208,6 +217,7 @@ pub(super) fn look(order: &TargetOrder) -> Result<TargetState, Failure> {
         needs_reboot: is_running.then_some(needs_reboot),
         staged_for: staged_for(&live).map_err(|error| failed(&error))?,
         unconfirmed: is_booted(&live)?,
+        taken_back: guard::taken_back(&live)?,
         machine: is_running.then(MachineState::read),
     })
 }

@@ -11,7 +11,7 @@ use crate::orders::{
 };
 use crate::record::RecordCopy;
 use crate::relpath::RelPath;
-use crate::switch::{Freed, RunLogin, Switched};
+use crate::switch::{Freed, Switched};
 
 fn order_for(root: &Path) -> TargetOrder {
     TargetOrder {
@@ -39,17 +39,7 @@ impl Session {
     }
 
     /// Lets the stage take its place, and has the machine boot right afterwards where it `reboots`.
-    /// `login` is the run's key, which goes by itself if nobody confirms the clone in time.
-    pub fn switch(
-        &self,
-        root: &Path,
-        (login, reboots): (Option<RunLogin>, bool),
-    ) -> Result<Switched, Failure> {
-        let order = SwitchOrder {
-            root: root.to_owned(),
-            login,
-            reboots,
-        };
+    pub fn switch(&self, order: SwitchOrder) -> Result<Switched, Failure> {
         match self.order(&Order::Switch(order))? {
             Answer::Switched(switched) => Ok(switched),
             _ => Err(misplaced()),

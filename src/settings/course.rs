@@ -9,8 +9,11 @@ use crate::cli::{CourseArguments, ResumeChoice, StopChoice};
 use crate::failure::Failure;
 
 /// How long a clone may take to be seen again after the reboot, unless told otherwise: firmware of
-/// large machines needs minutes before Linux starts.
+/// large machines needs minutes before Linux starts. It is added to the time of a probation, so
+/// that the old system is seen when it comes back.
 const REBOOT_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long a clone is on probation, in seconds, unless told otherwise.
+const CONFIRM_WITHIN_S: u64 = 600;
 
 /// How the new tree comes to its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -27,6 +30,8 @@ pub enum Manner {
 pub struct Course {
     /// Whether the target reboots into the clone.
     pub reboot: Reboot,
+    /// How long after its boot the clone stays unconfirmed; `None` for ever.
+    pub confirm_within: Option<Duration>,
     /// The stage after which the run ends, if before the last.
     pub stop_after: Option<StopAfter>,
     /// What becomes of a stage that a run before has left.
@@ -110,12 +115,15 @@ impl Course {
         }
         check_reboot(&arguments, is_running)?;
         check_manner(&arguments, manner)?;
+        let confirm_within = confirm_within(&arguments, is_running, manner);
         let timeout = arguments.reboot_timeout.map(Duration::from_secs);
+        let usual = REBOOT_TIMEOUT + confirm_within.unwrap_or_default();
         Ok(Course {
             reboot: match is_system && is_running && !arguments.no_reboot {
-                true => Reboot::Within(timeout.unwrap_or(REBOOT_TIMEOUT)),
+                true => Reboot::Within(timeout.unwrap_or(usual)),
                 false => Reboot::Never,
             },
+            confirm_within,
             stop_after: arguments.stop_after.map(StopAfter::from),
             resume: match arguments.resume {
                 None | Some(ResumeChoice::Auto) => Resume::Auto,
@@ -141,11 +149,23 @@ impl From<StopChoice> for StopAfter {
     }
 }
 
+/// Returns the time of a probation, where there is a clone that boots.
+fn confirm_within(
+    arguments: &CourseArguments,
+    is_running: bool,
+    manner: Manner,
+) -> Option<Duration> {
+    let seconds = arguments.confirm_within.unwrap_or(CONFIRM_WITHIN_S);
+    let boots = is_running && manner == Manner::Staged;
+    (boots && seconds > 0).then(|| Duration::from_secs(seconds))
+}
+
 /// Returns the first flag that was given and means nothing for a directory tree.
 fn first_given(arguments: &CourseArguments) -> Option<&'static str> {
     let given = [
         (arguments.no_reboot, "--no-reboot"),
         (arguments.reboot_timeout.is_some(), "--reboot-timeout"),
+        (arguments.confirm_within.is_some(), "--confirm-within"),
         (arguments.stop_after.is_some(), "--stop-after"),
         (arguments.resume.is_some(), "--resume"),
         (arguments.pre_switch_hook.is_some(), "--pre-switch-hook"),
@@ -160,6 +180,8 @@ fn first_given(arguments: &CourseArguments) -> Option<&'static str> {
 fn check_reboot(arguments: &CourseArguments, is_running: bool) -> Result<(), Failure> {
     let flag = if arguments.reboot_timeout.is_some() {
         "--reboot-timeout"
+    } else if arguments.confirm_within.is_some() {
+        "--confirm-within"
     } else if arguments.post_boot_hook.is_some() {
         "--post-boot-hook"
     } else {
@@ -178,6 +200,7 @@ fn check_reboot(arguments: &CourseArguments, is_running: bool) -> Result<(), Fai
 fn check_manner(arguments: &CourseArguments, manner: Manner) -> Result<(), Failure> {
     let flag = match (arguments.stop_after, arguments.resume) {
         _ if manner == Manner::Staged => return Ok(()),
+        _ if arguments.confirm_within.is_some() => "--confirm-within",
         (Some(StopChoice::Check), _) => "--stop-after check",
         (Some(StopChoice::Switch), _) => "--stop-after switch",
         (_, Some(_)) => "--resume",

@@ -82,7 +82,7 @@ fn the_defaults_are_a_staged_clone_of_the_whole_system() {
     assert_eq!(settings.deletion, Some(DeleteLimit::Unlimited));
     assert_eq!(
         settings.course.reboot,
-        Reboot::Within(Duration::from_secs(600))
+        Reboot::Within(Duration::from_secs(1200))
     );
     assert_eq!(settings.course.resume, Resume::Auto);
     assert_eq!(settings.course.stop_after, None);

@@ -73,6 +73,30 @@ pub struct RunLogin {
     pub limit_s: u64,
 }
 
+/// What a clone has to show after its first boot, if the old system is not to come back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probation {
+    /// How long it has for that, in seconds from its boot.
+    pub limit_s: u64,
+    /// Who has to be content.
+    pub witness: Witness,
+}
+
+/// Who sees that a clone lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Witness {
+    /// The source, which comes and confirms it.
+    Source,
+    /// The clone itself, because the source cannot come: its boot has ended, and it can be reached.
+    Clone {
+        /// The ports of its SSH server.
+        ports: Vec<u16>,
+        /// Whether there is to be a way to the rest of the world.
+        wants_route: bool,
+    },
+}
+
 /// What the journal keeps for those who come later.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memo {
@@ -80,6 +104,8 @@ pub struct Memo {
     pub boot_id: String,
     /// The run's key on the clone.
     pub login: Option<RunLogin>,
+    /// What the clone has to show; `None` where it stays, whatever becomes of it.
+    pub probation: Option<Probation>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

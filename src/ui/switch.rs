@@ -43,8 +43,17 @@ pub fn status(state: &TargetState) -> String {
         let text = format!("at {}; no source has confirmed it yet", time(booted.at_s));
         page.row("first boot", &text);
     }
+    if let Some(taken_back) = &state.taken_back {
+        let text = format!("at {}: {}", time(taken_back.at_s), taken_back.why);
+        page.row("taken back", &text);
+    }
     page.row("next", next(&state.clone));
+    if let Some(taken_back) = &state.taken_back {
+        page.heading("the clone when it was taken back");
+        show_machine(&mut page, &taken_back.machine);
+    }
     if let Some(machine) = &state.machine {
+        page.heading("machine");
         show_machine(&mut page, machine);
     }
     page.into_text()
@@ -77,7 +86,6 @@ fn next(state: &State) -> &'static str {
 }
 
 fn show_machine(page: &mut Page, machine: &MachineState) {
-    page.heading("machine");
     page.row("host name", &machine.hostname);
     let uptime = Duration::from_secs(machine.uptime_s);
     page.row("up for", &units::duration(uptime));

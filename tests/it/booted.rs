@@ -4,6 +4,7 @@
 mod access;
 mod busy;
 mod differences;
+mod guard;
 mod kill;
 mod pair;
 mod refused;

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::fs::Dir;
 use crate::fs::staged::PREVIOUS_NAME;
 use crate::relpath::RelPath;
-use crate::switch::{Gate, Repaired, State, SwitchError, Switched, memo, rollback, status};
+use crate::switch::{Gate, Memo, Repaired, State, SwitchError, Switched, memo, rollback, status};
 
 /// How to go back.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -65,23 +65,36 @@ pub(in crate::orders) fn roll_back(order: &RollbackOrder) -> Result<RolledBack, 
             }
         };
     };
-    let volumes = relative(&volumes);
+    let back = go_back(root, &live, (&memo, &relative(&volumes)), order.reboots)?;
+    if order.reboots && back.needs_reboot {
+        reboot()?;
+    }
+    Ok(back)
+}
+
+/// Puts back what was replaced. Where the machine `reboots` right afterwards, nothing of the clone
+/// that runs writes any more.
+pub(super) fn go_back(
+    root: &Path,
+    live: &Dir,
+    (memo, volumes): (&Memo, &[RelPath]),
+    reboots: bool,
+) -> Result<RolledBack, Failure> {
     let has_booted = memo.boot_id != boot_id();
     if has_booted {
-        note_rollback(&live)?;
+        note_rollback(live)?;
     }
-    let locks = PackageLocks::take(&live, PATIENCE)?;
+    let locks = PackageLocks::take(live, PATIENCE)?;
     // What the clone's programs have in memory must not come into the tree that comes back.
-    let stillness = (order.reboots && has_booted && is_running(root)).then(Stillness::hold);
-    let done = exchange_back(root, &live, &volumes)?;
-    forget(&live, BOOTED_NAME)?;
-    settle_units(&live, &volumes)?;
-    remove_run_key(root, Some(&memo))?;
+    let stillness = (reboots && has_booted && is_running(root)).then(Stillness::hold);
+    let done = exchange_back(root, live, volumes)?;
+    forget(live, BOOTED_NAME)?;
+    settle_units(live, volumes)?;
+    remove_run_key(root, Some(memo))?;
     live.sync_file_system().map_err(|error| failed(&error))?;
     if let Some(stillness) = stillness {
         stillness.keep();
         locks.keep();
-        reboot()?;
     }
     Ok(RolledBack {
         names: done.names,

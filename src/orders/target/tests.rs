@@ -8,11 +8,14 @@ use super::*;
 use crate::exclude::Rules;
 use crate::fixup::CloneNote;
 use crate::fs::staged::{CLONE_NAME, read_note};
+use crate::switch::Witness;
 
 const BOOT_UNIT: &str = "etc/systemd/system/sysinit.target.wants/instancesync-boot.service";
 
 struct Target {
     dir: tempfile::TempDir,
+    /// What the clone has to show.
+    probation: Option<Probation>,
 }
 
 impl Target {
@@ -31,7 +34,10 @@ impl Target {
             }
         }
         fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).unwrap();
-        let target = Target { dir };
+        let target = Target {
+            dir,
+            probation: None,
+        };
         CloneNote::new(Rules::none()).write(&target.live()).unwrap();
         target
     }
@@ -64,6 +70,7 @@ impl Target {
         switch_over(&SwitchOrder {
             root: self.root().to_owned(),
             login: Target::login(),
+            probation: self.probation.clone(),
             reboots: false,
         })
     }
@@ -83,6 +90,7 @@ impl Target {
         let memo = Memo {
             boot_id: boot_id(),
             login: Target::login(),
+            probation: None,
         };
         switch(&live, &scope, memo, &Gate::cut_after(2)).unwrap_err();
     }
@@ -229,6 +237,74 @@ fn the_first_boot_is_noted_until_somebody_confirms() {
     assert_eq!(target.text("usr/bin/tool"), "old");
 }
 
+/// A clone on probation that boots.
+fn on_probation(limit_s: u64, witness: Witness) -> Target {
+    let mut target = Target::new();
+    target.probation = Some(Probation { limit_s, witness });
+    target.switch().unwrap();
+    target.pretend_reboot();
+    boot::boot(target.root()).unwrap();
+    target
+}
+
+#[test]
+fn a_clone_that_nobody_sees_in_time_gives_way() {
+    // The machine of the test is up for longer than no time.
+    let target = on_probation(0, Witness::Source);
+    guard(target.root()).unwrap();
+    assert_eq!(target.text("usr/bin/tool"), "old");
+    assert!(!target.has(BOOT_UNIT));
+    let state = look(&target.order()).unwrap();
+    assert_eq!((state.clone, state.unconfirmed), (State::Staged, None));
+    let why = state.taken_back.unwrap().why;
+    assert_eq!(why, "the source did not confirm it within 0 s of its boot");
+    // The next one begins with a clean slate.
+    target.switch().unwrap();
+    assert_eq!(look(&target.order()).unwrap().taken_back, None);
+}
+
+#[test]
+fn a_clone_that_was_seen_stays() {
+    let target = on_probation(0, Witness::Source);
+    seen(&target.order()).unwrap();
+    assert!(!guard(target.root()).unwrap());
+    assert_eq!(target.text("usr/bin/tool"), "new");
+}
+
+#[test]
+fn a_clone_without_a_source_gives_way_only_if_it_cannot_be_reached() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let open = listener.local_addr().unwrap().port();
+    for (port, stays) in [(open, true), (1, false)] {
+        let (ports, wants_route) = (vec![port], false);
+        let target = on_probation(0, Witness::Clone { ports, wants_route });
+        guard(target.root()).unwrap();
+        let tool = if stays { "new" } else { "old" };
+        assert_eq!(target.text("usr/bin/tool"), tool);
+    }
+}
+
+#[test]
+fn a_clone_that_boots_again_and_again_gives_way_before_its_time() {
+    let target = on_probation(u64::MAX, Witness::Source);
+    let booted = is_booted(&target.live()).unwrap().unwrap();
+    assert_eq!(booted.boots, 1);
+    for boots in 2..=4 {
+        let before = Booted {
+            boot_id: "another".to_owned(),
+            boots: boots - 1,
+            ..booted.clone()
+        };
+        boot::keep_booted(&target.live(), &before).unwrap();
+        boot::boot(target.root()).unwrap();
+        let now = is_booted(&target.live()).unwrap().unwrap();
+        assert_eq!(now.boots, boots);
+    }
+    guard(target.root()).unwrap();
+    let why = look(&target.order()).unwrap().taken_back.unwrap().why;
+    assert_eq!(why, "it booted 3 times, and the source did not confirm it");
+}
+
 #[test]
 fn a_rollback_takes_the_modules_of_newer_kernels_along() {
     let target = Target::new();
@@ -298,7 +374,7 @@ fn a_key_that_nobody_uses_goes() {
         target
     };
     let target = with_key();
-    boot::watch_key(target.root()).unwrap();
+    assert!(!guard(target.root()).unwrap());
     assert_eq!(target.text(keys), "ssh-ed25519 A mine\n");
     assert!(!target.has(BOOT_UNIT));
     for order in [seen, |order: &TargetOrder| discard_rest(order).map(drop)] {

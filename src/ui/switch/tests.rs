@@ -13,6 +13,7 @@ fn target(clone: State) -> TargetState {
         needs_reboot: Some(false),
         staged_for: None,
         unconfirmed: None,
+        taken_back: None,
         machine: None,
     }
 }
@@ -45,6 +46,8 @@ fn a_clone_that_booted_is_told_of_whole() {
     state.unconfirmed = Some(Booted {
         boot_id: "b".to_owned(),
         at_s: 1_790_000_060,
+        boots: 1,
+        is_well: false,
     });
     state.machine = Some(MachineState {
         boot_id: "5d6fc1a9-1b0f-4d6f-9c39-2b1c7a4c1f11".to_owned(),

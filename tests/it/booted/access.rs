@@ -26,7 +26,7 @@ fn a_clone_that_lets_root_in_no_more_is_seen_from_outside() {
     assert_eq!(pair.target.ask("cat /srv/marker"), "source\n");
     assert_ne!(pair.target.ssh("true").code, Some(0), "root gets in");
     // Until somebody confirms the clone, or the time is over.
-    let waits = "systemctl is-active instancesync-key.service || systemctl show -p ActiveState instancesync-key.service";
+    let waits = "systemctl is-active instancesync-guard.service || systemctl show -p ActiveState instancesync-guard.service";
     let waits = pair.target.ask(waits);
     assert!(waits.contains("activ"), "nobody takes the key out: {waits}");
 }

@@ -1,0 +1,168 @@
+//! The guard of a clone that boots: until somebody has seen that it lives it is on probation, and
+//! when the time is over the system that it replaced comes back.
+//!
+//! Runs on the target from early in the boot on. Knows nothing of the source.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::rollback::go_back;
+use super::settle::remove_run_key;
+use super::{failed, lock, open, refused, relative};
+use crate::boot::{
+    Booted, MachineState, disarm, is_booted, keep_booted, listens, live_tree, uptime,
+};
+use crate::exit::ExitCode;
+use crate::failure::Failure;
+use crate::fs::staged::{read_note, write_note};
+use crate::fs::{Dir, usable_name};
+use crate::switch::{Memo, Probation, State, Witness, status};
+
+/// The note of a clone that was taken back; it goes with the next switch and with a discard.
+pub(super) const TAKEN_BACK_NAME: &[u8] = b"taken-back";
+/// How often it is looked whether somebody confirmed the clone.
+const LOOKING: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 5 });
+/// LIMIT: boots of a clone without a confirmation: one that panics or is reset again and again
+/// never comes to the end of its time.
+const MOST_BOOTS: u32 = 3;
+
+/// A clone that gave way to the system that it had replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TakenBack {
+    /// When, in seconds since 1970.
+    pub at_s: u64,
+    /// What did not come.
+    pub why: String,
+    /// How the machine was at that moment.
+    pub machine: MachineState,
+}
+
+/// What the guard finds in one look.
+enum Look {
+    /// Somebody confirmed the clone, or it is none any more.
+    Over,
+    /// It has found by itself that it lives.
+    Well,
+    /// It has time yet.
+    Waits,
+    /// It has none any more; why.
+    Lost(String),
+}
+
+/// Waits until the clone is confirmed or has shown that it lives, and takes it back if neither
+/// comes in time; the run's key goes when its own time is over. Returns whether the machine has
+/// to boot again.
+pub fn guard(root: &Path) -> Result<bool, Failure> {
+    loop {
+        let live = open(root)?;
+        let state = status(&live).map_err(|error| refused(&error))?;
+        let State::Switched { memo, volumes, .. } = state else {
+            return Ok(false);
+        };
+        match look(&live, &memo)? {
+            Look::Over => return Ok(false),
+            Look::Waits => {}
+            Look::Well => note_well(&live)?,
+            // RACE: somebody is at work on it, or has confirmed it just now; the next look tells.
+            Look::Lost(_) if lock(&live).is_err() || is_booted(&live)?.is_none() => {}
+            Look::Lost(why) => {
+                note_taken_back(&live, why)?;
+                let back = go_back(root, &live, (&memo, &relative(&volumes)), true)?;
+                return Ok(back.needs_reboot);
+            }
+        }
+        if is_key_due(&live, &memo)? {
+            lock(&live)?;
+            remove_run_key(root, Some(&memo))?;
+            let disarmed = live_tree(&live).and_then(|tree| disarm(&tree));
+            return disarmed.map(|()| false).map_err(|error| failed(&error));
+        }
+        std::thread::sleep(LOOKING);
+    }
+}
+
+fn look(live: &Dir, memo: &Memo) -> Result<Look, Failure> {
+    let Some(booted) = is_booted(live)? else {
+        return Ok(Look::Over);
+    };
+    Ok(match &memo.probation {
+        Some(probation) if !booted.is_well => judge(probation, &booted),
+        _ => Look::Waits,
+    })
+}
+
+fn judge(probation: &Probation, booted: &Booted) -> Look {
+    let awaited = match &probation.witness {
+        Witness::Source => "the source did not confirm it",
+        Witness::Clone { ports, wants_route } if is_well(ports, *wants_route) => return Look::Well,
+        Witness::Clone { .. } => "it could not be reached",
+    };
+    if booted.boots > MOST_BOOTS {
+        let boots = booted.boots - 1;
+        return Look::Lost(format!("it booted {boots} times, and {awaited}"));
+    }
+    if uptime() < Duration::from_secs(probation.limit_s) {
+        return Look::Waits;
+    }
+    let limit_s = probation.limit_s;
+    Look::Lost(format!("{awaited} within {limit_s} s of its boot"))
+}
+
+/// Tells whether the boot has come to an end, and somebody can come in.
+fn is_well(ports: &[u16], wants_route: bool) -> bool {
+    if !listens(ports) {
+        return false;
+    }
+    let machine = MachineState::read();
+    let system = machine.system_state.as_deref();
+    let has_booted = matches!(system, None | Some("running" | "degraded"));
+    has_booted && (machine.has_default_route || !wants_route)
+}
+
+/// Tells whether the key has nobody to wait for: its time is over, or there is none and the clone
+/// needs no guard.
+fn is_key_due(live: &Dir, memo: &Memo) -> Result<bool, Failure> {
+    let is_on_probation = match (&memo.probation, is_booted(live)?) {
+        (Some(_), Some(booted)) => !booted.is_well,
+        _ => false,
+    };
+    let limit_s = memo.login.as_ref().map_or(0, |login| login.limit_s);
+    Ok(!is_on_probation && uptime() >= Duration::from_secs(limit_s))
+}
+
+fn note_well(live: &Dir) -> Result<(), Failure> {
+    lock(live)?;
+    match is_booted(live)? {
+        Some(booted) => keep_booted(
+            live,
+            &Booted {
+                is_well: true,
+                ..booted
+            },
+        ),
+        None => Ok(()),
+    }
+}
+
+fn note_taken_back(live: &Dir, why: String) -> Result<(), Failure> {
+    let now = jiff::Timestamp::now().as_second();
+    let taken_back = TakenBack {
+        at_s: u64::try_from(now).unwrap_or_default(),
+        why,
+        machine: MachineState::read(),
+    };
+    let text = serde_json::to_vec(&taken_back)
+        .map_err(|error| Failure::new(ExitCode::Failed, "target: a note").because(&error))?;
+    let write = || write_note(live, &usable_name(TAKEN_BACK_NAME)?, &text);
+    write().map_err(|error| failed(&error))
+}
+
+/// Returns what is known of a clone that gave way. A note that makes no sense tells nothing.
+pub(super) fn taken_back(live: &Dir) -> Result<Option<TakenBack>, Failure> {
+    let read = || read_note(live, &usable_name(TAKEN_BACK_NAME)?);
+    let note = read().map_err(|error| failed(&error))?;
+    Ok(note.and_then(|note| serde_json::from_slice(&note).ok()))
+}

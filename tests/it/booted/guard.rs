@@ -1,0 +1,86 @@
+//! Clones on probation: one that nobody confirms, or that cannot be reached, gives way to the system
+//! that it replaced, by itself.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::differences::since;
+use super::pair::{Pair, owners};
+use crate::support::can_run;
+use crate::support::machine::{BOOTED, Network, Recipe};
+use crate::support::places::{assert_code, assert_none};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a screen says, without its lines.
+fn words(screen: &str) -> String {
+    screen.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_clone_whose_source_is_gone_gives_way() {
+    let test = "a_clone_whose_source_is_gone_gives_way";
+    if !can_run(test, BOOTED) {
+        return;
+    }
+    let network = Network::new();
+    let mut pair = Pair::create(&network, &Recipe::default(), &Recipe::default());
+    let before = pair.target.manifest();
+    pair.start();
+    let run = pair.launch(&["--confirm-within", "15"]);
+    let journal = pair.target.running_root().unwrap();
+    let journal = journal.join(".instancesync/journal");
+    let deadline = Instant::now() + PATIENCE;
+    while !Path::new(&journal).exists() && run.is_running() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    run.signal(Signal::KILL);
+    run.wait();
+    // Into the clone, and back.
+    pair.target.wait_for_boot(3);
+    pair.target.wait_until_up();
+    let status = pair.order(&["status"]);
+    assert_code(&status, 0, "status");
+    let said = words(&status.stdout);
+    assert!(
+        said.contains("the source did not confirm it within 15 s"),
+        "{said}"
+    );
+    pair.stop();
+    assert_eq!(owners(&pair.target.disk()), ["target"]);
+    assert_none(&since(&before, &pair.target.manifest()), "the old system");
+}
+
+#[test]
+fn a_clone_that_cannot_be_reached_gives_way_and_its_run_says_so() {
+    let test = "a_clone_that_cannot_be_reached_gives_way_and_its_run_says_so";
+    if !can_run(test, BOOTED) {
+        return;
+    }
+    let network = Network::new();
+    let mut pair = Pair::create(&network, &Recipe::default(), &Recipe::default());
+    let before = pair.target.manifest();
+    // Harmless on the source, deadly on its clone.
+    pair.source.disk().put(
+        "etc/systemd/system/ssh.service.d/cut.conf",
+        "[Service]\nExecStartPre=/bin/sh -c 'test ! -e /.instancesync/booted'\n",
+    );
+    pair.start();
+    let outcome = pair.clone_with(&["--confirm-within", "20"]);
+    assert_code(&outcome, 1, "a clone that was taken back");
+    let said = words(&format!("{}{}", outcome.stdout, outcome.stderr));
+    assert!(
+        said.contains("has come back as it was before the switch"),
+        "{said}"
+    );
+    assert!(
+        said.contains("the source did not confirm it within 20 s"),
+        "{said}"
+    );
+    assert_eq!(pair.target.boots(), 3, "{said}");
+    pair.stop();
+    assert_eq!(owners(&pair.target.disk()), ["target"]);
+    assert_none(&since(&before, &pair.target.manifest()), "the old system");
+}
