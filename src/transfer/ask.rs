@@ -15,10 +15,10 @@ use super::settle::OpenListing;
 use super::target::{TargetPass, count, lock};
 use super::wire::message::{Basis, Up, Want, WantId};
 use super::{SMALL_FILE_LEN, TransferError};
+use crate::entry::Entry;
 use crate::fs::stage::NewFile;
-use crate::fs::{Dir, Result, Tree, extents};
+use crate::fs::{Dir, FileId, Result, Tree, extents, status_of_fd};
 use crate::monitor::Pass;
-use crate::relpath::Name;
 
 /// Bytes of a block when the file is known to have changed: as fine as a database's pages.
 const CHANGED_BLOCK_LEN: u64 = 4096;
@@ -67,10 +67,14 @@ impl TargetPass<'_> {
             BasisUse::Compare => self.plan_basis(item)?,
         };
         self.note_compared(item.existing.as_ref());
+        let compared = item.existing.as_ref().map(|existing| existing.id);
+        if let Some(id) = compared {
+            item.open.note_compared(item.index, id);
+        }
         let basis = match (item.entry.kind.size() <= SMALL_FILE_LEN, item.found_in()) {
             (true, Some(dir)) if same_size && basis_use == BasisUse::Compare => {
                 // What cannot be read is sent whole.
-                small_digest(dir, &item.entry.name, item.entry.kind.size()).unwrap_or(Basis::None)
+                small_digest(dir, item.entry, compared).unwrap_or(Basis::None)
             }
             (true, _) => Basis::None,
             (false, _) => self.open_large(item, plan, asks)?,
@@ -178,10 +182,14 @@ impl TargetPass<'_> {
     }
 }
 
-/// Returns the digest of what the target has of a small file.
-fn small_digest(dir: &Dir, name: &Name, size: u64) -> Result<Basis> {
-    let file = dir.open_file(name)?;
-    let mut contents = vec![0u8; size as usize];
+/// Returns the digest of what the target has of a small file; of another one that has taken its
+/// name meanwhile there is none.
+fn small_digest(dir: &Dir, entry: &Entry, id: Option<FileId>) -> Result<Basis> {
+    let file = dir.open_file(&entry.name)?;
+    if Some(status_of_fd(&file)?.id()) != id {
+        return Ok(Basis::None);
+    }
+    let mut contents = vec![0u8; entry.kind.size() as usize];
     let count = extents::read_at(&file, &mut contents, 0)?;
     contents.truncate(count);
     Ok(Basis::Digest(digest_of(&contents)))

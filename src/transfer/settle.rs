@@ -10,7 +10,7 @@ use super::links::GroupId;
 use super::window::{WINDOW_LEN, weight_of};
 use super::wire::message::Listing;
 use crate::entry::{Entry, Metadata};
-use crate::fs::{Dir, Result, Status, Volume};
+use crate::fs::{Dir, FileId, Result, Status, Volume};
 use crate::relpath::RelPath;
 
 /// LIMIT: what a sender may leave unsettled; its own window lets several walkers in at once.
@@ -96,6 +96,7 @@ pub struct OpenListing {
     waits_for: Option<u64>,
     pending: AtomicU64,
     wanted: Mutex<HashSet<u32>>,
+    compared: Mutex<HashMap<u32, FileId>>,
 }
 
 impl OpenListing {
@@ -123,6 +124,16 @@ impl OpenListing {
     /// Notes that an entry's contents are asked for.
     pub fn want(&self, index: u32) {
         lock(&self.wanted).insert(index);
+    }
+
+    /// Notes which file of the target the source is asked to compare with.
+    pub fn note_compared(&self, index: u32, id: FileId) {
+        lock(&self.compared).insert(index, id);
+    }
+
+    /// Returns which file of the target was compared.
+    pub fn compared(&self, index: u32) -> Option<FileId> {
+        lock(&self.compared).get(&index).copied()
     }
 
     /// Takes the answer to a want; false for what nobody asked for.
@@ -192,6 +203,7 @@ impl Tracker {
             waits_for,
             pending: AtomicU64::new(1),
             wanted: Mutex::default(),
+            compared: Mutex::default(),
         });
         match lock(&self.listings).insert(seq, Arc::clone(&open)) {
             None => Some(open),

@@ -47,6 +47,8 @@ pub struct Found {
     pub listing: Listing,
     /// Which directory it is.
     pub directory: FileId,
+    /// Which object each entry was.
+    pub ids: Vec<FileId>,
     /// What the target has when it has settled without a problem.
     pub prints: Vec<Print>,
 }
@@ -251,7 +253,7 @@ impl<'a> Walk<'a> {
             match looked {
                 Ok(Look::LeftOut) => {}
                 Ok(Look::Unchanged(name, status, print)) => part.pass_over(&name, &status, print),
-                Ok(Look::Entry(entry, print)) => part.add(entry, print),
+                Ok(Look::Entry(entry, id, print)) => part.add(entry, id, print),
                 Err(error) => {
                     // What could not be looked at is not gone: nothing here counts as an extra.
                     part.listing.opaque |= !error.is_missing();
@@ -310,7 +312,7 @@ impl<'a> Walk<'a> {
                 metadata,
                 link: None,
             };
-            return Ok(Look::Entry(entry, None));
+            return Ok(Look::Entry(entry, status.id(), None));
         }
         let print = self
             .snapshot
@@ -333,7 +335,7 @@ impl<'a> Walk<'a> {
             metadata,
             link,
         };
-        Ok(Look::Entry(entry, print))
+        Ok(Look::Entry(entry, status.id(), print))
     }
 
     fn link_of(&self, status: &Status) -> Option<LinkId> {

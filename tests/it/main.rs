@@ -27,6 +27,7 @@ mod pair;
 mod plan;
 mod profiles;
 mod proof;
+mod races;
 mod ssh;
 mod staged;
 mod support;
