@@ -3,6 +3,8 @@
 //!
 //! Runs before most of the system. Knows nothing of who confirms.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,7 +16,7 @@ use crate::authorized_keys::{self, Account, Which};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::fs::staged::{read_note, write_note};
-use crate::fs::{Dir, FsError, usable_name};
+use crate::fs::{Dir, FsError, Tree, usable_name};
 use crate::switch::{Gate, Repaired, RunLogin, State, memo, repair, status};
 
 /// The note of the first boot after a switch; it goes when the clone is confirmed.
@@ -84,10 +86,12 @@ pub fn watch_key(root: &Path) -> Result<(), Failure> {
     disarmed.map_err(|error| failed(&error))
 }
 
-/// Takes the run's key out of the account's file below `root`.
+/// Takes the run's key out of the account's file below `root`. Links of the clone on the way to its
+/// home directory lead where they would lead inside.
 pub(crate) fn remove_key(root: &Path, login: &RunLogin) -> Result<(), FsError> {
-    let home = login.home.strip_prefix("/").unwrap_or(&login.home);
-    let home = root.join(home);
+    let tree = Tree::from(Dir::open_root(root)?);
+    let (home, _) = tree.resolve(login.home.as_os_str().as_bytes())?;
+    let home = root.join(OsStr::from_bytes(home.as_bytes()));
     let account = Account {
         home: &home,
         uid: login.uid,

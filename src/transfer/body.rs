@@ -203,7 +203,8 @@ fn read_small(
         buffer.resize(before.size() as usize, 0);
         let count = extents::read_at(&file, buffer, 0)?;
         buffer.truncate(count);
-        let churned = before.has_churned(&look_again(&file, listed)?) || count as u64 != before.size();
+        let churned =
+            before.has_churned(&look_again(&file, listed)?) || count as u64 != before.size();
         if !churned || attempt == READ_ATTEMPTS {
             return Ok(Some(Outcome::Whole {
                 size: count as u64,

@@ -99,7 +99,8 @@ impl LargeFile<'_> {
         let Some((name, listed)) = listing.file(self.want.index) else {
             return Ok(());
         };
-        let opened = reopen(self.settings.root, listing).and_then(|dir| open_file(&dir, name, listed));
+        let opened =
+            reopen(self.settings.root, listing).and_then(|dir| open_file(&dir, name, listed));
         self.settings
             .counters
             .set_current_path(listing.path.join(name).as_bytes());

@@ -100,7 +100,10 @@ impl SentListing {
             path: listing.path.clone(),
             id,
             entry_count: (entries.len() - directories) as u64 + u64::from(listing.after.is_none()),
-            bytes: entries.iter().filter_map(|(_, file)| Some(file.as_ref()?.size)).sum(),
+            bytes: entries
+                .iter()
+                .filter_map(|(_, file)| Some(file.as_ref()?.size))
+                .sum(),
             entries,
             prints,
             weight: weight_of(&listing),

@@ -54,12 +54,8 @@ impl Attacker {
             become_account();
             let mut round = 0;
             while !stop.load(Ordering::Relaxed) {
-                let goes = state.compare_exchange(
-                    IS_TO_REST,
-                    RESTS,
-                    Ordering::AcqRel,
-                    Ordering::Acquire,
-                );
+                let goes =
+                    state.compare_exchange(IS_TO_REST, RESTS, Ordering::AcqRel, Ordering::Acquire);
                 if goes == Err(GOES) {
                     work(round);
                     round += 1;
@@ -138,6 +134,11 @@ impl Field {
             before,
             _place: place,
         }
+    }
+
+    /// Takes what lies outside now for what is to stay.
+    fn look_outside(&mut self) {
+        self.before = (Manifest::of(&self.precious), inodes(&self.precious));
     }
 
     /// Asserts that what lies outside is what it was: contents, owners, modes, attributes, numbers

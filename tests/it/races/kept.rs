@@ -183,7 +183,10 @@ fn a_file_that_only_looks_like_one_of_the_account_stays_closed() {
     alike(&field.target, 0, 0o600, SECRET.repeat(4).as_bytes());
     Job::new(&field.source, &field.target).run().stats();
     assert_secrets_kept(&field.target, name);
-    assert_eq!(fs::read(field.target.join("file")).unwrap(), vec![b'x'; length]);
+    assert_eq!(
+        fs::read(field.target.join("file")).unwrap(),
+        vec![b'x'; length]
+    );
 }
 
 #[test]
@@ -207,7 +210,9 @@ fn no_name_is_linked_to_a_file_that_took_its_leaders_place() {
     while began.elapsed() < span() || runs < 10 {
         drop(fs::remove_dir_all(field.target.join("z")));
         for number in 0..COUNT {
-            drop(fs::remove_file(field.target.join(format!("work/set-id-{number}"))));
+            drop(fs::remove_file(
+                field.target.join(format!("work/set-id-{number}")),
+            ));
         }
         build(&field.target, &[MINE], 4);
         attacker.go();

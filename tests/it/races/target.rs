@@ -30,7 +30,11 @@ fn build(root: &Path, version: u64, change: impl Fn(&Path)) {
         let directory = work.join(format!("d{number}"));
         fs::create_dir_all(directory.join("sub")).unwrap();
         for number in 0..FILES {
-            fs::write(directory.join(format!("f{number}")), contents(version, number)).unwrap();
+            fs::write(
+                directory.join(format!("f{number}")),
+                contents(version, number),
+            )
+            .unwrap();
             fs::write(directory.join(format!("sub/f{number}")), "below").unwrap();
         }
         change(&directory);
@@ -128,7 +132,12 @@ fn what_only_the_target_has_is_deleted() {
         fs::remove_dir_all(directory).unwrap();
         fs::create_dir(directory).unwrap();
     };
-    race("what_only_the_target_has_is_deleted", (1, less), as_it_is, false);
+    race(
+        "what_only_the_target_has_is_deleted",
+        (1, less),
+        as_it_is,
+        false,
+    );
 }
 
 #[test]
@@ -166,13 +175,24 @@ fn attributes_are_set_and_removed() {
             xattr::set(file, "trusted.kept", b"goes").unwrap();
         });
     };
-    race("attributes_are_set_and_removed", (1, labelled), other, false);
+    race(
+        "attributes_are_set_and_removed",
+        (1, labelled),
+        other,
+        false,
+    );
 }
 
 /// An ACL as the kernel keeps it, with one further account.
 fn acl() -> Vec<u8> {
     let nobody = u32::MAX;
-    let entries = [(1, 6, nobody), (2, 4, 33), (4, 4, nobody), (16, 4, nobody), (32, 0, nobody)];
+    let entries = [
+        (1, 6, nobody),
+        (2, 4, 33),
+        (4, 4, nobody),
+        (16, 4, nobody),
+        (32, 0, nobody),
+    ];
     let mut bytes = 2u32.to_le_bytes().to_vec();
     for (tag, permissions, id) in entries {
         bytes.extend_from_slice(&u16::to_le_bytes(tag));
@@ -216,7 +236,12 @@ fn links_pipes_and_sockets_are_made() {
             }
         });
     };
-    race("links_pipes_and_sockets_are_made", (1, special), as_it_is, false);
+    race(
+        "links_pipes_and_sockets_are_made",
+        (1, special),
+        as_it_is,
+        false,
+    );
 }
 
 #[test]
@@ -236,7 +261,12 @@ fn renamed_directories_are_followed() {
     let renamed = |directory: &Path| {
         fs::rename(directory.join("sub"), directory.join("renamed")).unwrap();
     };
-    race("renamed_directories_are_followed", (1, renamed), as_it_is, false);
+    race(
+        "renamed_directories_are_followed",
+        (1, renamed),
+        as_it_is,
+        false,
+    );
 }
 
 #[test]
@@ -245,5 +275,10 @@ fn a_stage_takes_files_from_the_live_tree() {
         fs::set_permissions(directory.join("f1"), Permissions::from_mode(0o640)).unwrap();
         fs::write(directory.join("f2"), "another").unwrap();
     };
-    race("a_stage_takes_files_from_the_live_tree", (1, private), as_it_is, true);
+    race(
+        "a_stage_takes_files_from_the_live_tree",
+        (1, private),
+        as_it_is,
+        true,
+    );
 }

@@ -139,6 +139,8 @@ pub struct Job<'a> {
     pub up_limit: Option<usize>,
     /// The name of the agent's threads.
     pub agent_thread: &'static str,
+    /// Called before each pass with its number, from 0.
+    pub before_pass: Box<dyn FnMut(usize)>,
 }
 
 /// How it went.
@@ -190,6 +192,7 @@ impl<'a> Job<'a> {
             down_limit: None,
             up_limit: None,
             agent_thread: "agent",
+            before_pass: Box::new(|_| ()),
         }
     }
 
@@ -213,7 +216,7 @@ impl<'a> Job<'a> {
 
     /// Runs it until `stop` is set.
     #[track_caller]
-    pub fn run_until(self, stop: &AtomicBool) -> Ran {
+    pub fn run_until(mut self, stop: &AtomicBool) -> Ran {
         let _watchdog = Watchdog::start(&format!("a transfer to {}", self.target.display()));
         let tapped = |inner, tap, left| TapWriter {
             inner,
@@ -233,7 +236,7 @@ impl<'a> Job<'a> {
         let link = Link::start(here_reader, here, LinkSettings::default());
         let monitor = RecordingMonitor::default();
         let target = self.target.as_os_str().as_bytes().to_vec();
-        let run = || -> Result<Vec<PassStats>, TransferError> {
+        let mut run = || -> Result<Vec<PassStats>, TransferError> {
             let root = Dir::open_root(self.source)
                 .map_err(|error| TransferError::Root("source".to_owned(), error))?;
             let tree = Tree {
@@ -242,7 +245,10 @@ impl<'a> Job<'a> {
                 mounts: &[],
             };
             let sender = Sender::begin(&link, tree, (target, self.policy), &monitor, stop)?;
-            let passes = self.plans.iter().map(|plan| sender.pass(*plan));
+            let passes = self.plans.iter().enumerate().map(|(number, plan)| {
+                (self.before_pass)(number);
+                sender.pass(*plan)
+            });
             let stats = passes.collect::<Result<_, _>>()?;
             sender.finish()?;
             Ok(stats)
