@@ -236,7 +236,7 @@ impl<'a> Job<'a> {
         let link = Link::start(here_reader, here, LinkSettings::default());
         let monitor = RecordingMonitor::default();
         let target = self.target.as_os_str().as_bytes().to_vec();
-        let mut run = || -> Result<Vec<PassStats>, TransferError> {
+        let run = || -> Result<Vec<PassStats>, TransferError> {
             let root = Dir::open_root(self.source)
                 .map_err(|error| TransferError::Root("source".to_owned(), error))?;
             let tree = Tree {
