@@ -25,7 +25,7 @@ use crate::fs::{Dir, Root};
 use crate::orders::Order;
 use crate::relpath::RelPath;
 use crate::transfer::TransferError;
-use crate::transfer::receiver::receive;
+use crate::transfer::receiver::{Reach, receive};
 use crate::transfer::wire::frame::{Frame, FrameError};
 use crate::transfer::wire::handshake::{BUILD, MAGIC};
 use crate::transfer::wire::link::{LONGEST_SILENCE, Link, LinkSettings};
@@ -123,6 +123,11 @@ pub fn serve(
     let mut session = AgentSession {
         link: &link,
         key,
+        // In the source's own process the thread may be one of its own, too.
+        reach: match binary {
+            Some(_) => Reach::Target,
+            None => Reach::Everything,
+        },
         task: Vec::new(),
         has_failed: false,
     };
@@ -134,6 +139,7 @@ pub fn serve(
 struct AgentSession<'a> {
     link: &'a Link,
     key: &'a HeldKey,
+    reach: Reach,
     /// The parts of a task so far.
     task: Vec<u8>,
     /// After a failure what was on its way already is let go by.
@@ -176,7 +182,7 @@ impl AgentSession<'_> {
                 rules,
                 policy,
             } => {
-                let received = receive(self.link, &target, rules, policy);
+                let received = receive(self.link, &target, (rules, policy), self.reach);
                 self.conclude(received)
             }
             _ if self.has_failed => Ok(()),

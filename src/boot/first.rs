@@ -4,6 +4,8 @@
 //! Runs before most of the system. Knows nothing of who confirms, and of what becomes of a clone
 //! that nobody does.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +16,7 @@ use crate::authorized_keys::{self, Account, Which};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::fs::staged::{read_note, write_note};
-use crate::fs::{Dir, FsError, usable_name};
+use crate::fs::{Dir, FsError, Tree, usable_name};
 use crate::switch::{Gate, Repaired, RunLogin, State, memo, repair, status};
 
 /// The note of the boots after a switch; it goes when the clone is confirmed.
@@ -62,10 +64,12 @@ pub fn boot(root: &Path) -> Result<bool, Failure> {
     Ok(repaired == Repaired::TakenBack)
 }
 
-/// Takes the run's key out of the account's file below `root`.
+/// Takes the run's key out of the account's file below `root`. Links of the clone on the way to its
+/// home directory lead where they would lead inside.
 pub(crate) fn remove_key(root: &Path, login: &RunLogin) -> Result<(), FsError> {
-    let home = login.home.strip_prefix("/").unwrap_or(&login.home);
-    let home = root.join(home);
+    let tree = Tree::from(Dir::open_root(root)?);
+    let (home, _) = tree.resolve(login.home.as_os_str().as_bytes())?;
+    let home = root.join(OsStr::from_bytes(home.as_bytes()));
     let account = Account {
         home: &home,
         uid: login.uid,

@@ -6,6 +6,7 @@
 
 pub mod dir;
 pub mod extents;
+mod fence;
 pub mod flags;
 pub mod gate;
 pub mod locks;
@@ -22,6 +23,7 @@ mod unnamed;
 pub mod xattrs;
 
 pub use dir::{Dir, usable_name};
+pub use fence::fence_in;
 pub use root::{Root, Space};
 pub use staged::Staged;
 pub use stand::stand_alone;

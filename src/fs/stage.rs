@@ -65,7 +65,7 @@ impl Stage {
             }
         }
         let dir = parent.open_dir(&name)?;
-        refuse_foreign(&dir)?;
+        refuse_foreign(&dir, 0o077)?;
         // An ACL that the directory around it hands down would get into all that is made here.
         for acl in [&b"system.posix_acl_default"[..], b"system.posix_acl_access"] {
             match Object::open(&dir).remove_xattr(acl) {
@@ -211,10 +211,11 @@ impl Stage {
     }
 }
 
-/// Refuses a directory that somebody else planted under our name.
-fn refuse_foreign(dir: &Dir) -> Result<()> {
+/// Refuses a directory that somebody else planted under our name, or that has any of the bits
+/// `open` in its mode.
+pub(super) fn refuse_foreign(dir: &Dir, open: u16) -> Result<()> {
     let status = dir.status()?;
-    if status.uid() != rustix::process::geteuid().as_raw() || status.mode() & 0o077 != 0 {
+    if status.uid() != rustix::process::geteuid().as_raw() || status.mode() & open != 0 {
         return Err(Errno::PERM).doing("use the private directory .instancesync of somebody else");
     }
     Ok(())

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::metadata::change_mtime;
 use super::owned::{OwnedFile, read_owned, replace_owned};
-use super::stage::{STAGE_NAME, Stage};
+use super::stage::{STAGE_NAME, Stage, refuse_foreign};
 use super::tree::Tree;
 use super::xattrs::Object;
 use super::{Dir, FsError, Result, usable_name};
@@ -25,6 +25,8 @@ use crate::relpath::{Name, RelPath};
 pub const NEW_NAME: &[u8] = b"stage";
 /// What was replaced, in the private directory.
 pub const PREVIOUS_NAME: &[u8] = b"previous";
+/// Bits of a mode that let others write.
+const OPEN_TO_OTHERS: u16 = 0o022;
 /// Both names that the tree beside the live one can have.
 pub const SIDES: [&[u8]; 2] = [NEW_NAME, PREVIOUS_NAME];
 /// The program, for the console and for the next boot, in the first volume's private directory.
@@ -169,14 +171,10 @@ pub fn volume_top(live: &Dir, path: &RelPath) -> Result<Dir> {
 /// Looks for a directory with a private one in it at `path`: live, or on the other side of one of
 /// the volumes that were found on the way there.
 fn find_top(live: &Dir, tops: &[(RelPath, Dir)], path: &RelPath) -> Option<Dir> {
-    let private = usable_name(STAGE_NAME).ok()?;
-    let is_top = |dir: &Dir| {
-        let found = dir.status_of(&private);
-        found.is_ok_and(|status| status.is_directory())
-    };
+    let is_top = |dir: &Dir| open_private(dir).is_ok();
     let aside = tops.iter().rev().flat_map(|(start, top)| {
         let open = |side: &[u8]| {
-            let side = top.open_dir(&private)?.open_dir(&usable_name(side)?)?;
+            let side = open_private(top)?.open_dir(&usable_name(side)?)?;
             side.open_beneath(&path.below(start).unwrap_or_default())
         };
         SIDES.map(open)
@@ -187,7 +185,15 @@ fn find_top(live: &Dir, tops: &[(RelPath, Dir)], path: &RelPath) -> Option<Dir> 
 
 /// Opens the private directory of the volume that is mounted at `volume` below `live`.
 pub fn private_dir(live: &Dir, volume: &RelPath) -> Result<Dir> {
-    volume_top(live, volume)?.open_dir(&usable_name(STAGE_NAME)?)
+    open_private(&volume_top(live, volume)?)
+}
+
+/// Opens the private directory at the top of a volume. Fails (EPERM) for one into which others can
+/// write: who owns the top of a volume may have put it there.
+pub fn open_private(top: &Dir) -> Result<Dir> {
+    let private = top.open_dir(&usable_name(STAGE_NAME)?)?;
+    refuse_foreign(&private, OPEN_TO_OTHERS)?;
+    Ok(private)
 }
 
 /// Returns the pair whose run began the stages beside `live`; `None` where none has.

@@ -2,13 +2,16 @@
 //! nothing of how it gets there.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::shelf::{self, Shelf};
-use crate::settings::RecordPlaces;
+use crate::entry::Metadata;
+use crate::fs::owned::{OwnedFile, replace_owned};
+use crate::fs::{Dir, FsError, Result, Tree, usable_name};
 
 /// LIMIT: bytes of the log; of a longer one the end is sent.
 const MAX_LOG_LEN: usize = 1 << 20;
@@ -33,45 +36,102 @@ impl RecordCopy {
         })
     }
 
-    /// Puts it where a run below `root` would have put its own.
+    /// Puts it where a run of the system below `root` would have put its own. Links on the way are
+    /// the clone's: they lead where they would lead inside, and never out of it.
     pub fn place(&self, root: &Path) -> io::Result<()> {
         if !shelf::is_run(&self.run) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let places = RecordPlaces {
-            logs: root.join("var/log/instancesync"),
-            state: root.join("var/lib/instancesync"),
-            locks: root.join("run/instancesync"),
-        };
-        let directory = places.state.join(&self.run);
-        for path in [&places.logs, &places.state, &directory] {
-            shelf::make_private(path)?;
-        }
-        let log = places.logs.join(format!("{}.log", self.run));
-        let texts = [
-            (log, &self.log),
-            (directory.join("state.json"), &self.state),
-        ];
-        for (path, text) in texts {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => shelf::open_new(&path)?.write_all(text.as_bytes())?,
-            }
-        }
-        shelf::remove_old(&places);
+        self.put(root).map_err(|error| error.errno.into())
+    }
+
+    fn put(&self, root: &Path) -> Result<()> {
+        let tree = Tree::from(Dir::open_root(root)?);
+        let (logs, state) = (own_place(&tree, "/var/log")?, own_place(&tree, "/var/lib")?);
+        let run = open_or_make(&state, self.run.as_bytes())?;
+        let log = format!("{}.log", self.run);
+        replace_private(&logs, log.as_bytes(), &self.log)?;
+        replace_private(&run, b"state.json", &self.state)?;
+        shelf::remove_old(&state, &logs);
         Ok(())
     }
+}
+
+/// Opens the directory `instancesync` in another, making it where it is missing.
+fn own_place(tree: &Tree, parent: &str) -> Result<Dir> {
+    let (parent, _) = tree.resolve(parent.as_bytes())?;
+    open_or_make(&tree.open_beneath(&parent)?, b"instancesync")
+}
+
+fn open_or_make(parent: &Dir, name: &[u8]) -> Result<Dir> {
+    let name = usable_name(name)?;
+    match parent.make_dir(&name) {
+        Err(error) if error.errno != Errno::EXIST => return Err(error),
+        _ => {}
+    }
+    let dir = parent.open_dir(&name)?;
+    match shelf::is_private(&dir.status()?) {
+        true => Ok(dir),
+        false => Err(FsError {
+            operation: "keep the record in a directory of somebody else".to_owned(),
+            errno: Errno::PERM,
+        }),
+    }
+}
+
+fn replace_private(dir: &Dir, name: &[u8], text: &str) -> Result<()> {
+    let own = dir.status()?;
+    let file = OwnedFile {
+        contents: text.as_bytes().to_vec(),
+        metadata: Metadata {
+            mode: 0o600,
+            uid: own.uid(),
+            gid: own.gid(),
+            mtime: own.mtime(),
+            ..Metadata::default()
+        },
+    };
+    replace_owned(dir, &usable_name(name)?, &file)
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::symlink;
 
     use super::RecordCopy;
 
     #[test]
+    fn links_of_the_clone_lead_inside() {
+        let root = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        let at = |path: &str| root.path().join(path);
+        let inside = |path: &std::path::Path| at(path.strip_prefix("/").unwrap().to_str().unwrap());
+        fs::create_dir_all(at("var/lib")).unwrap();
+        symlink(outside.path(), at("var/log")).unwrap();
+        let copy = RecordCopy {
+            run: "20261121T091519Z-0123456789abcdef".to_owned(),
+            log: "what happened\n".to_owned(),
+            state: "{}\n".to_owned(),
+        };
+        copy.place(root.path()).unwrap_err();
+        let real = inside(outside.path());
+        fs::create_dir_all(&real).unwrap();
+        copy.place(root.path()).unwrap();
+        assert!(real.join("instancesync").exists());
+        symlink(outside.path(), at("var/lib/other")).unwrap();
+        fs::rename(at("var/lib/instancesync"), at("var/lib/aside")).unwrap();
+        fs::rename(at("var/lib/other"), at("var/lib/instancesync")).unwrap();
+        copy.place(root.path()).unwrap_err();
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+
+    #[test]
     fn a_copy_lies_where_a_run_of_the_clone_would_put_its_own() {
         let root = tempfile::tempdir().unwrap();
+        for parent in ["var/log", "var/lib"] {
+            fs::create_dir_all(root.path().join(parent)).unwrap();
+        }
         let copy = RecordCopy {
             run: "20261121T091519Z-0123456789abcdef".to_owned(),
             log: "what happened\n".to_owned(),

@@ -3,12 +3,14 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::fs::{Dir, Status};
+use crate::relpath::Name;
 use crate::settings::RecordPlaces;
 
 /// LIMIT: runs whose records are kept; older ones are removed.
@@ -36,9 +38,8 @@ impl Shelf {
         now: Timestamp,
         pair: &str,
     ) -> io::Result<(Shelf, File)> {
-        for directory in [&places.logs, &places.state] {
-            make_private(directory)?;
-        }
+        let logs = make_private(&places.logs)?;
+        let state = make_private(&places.state)?;
         let first = format!("{}-{pair}", now.strftime(TIME_FORMAT));
         for number in 1..=MAX_NAMESAKES {
             let run = match number {
@@ -52,7 +53,7 @@ impl Shelf {
             }
             let log = places.logs.join(format!("{run}.log"));
             let file = open_new(&log)?;
-            remove_old(places);
+            remove_old(&state, &logs);
             let shelf = Shelf {
                 run,
                 directory,
@@ -79,16 +80,32 @@ impl Shelf {
     }
 }
 
-/// Makes a directory, and those above that are missing, for root alone.
-pub(super) fn make_private(directory: &Path) -> io::Result<()> {
+/// Makes a directory, and those above that are missing, for root alone, and opens it. Fails for one
+/// of somebody else, and for a link of somebody else: in some systems not only root writes to
+/// `/var/log`.
+pub(super) fn make_private(directory: &Path) -> io::Result<Dir> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(directory)
+        .create(directory)?;
+    let link = fs::symlink_metadata(directory)?;
+    let dir = Dir::open_root(directory).map_err(|error| error.errno)?;
+    let status = dir.status().map_err(|error| error.errno)?;
+    let own = rustix::process::geteuid().as_raw();
+    let is_ours = [0, own].contains(&link.uid()) && is_private(&status);
+    match is_ours {
+        true => Ok(dir),
+        false => Err(io::ErrorKind::PermissionDenied.into()),
+    }
+}
+
+/// Tells whether nobody else can put something into a directory.
+pub(super) fn is_private(status: &Status) -> bool {
+    status.uid() == rustix::process::geteuid().as_raw() && status.mode() & 0o022 == 0
 }
 
 /// Creates a file for root alone.
-pub(super) fn open_new(path: &Path) -> io::Result<File> {
+fn open_new(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .append(true)
         .create_new(true)
@@ -97,29 +114,29 @@ pub(super) fn open_new(path: &Path) -> io::Result<File> {
 }
 
 /// Removes the records of all but the newest runs; what is no record of a run stays.
-pub(super) fn remove_old(places: &RecordPlaces) {
-    // What cannot be removed now is tried again by the next run.
-    for path in old(&places.state, "") {
-        fs::remove_dir_all(path).unwrap_or_default();
-    }
-    for path in old(&places.logs, ".log") {
-        fs::remove_file(path).unwrap_or_default();
+pub(super) fn remove_old(state: &Dir, logs: &Dir) {
+    for (dir, ending) in [(state, ""), (logs, ".log")] {
+        for name in old(dir, ending) {
+            // What cannot be removed now is tried again by the next run.
+            drop(dir.remove_tree(&name));
+        }
     }
 }
 
 /// Returns the records in a directory that are older than the newest ones.
-fn old(directory: &Path, ending: &str) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(directory) else {
-        return Vec::new();
-    };
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+fn old(dir: &Dir, ending: &str) -> Vec<Name> {
+    let mut names: Vec<String> = dir
+        .names()
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|name| String::from_utf8(name.into_vec()).ok())
         .filter(|name| name.strip_suffix(ending).is_some_and(is_run))
         .collect();
     // The names begin with the time.
     names.sort_unstable_by(|one, other| other.cmp(one));
     let rest = names.into_iter().skip(MAX_RUNS);
-    rest.map(|name| directory.join(name)).collect()
+    rest.filter_map(|name| Name::new(name.as_bytes()).ok())
+        .collect()
 }
 
 /// Tells whether a name is that of a run: a time, a hyphen, and the pair.

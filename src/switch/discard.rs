@@ -9,7 +9,7 @@ use super::journal::{self, JOURNAL_NAME, Journal, LEFT_PREFIX, Memo, Phase};
 use super::{Gate, SwitchError};
 use crate::fs::metadata::change_mtime;
 use crate::fs::stage::STAGE_NAME;
-use crate::fs::staged::{SIDES, private_dir, volume_top};
+use crate::fs::staged::{SIDES, open_private, private_dir, volume_top};
 use crate::fs::xattrs::Object;
 use crate::fs::{Dir, FsError, usable_name};
 use crate::relpath::{Name, RelPath};
@@ -111,7 +111,7 @@ fn free_volume(live: &Dir, path: &RelPath, freed: &mut Freed, gate: &Gate) -> Re
         Err(error) if error.is_missing() => return Ok(()),
         result => result?,
     };
-    let private = match top.open_dir(&own) {
+    let private = match open_private(&top) {
         Err(error) if error.is_missing() => return Ok(()),
         result => result?,
     };

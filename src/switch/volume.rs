@@ -10,7 +10,7 @@ use super::journal::Part;
 use crate::entry::Metadata;
 use crate::fs::metadata::{Before, apply_metadata, read_metadata};
 use crate::fs::stage::STAGE_NAME;
-use crate::fs::staged::{PREVIOUS_NAME, volume_top};
+use crate::fs::staged::{PREVIOUS_NAME, open_private, volume_top};
 use crate::fs::xattrs::Object;
 use crate::fs::{Dir, FsError, Status, usable_name};
 use crate::relpath::{Name, RelPath};
@@ -49,7 +49,7 @@ impl Volume {
                 path: absolute(path),
             },
         };
-        let private = match live.open_dir(&usable_name(STAGE_NAME).map_err(&at)?) {
+        let private = match open_private(&live) {
             Err(error) if error.is_missing() => return Err(missing()),
             result => result.map_err(&at)?,
         };

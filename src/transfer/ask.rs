@@ -12,14 +12,13 @@ use super::large::{BasisPlan, LargeLanding, Patching, partial_key};
 use super::links::Leader;
 use super::live::may_share;
 use super::reconcile::Item;
-use super::settle::{OpenListing, Wanted};
+use super::settle::{Compared, OpenListing};
 use super::target::{TargetPass, count, lock};
 use super::wire::message::{Basis, Digest, Up, Want, WantId};
 use super::{SMALL_FILE_LEN, TransferError};
 use crate::fs::stage::NewFile;
-use crate::fs::{Dir, FileId, Result, Status, Tree, extents, status_of_fd};
+use crate::fs::{Dir, Result, Status, Tree, extents, status_of_fd};
 use crate::monitor::Pass;
-use crate::relpath::Name;
 
 /// Bytes of a block when the file is known to have changed: as fine as a database's pages.
 const CHANGED_BLOCK_LEN: u64 = 4096;
@@ -68,23 +67,30 @@ impl TargetPass<'_> {
             BasisUse::Compare => self.plan_basis(item)?,
         };
         self.note_compared(item.existing.as_ref());
-        let mut wanted = Wanted::default();
+        let mut attributes_equal = false;
         let basis = match (item.entry.kind.size() <= SMALL_FILE_LEN, item.found_in()) {
             (true, Some(dir)) if same_size && basis_use == BasisUse::Compare => {
-                match small_digest(dir, &item.entry.name, item.entry.kind.size()) {
-                    Ok((digest, status)) => {
-                        wanted.attributes_equal = equal_but_for_contents(item, &status);
+                match small_digest(dir, item) {
+                    Ok(Some((digest, status))) => {
+                        attributes_equal = is_equal_but_for_contents(item, &status);
                         Basis::Digest(digest)
                     }
                     // What cannot be read is sent whole.
-                    Err(_) => Basis::None,
+                    Ok(None) | Err(_) => Basis::None,
                 }
             }
             (true, _) => Basis::None,
             (false, _) => self.open_large(item, plan, asks)?,
         };
         item.open.defer();
-        item.open.want(item.index, wanted);
+        if let Some(existing) = &item.existing {
+            let compared = Compared {
+                id: existing.id,
+                attributes_equal,
+            };
+            item.open.note_compared(item.index, compared);
+        }
+        item.open.want(item.index);
         asks.wants.push(Want {
             index: item.index,
             basis,
@@ -188,7 +194,7 @@ impl TargetPass<'_> {
         let mut landing = LargeLanding::new(Arc::clone(open), index, BasisPlan::Nothing);
         landing.is_second_attempt = true;
         lock(&self.large).insert(want, Arc::new(std::sync::Mutex::new(landing)));
-        open.want(index, Wanted::default());
+        open.want(index);
         let wants = vec![Want {
             index,
             basis: Basis::None,
@@ -200,23 +206,27 @@ impl TargetPass<'_> {
     }
 }
 
-/// Returns which file of the target's own has all attributes of the source's, if it was still the
-/// one that was compared when its contents were read: then it need not be looked at again.
-fn equal_but_for_contents(item: &Item<'_>, when_read: &Status) -> Option<FileId> {
-    let existing = item.existing.as_ref()?;
-    let is_own = existing.origin == Origin::Own;
-    let is_still = (existing.id, existing.ctime) == (when_read.id(), when_read.ctime());
-    let is_equal = is_own && is_still && !attributes_differ(item.entry, &existing.metadata);
-    is_equal.then_some(existing.id)
+/// Tells whether the target's own file has all attributes of the source's, and was still what was
+/// compared when its contents were read: then it need not be looked at again.
+fn is_equal_but_for_contents(item: &Item<'_>, when_read: &Status) -> bool {
+    item.existing.as_ref().is_some_and(|existing| {
+        existing.origin == Origin::Own
+            && existing.ctime == when_read.ctime()
+            && !attributes_differ(item.entry, &existing.metadata)
+    })
 }
 
 /// Returns the digest of what the target has of a small file, and how that looked before it was
-/// read.
-fn small_digest(dir: &Dir, name: &Name, size: u64) -> Result<(Digest, Status)> {
-    let file = dir.open_file(name)?;
+/// read; of another one that has taken its name meanwhile there is none.
+fn small_digest(dir: &Dir, item: &Item<'_>) -> Result<Option<(Digest, Status)>> {
+    let file = dir.open_file(&item.entry.name)?;
     let status = status_of_fd(&file)?;
-    let mut contents = vec![0u8; size as usize];
+    let compared = item.existing.as_ref().map(|existing| existing.id);
+    if Some(status.id()) != compared {
+        return Ok(None);
+    }
+    let mut contents = vec![0u8; item.entry.kind.size() as usize];
     let count = extents::read_at(&file, &mut contents, 0)?;
     contents.truncate(count);
-    Ok((digest_of(&contents), status))
+    Ok(Some((digest_of(&contents), status)))
 }

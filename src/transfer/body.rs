@@ -8,11 +8,10 @@ use crossbeam_channel::Receiver;
 use super::SMALL_FILE_LEN;
 use super::delta::BasisPart;
 use super::digest::digest_of;
-use super::upload::{LargeFile, failed, open_file, reopen};
-use super::window::{SentListing, Window};
+use super::upload::{LargeFile, failed, look_again, open_file, reopen};
+use super::window::{Listed, SentListing, Window};
 use super::wire::link::{FrameSender, LinkLost};
 use super::wire::message::{Basis, BundleFile, Down, MAX_BUNDLE_FILES, Outcome, Want, WantId};
-use crate::fs::status_of_fd;
 use crate::fs::{Dir, FsError, extents};
 use crate::monitor::Counters;
 use crate::relpath::Name;
@@ -144,11 +143,11 @@ fn send_small(
             index: want.index,
         };
         // The router has checked that the index names a regular file.
-        let Some((name, _)) = listing.file(want.index) else {
+        let Some((name, listed)) = listing.file(want.index) else {
             continue;
         };
         let read = match &dir {
-            Ok(dir) => read_small(dir, name, &mut buffer),
+            Ok(dir) => read_small(dir, (name, listed), &mut buffer),
             Err(error) => Err(FsError {
                 operation: error.operation.clone(),
                 errno: error.errno,
@@ -190,17 +189,22 @@ fn answer<'c>(
 }
 
 /// Reads a small file whole; `None` when it has grown too large for a bundle.
-fn read_small(dir: &Dir, name: &Name, buffer: &mut Vec<u8>) -> Result<Option<Outcome>, FsError> {
+fn read_small(
+    dir: &Dir,
+    (name, listed): (&Name, &Listed),
+    buffer: &mut Vec<u8>,
+) -> Result<Option<Outcome>, FsError> {
     let mut attempt = 1;
     loop {
-        let (file, before) = open_file(dir, name)?;
+        let (file, before) = open_file(dir, name, listed)?;
         if before.size() > SMALL_FILE_LEN {
             return Ok(None);
         }
         buffer.resize(before.size() as usize, 0);
         let count = extents::read_at(&file, buffer, 0)?;
         buffer.truncate(count);
-        let churned = before.has_churned(&status_of_fd(&file)?) || count as u64 != before.size();
+        let churned =
+            before.has_churned(&look_again(&file, listed)?) || count as u64 != before.size();
         if !churned || attempt == READ_ATTEMPTS {
             return Ok(Some(Outcome::Whole {
                 size: count as u64,

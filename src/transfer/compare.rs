@@ -88,7 +88,9 @@ pub enum Sharing {
 
 fn decide_file(entry: &Entry, existing: &Existing, pass: Pass) -> Action {
     let moved = entry.kind != existing.kind || entry.metadata.mtime != existing.metadata.mtime;
-    if moved || pass == Pass::Checksum {
+    // Who may rename files of others in a directory would else be given one that looks alike.
+    let changes_hands = entry.metadata.uid != existing.metadata.uid;
+    if moved || changes_hands || pass == Pass::Checksum {
         Action::Body(BasisUse::Compare)
     } else if attributes_differ(entry, &existing.metadata) {
         Action::Attributes
@@ -174,6 +176,8 @@ mod tests {
     fn decides_about_files_by_size_time_and_attributes() {
         let mut chmod = file(9, 5);
         chmod.metadata.mode = 0o600;
+        let mut of_another = file(9, 5);
+        of_another.metadata.uid = 7;
         let mut labelled = file(9, 5);
         labelled.metadata.xattrs = vec![Xattr {
             name: b"user.a".to_vec(),
@@ -189,6 +193,7 @@ mod tests {
             (file(9, 5), Some(file(9, 6)), quick, compare),
             (file(9, 5), Some(file(9, 5)), thorough, compare),
             (file(9, 5), Some(chmod), quick, Action::Attributes),
+            (file(9, 5), Some(of_another), quick, compare),
             (file(9, 5), Some(labelled), quick, Action::Attributes),
             (file(9, 5), Some(symlink(b"a")), quick, whole),
         ]);

@@ -23,7 +23,7 @@ impl TargetPass<'_> {
         let open = self
             .tracker
             .get(want.seq)
-            .filter(|open| open.answer(want.index).is_some());
+            .filter(|open| open.answer(want.index));
         let open = open.ok_or(TransferError::Protocol("a file that nobody asked for"))?;
         let landing = self.landing(&open, want);
         lock(&self.large).remove(&want);

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use super::ask::Asks;
 use super::itemize::Way;
 use super::links::{GroupId, Leader, Role, Waiting};
@@ -56,6 +58,14 @@ impl TargetPass<'_> {
         let leader_dir = self.open(&parent)?.ok_or_else(missing)?;
         let temp = self.stage(place)?.reserve()?;
         leader_dir.link(&leader_name, temp.dir(), temp.name())?;
+        // Another file may have taken the leader's name; nobody can swap what lies in the stage.
+        let linked = temp.dir().status_of(temp.name())?.id();
+        if leader.id.is_some_and(|id| id != linked) {
+            return Err(FsError {
+                operation: "link to what has landed".to_owned(),
+                errno: Errno::STALE,
+            });
+        }
         self.publish(temp, place, name)
     }
 
@@ -127,8 +137,5 @@ impl TargetPass<'_> {
 /// EMLINK: the file system's limit of names; EXDEV: something within a volume that no link crosses,
 /// such as a project of XFS.
 fn cannot_take_more_names(error: &FsError) -> bool {
-    matches!(
-        error.errno,
-        rustix::io::Errno::MLINK | rustix::io::Errno::XDEV
-    )
+    matches!(error.errno, Errno::MLINK | Errno::XDEV)
 }

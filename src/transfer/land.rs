@@ -34,12 +34,11 @@ impl TargetPass<'_> {
         let mut rest = body;
         let mut place: Option<OpenPlace> = None;
         for file in files {
-            let answered = self.tracker.get(file.want.seq).and_then(|open| {
-                let wanted = open.answer(file.want.index)?;
-                Some((open, wanted))
-            });
-            let unasked = TransferError::Protocol("contents that nobody asked for");
-            let (open, wanted) = answered.ok_or(unasked)?;
+            let open = self
+                .tracker
+                .get(file.want.seq)
+                .filter(|open| open.answer(file.want.index));
+            let open = open.ok_or(TransferError::Protocol("contents that nobody asked for"))?;
             if place.as_ref().is_none_or(|(seq, _)| *seq != file.want.seq) {
                 place = Some((file.want.seq, self.open(&open.directory.path)));
             }
@@ -48,8 +47,14 @@ impl TargetPass<'_> {
                 Outcome::Same | Outcome::Differs | Outcome::Failed { .. } => &[],
             };
             if let Some((_, dir)) = &place {
-                match (&file.outcome, wanted.attributes_equal) {
-                    (Outcome::Same, Some(id)) => self.all_is_same(&open, file.want.index, id),
+                let compared = open.compared(file.want.index);
+                match (
+                    &file.outcome,
+                    compared.filter(|found| found.attributes_equal),
+                ) {
+                    (Outcome::Same, Some(found)) => {
+                        self.all_is_same(&open, file.want.index, found.id);
+                    }
                     _ => self.land_small(&open, file.want.index, dir, (&file.outcome, contents)),
                 }
             }

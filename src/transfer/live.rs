@@ -180,7 +180,10 @@ impl TargetPass<'_> {
             }
             (Action::Equal | Action::Attributes, Kind::File { .. }) => {
                 let is_equal = action == Action::Equal;
-                match self.adopt(item.open, item.entry, is_equal) {
+                let Some(found) = item.existing.as_ref().map(|existing| existing.id) else {
+                    return Ok(());
+                };
+                match self.adopt(item.open, item.entry, (is_equal, found)) {
                     // LIVE: it moved while it was taken; the source's is what counts.
                     Err(error) if error.errno == Errno::STALE => {
                         return self.want(item, BasisUse::None, asks);
@@ -205,13 +208,16 @@ impl TargetPass<'_> {
         &self,
         open: &OpenListing,
         entry: &Entry,
-        has_attributes: bool,
+        (has_attributes, compared): (bool, FileId),
     ) -> Result<()> {
         let path = open.path_of(entry);
         let gone = || FsError::missing("open directory");
         let dir = self.open(&open.directory.path)?.ok_or_else(gone)?;
         let live = self.live_dir(&open.directory.path)?.ok_or_else(gone)?;
-        let is_single = || Ok(live.status_of(&entry.name)?.link_count() == 1);
+        let is_single = || {
+            let status = live.status_of(&entry.name)?;
+            Ok(status.link_count() == 1 && status.id() == compared)
+        };
         let may_link = has_attributes && entry.link.is_none() && may_share(&path);
         let linked = match may_link && is_single()? {
             true => live.link(&entry.name, &dir, &entry.name),
@@ -222,7 +228,7 @@ impl TargetPass<'_> {
             Err(error) if error.is_no_space() => return Err(error),
             Err(_) => {
                 let path = &open.directory.path;
-                self.copy_from(&live, Place { dir: &dir, path }, entry)?
+                self.copy_from((&live, compared), Place { dir: &dir, path }, entry)?
             }
         };
         self.count_taken(open, entry, has_attributes);
@@ -240,16 +246,16 @@ impl TargetPass<'_> {
     }
 
     /// Makes a copy of a file of this machine in the stage, with the source's attributes. Fails as
-    /// stale where it moves meanwhile.
+    /// stale where it moves meanwhile, or is not the one that was compared.
     pub(super) fn copy_from(
         &self,
-        from: &Dir,
+        (from, compared): (&Dir, FileId),
         place: Place<'_>,
         entry: &Entry,
     ) -> Result<Option<FileId>> {
         let file = from.open_file(&entry.name)?;
         let before: Status = status_of_fd(&file)?;
-        if !before.is_file() || before.size() != entry.kind.size() {
+        if !before.is_file() || before.size() != entry.kind.size() || before.id() != compared {
             return Err(stale("copy"));
         }
         let new = self.stage(place)?.create_file(entry.metadata.mode)?;

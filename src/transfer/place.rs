@@ -206,21 +206,27 @@ impl TargetPass<'_> {
     }
 
     /// Sets the attributes of a regular file that stays. One that the live tree has too becomes a
-    /// copy; returns the inode of that where the file has several names.
-    pub fn set_attributes(&self, place: Place<'_>, entry: &Entry) -> Result<Option<FileId>> {
+    /// copy; returns the inode of that where the file has several names. `compared` is what it was
+    /// compared as: another one that has taken its name fails as stale.
+    pub fn set_attributes(
+        &self,
+        place: Place<'_>,
+        entry: &Entry,
+        compared: FileId,
+    ) -> Result<Option<FileId>> {
         let live = self.live_dir(place.path)?;
         let there = live.and_then(|live| live.status_of(&entry.name).ok());
-        let own = place.dir.status_of(&entry.name)?;
-        if there.is_some_and(|there| there.id() == own.id()) {
-            return self.copy_from(place.dir, place, entry);
+        if there.is_some_and(|there| there.id() == compared) {
+            return self.copy_from((place.dir, compared), place, entry);
         }
-        self.change_attributes(place, entry).map(|()| None)
+        self.change_attributes(place, entry, compared)
+            .map(|()| None)
     }
 
-    fn change_attributes(&self, place: Place<'_>, entry: &Entry) -> Result<()> {
+    fn change_attributes(&self, place: Place<'_>, entry: &Entry, compared: FileId) -> Result<()> {
         let file = place.dir.open_file(&entry.name)?;
         let status: Status = crate::fs::status_of_fd(&file)?;
-        if !status.is_file() {
+        if !status.is_file() || status.id() != compared {
             return Err(FsError {
                 operation: "set attributes".to_owned(),
                 errno: Errno::STALE,

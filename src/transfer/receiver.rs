@@ -20,7 +20,7 @@ use super::wire::frame::Frame;
 use super::wire::link::{Link, LinkLost};
 use super::wire::message::{BundleFile, Digest, Down, FailureClass, Outcome, Policy, Up, WantId};
 use crate::exclude::Rules;
-use crate::fs::{FsError, stand_alone};
+use crate::fs::{FsError, fence_in, stand_alone};
 use crate::monitor::{Pass, PassStats};
 
 /// Threads that compare and land. One more than the cores of a small server, so that one that
@@ -59,16 +59,42 @@ enum Part {
     },
 }
 
+/// What the threads of a transfer may reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// All that the process may.
+    Everything,
+    /// Only what is below the target directory, where the kernel can see to that. A stage is made
+    /// beside what it replaces, and takes files from there: that is done without a fence.
+    Target,
+}
+
 /// Runs one transfer, from its beginning to [finish]: passes as the sender asks for them.
 pub fn receive(
     link: &Link,
     target: &[u8],
-    rules: Rules,
-    policy: Policy,
+    (rules, policy): (Rules, Policy),
+    reach: Reach,
 ) -> Result<(), TransferError> {
     let tree = TargetTree::open(target, rules, policy)?;
+    match (&tree.root, &tree.live) {
+        (Some(root), None) if reach == Reach::Target => std::thread::scope(|scope| {
+            // The thread that came here has more to do than to fill a directory.
+            let fenced = scope.spawn(|| {
+                fence_in(root.root());
+                serve(link, &tree)
+            });
+            fenced
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        }),
+        _ => serve(link, &tree),
+    }
+}
+
+fn serve(link: &Link, tree: &TargetTree) -> Result<(), TransferError> {
     link.out.send(&Up::Ready)?;
-    let served = serve_passes(link, &tree);
+    let served = serve_passes(link, tree);
     match (&tree.stages, &served) {
         (None, _) => {}
         (Some(stages), Ok(())) => stages

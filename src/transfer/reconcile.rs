@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use super::TransferError;
 use super::ask::Asks;
 use super::compare::{Action, BasisUse, Existing, Origin, Sharing, attributes_differ, decide};
@@ -175,8 +177,11 @@ impl TargetPass<'_> {
                 self.entry_stays(&item, None);
             }
             Action::Attributes => {
-                let id = match item.place() {
-                    Some(place) if !self.is_dry_run() => self.set_attributes(place, item.entry)?,
+                let compared = item.existing.as_ref().map(|existing| existing.id);
+                let id = match (item.place(), compared) {
+                    (Some(place), Some(compared)) if !self.is_dry_run() => {
+                        self.set_attributes(place, item.entry, compared)?
+                    }
                     _ => None,
                 };
                 count(&self.counts.attributes);
@@ -241,7 +246,8 @@ impl TargetPass<'_> {
         );
     }
 
-    /// The target has the contents already: only attributes may have to change.
+    /// The target has the contents already: only attributes may have to change, and not those of
+    /// another file that has taken the name since they were compared.
     pub fn contents_are_same(&self, open: &OpenListing, index: u32) -> Result<()> {
         let Some(entry) = open.entry(index) else {
             return Ok(());
@@ -253,16 +259,22 @@ impl TargetPass<'_> {
         let Some(existing) = self.find_again(open, entry)? else {
             return Err(FsError::missing("stat"));
         };
+        if !self.is_dry_run() && open.compared(index).map(|found| found.id) != Some(existing.id) {
+            return Err(FsError {
+                operation: "keep what was compared".to_owned(),
+                errno: Errno::STALE,
+            });
+        }
         let is_equal = !attributes_differ(entry, &existing.metadata);
         if existing.origin == Origin::Live {
-            return self.adopt(open, entry, is_equal);
+            return self.adopt(open, entry, (is_equal, existing.id));
         }
         let mut id = Some(existing.id);
         if !is_equal {
             if !self.is_dry_run() {
                 let path = &open.directory.path;
                 id = self
-                    .set_attributes(Place { dir: &dir, path }, entry)?
+                    .set_attributes(Place { dir: &dir, path }, entry, existing.id)?
                     .or(id);
             }
             count(&self.counts.attributes);

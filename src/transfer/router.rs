@@ -114,7 +114,7 @@ impl<'a> Router<'a> {
             .ok_or(TransferError::Protocol("wants of an unknown listing"))?;
         let mut small = Vec::new();
         for want in wants {
-            let Some((_, size)) = listing.file(want.index) else {
+            let Some((_, listed)) = listing.file(want.index) else {
                 return Err(TransferError::Protocol(
                     "a want of something that is no regular file",
                 ));
@@ -127,7 +127,7 @@ impl<'a> Router<'a> {
                 })?),
                 Basis::None | Basis::Digest(_) => None,
             };
-            if size <= SMALL_FILE_LEN && basis.is_none() {
+            if listed.size <= SMALL_FILE_LEN && basis.is_none() {
                 small.push(want);
             } else {
                 self.queue(Job::Large {

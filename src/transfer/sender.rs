@@ -184,7 +184,9 @@ impl<'a> Sender<'a> {
         })?;
 
         let snapshot = Arc::clone(&lock(&self.snapshot));
-        let walk = Walk::new(self.tree, &snapshot, self.trust(plan)).map_err(|error| {
+        let is_followed = plan.turn == Turn::Early && !self.policy.dry_run;
+        let walk = Walk::new(self.tree, (&snapshot, self.trust(plan)), is_followed);
+        let walk = walk.map_err(|error| {
             TransferError::Root("source: the root of the copy".to_owned(), error)
         })?;
         let state = PassState {

@@ -95,14 +95,17 @@ pub struct OpenListing {
     pub directory: Arc<Directory>,
     waits_for: Option<u64>,
     pending: AtomicU64,
-    wanted: Mutex<HashMap<u32, Wanted>>,
+    wanted: Mutex<HashSet<u32>>,
+    compared: Mutex<HashMap<u32, Compared>>,
 }
 
-/// What is known of an entry whose contents are asked for.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Wanted {
-    /// The target's own file under the name, where all of it but the contents is the source's.
-    pub attributes_equal: Option<FileId>,
+/// A file of the target whose contents the source is asked to compare with.
+#[derive(Clone, Copy, Debug)]
+pub struct Compared {
+    /// Which.
+    pub id: FileId,
+    /// Whether all of it but the contents is the source's, and is where it belongs.
+    pub attributes_equal: bool,
 }
 
 impl OpenListing {
@@ -128,18 +131,28 @@ impl OpenListing {
     }
 
     /// Notes that an entry's contents are asked for.
-    pub fn want(&self, index: u32, wanted: Wanted) {
-        lock(&self.wanted).insert(index, wanted);
+    pub fn want(&self, index: u32) {
+        lock(&self.wanted).insert(index);
     }
 
-    /// Takes the answer to a want; `None` for what nobody asked for.
-    pub fn answer(&self, index: u32) -> Option<Wanted> {
+    /// Notes which file of the target the source is asked to compare with.
+    pub fn note_compared(&self, index: u32, file: Compared) {
+        lock(&self.compared).insert(index, file);
+    }
+
+    /// Returns which file of the target was compared.
+    pub fn compared(&self, index: u32) -> Option<Compared> {
+        lock(&self.compared).get(&index).copied()
+    }
+
+    /// Takes the answer to a want; false for what nobody asked for.
+    pub fn answer(&self, index: u32) -> bool {
         lock(&self.wanted).remove(&index)
     }
 
     /// Tells whether an entry's contents were asked for and have not come yet.
     pub fn is_wanted(&self, index: u32) -> bool {
-        lock(&self.wanted).contains_key(&index)
+        lock(&self.wanted).contains(&index)
     }
 }
 
@@ -199,6 +212,7 @@ impl Tracker {
             waits_for,
             pending: AtomicU64::new(1),
             wanted: Mutex::default(),
+            compared: Mutex::default(),
         });
         match lock(&self.listings).insert(seq, Arc::clone(&open)) {
             None => Some(open),

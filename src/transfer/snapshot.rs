@@ -56,10 +56,15 @@ pub struct Snapshot {
 impl Snapshot {
     /// Returns the print of `name` in the directory at `path`, or of the directory itself under
     /// the empty name; `None` for what is to be looked at by the target in each pass: what moved a
-    /// moment ago, and what has several names, which only the whole group tells apart.
-    pub fn print_of(&self, path: &RelPath, name: &[u8], status: &Status) -> Option<Print> {
+    /// moment before `now`, and what has several names, which only the whole group tells apart.
+    pub fn print_of(
+        &self,
+        path: &RelPath,
+        (name, status): (&[u8], &Status),
+        now: SystemTime,
+    ) -> Option<Print> {
         let is_group = status.link_count() > 1 && !status.is_directory();
-        if is_group || !is_at_rest(status) {
+        if is_group || !is_at_rest(status, now) {
             return None;
         }
         let half = |key: &RandomState| {
@@ -85,13 +90,11 @@ impl Snapshot {
     }
 }
 
-fn is_at_rest(status: &Status) -> bool {
+fn is_at_rest(status: &Status, now: SystemTime) -> bool {
     let ctime = status.ctime();
     let Ok(seconds) = u64::try_from(ctime.seconds) else {
         return true;
     };
     let changed = UNIX_EPOCH + Duration::new(seconds, ctime.nanoseconds);
-    SystemTime::now()
-        .duration_since(changed)
-        .is_ok_and(|rest| rest > AT_REST)
+    now.duration_since(changed).is_ok_and(|rest| rest > AT_REST)
 }

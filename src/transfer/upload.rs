@@ -3,15 +3,17 @@
 
 use std::ops::Range;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::Receiver;
+use rustix::io::Errno;
 
 use super::body::BodySettings;
 use super::churn::source_kind;
 use super::delta::aligned::Grid;
 use super::delta::{self, BasisPart};
 use super::digest::ContentHasher;
-use super::window::SentListing;
+use super::window::{Listed, SentListing};
 use super::wire::frame::FrameBuilder;
 use super::wire::link::LinkLost;
 use super::wire::message::{Basis, Digest, Down, Outcome, WantId};
@@ -21,6 +23,13 @@ use crate::fs::{Dir, FsError, Status, extents};
 use crate::monitor::Counters;
 use crate::problem::ProblemKind;
 use crate::relpath::Name;
+
+/// What fails where a file has got another owner or mode, or its name another file, since it was
+/// listed.
+const READ_AS_LISTED: &str = "read with the owner and mode that were listed";
+
+/// The longest tick of a kernel's clock, at 100 Hz.
+const TICK: Duration = Duration::from_millis(10);
 
 /// Opens the directory of a listing again; another one under its name is as good as gone.
 pub(super) fn reopen(root: &Dir, listing: &SentListing) -> Result<Dir, FsError> {
@@ -32,18 +41,59 @@ pub(super) fn reopen(root: &Dir, listing: &SentListing) -> Result<Dir, FsError> 
 }
 
 /// Opens a listed file and looks at it; what is no regular file any more is as good as gone.
-pub(super) fn open_file(dir: &Dir, name: &Name) -> Result<(OwnedFd, Status), FsError> {
+pub(super) fn open_file(
+    dir: &Dir,
+    name: &Name,
+    listed: &Listed,
+) -> Result<(OwnedFd, Status), FsError> {
     let file = dir.open_file(name)?;
-    let status = status_of_fd(&file)?;
+    let mut status = status_of_fd(&file)?;
+    if has_just_changed(&status) {
+        std::thread::sleep(TICK);
+        status = status_of_fd(&file)?;
+    }
     if !status.is_file() {
         return Err(FsError::missing("open"));
     }
+    check_rights(listed, &status)?;
     Ok((file, status))
+}
+
+/// RACE: a write that is under way has moved the times already, and within one tick of the clock of
+/// older kernels a second write does not move them. What is read a tick later shows both.
+fn has_just_changed(status: &Status) -> bool {
+    let ctime = status.ctime();
+    let Ok(seconds) = u64::try_from(ctime.seconds) else {
+        return false;
+    };
+    let changed = UNIX_EPOCH + Duration::new(seconds, ctime.nanoseconds);
+    let age = SystemTime::now().duration_since(changed);
+    age.is_ok_and(|age| age < TICK)
+}
+
+/// Looks at a file that was read, and refuses what must not travel under the listed attributes.
+pub(super) fn look_again(file: &OwnedFd, listed: &Listed) -> Result<Status, FsError> {
+    let status = status_of_fd(file)?;
+    check_rights(listed, &status)?;
+    Ok(status)
+}
+
+fn check_rights(listed: &Listed, status: &Status) -> Result<(), FsError> {
+    match listed.covers(status) {
+        true => Ok(()),
+        false => Err(FsError {
+            operation: READ_AS_LISTED.to_owned(),
+            errno: Errno::STALE,
+        }),
+    }
 }
 
 pub(super) fn failed(error: &FsError) -> Outcome {
     Outcome::Failed {
-        kind: source_kind(error),
+        kind: match error.operation == READ_AS_LISTED {
+            true => ProblemKind::Changed,
+            false => source_kind(error),
+        },
         operation: error.operation.clone(),
         cause: error.cause(),
     }
@@ -66,15 +116,16 @@ impl LargeFile<'_> {
         basis: &Basis,
         parts: Option<Receiver<BasisPart>>,
     ) -> Result<(), LinkLost> {
-        let Some((name, _)) = listing.file(self.want.index) else {
+        let Some((name, listed)) = listing.file(self.want.index) else {
             return Ok(());
         };
-        let opened = reopen(self.settings.root, listing).and_then(|dir| open_file(&dir, name));
+        let opened =
+            reopen(self.settings.root, listing).and_then(|dir| open_file(&dir, name, listed));
         self.settings
             .counters
             .set_current_path(listing.path.join(name).as_bytes());
         let sent = match &opened {
-            Ok((file, before)) => self.send_contents(file, before, basis, parts),
+            Ok((file, before)) => self.send_contents((file, before, listed), basis, parts),
             Err(error) => return self.end(failed(error), Digest::default()),
         };
         match sent {
@@ -97,8 +148,7 @@ impl LargeFile<'_> {
 
     fn send_contents(
         self,
-        file: &OwnedFd,
-        before: &Status,
+        (file, before, listed): (&OwnedFd, &Status, &Listed),
         basis: &Basis,
         parts: Option<Receiver<BasisPart>>,
     ) -> Result<(Outcome, Digest), SendError> {
@@ -124,7 +174,7 @@ impl LargeFile<'_> {
             _ if self.settings.dry_run => return Ok((Outcome::Differs, Digest::default())),
             _ => self.send_range(file, 0..size, &mut progress)?,
         }
-        let churned = before.has_churned(&status_of_fd(file)?) || progress.read_to != size;
+        let churned = before.has_churned(&look_again(file, listed)?) || progress.read_to != size;
         let size = progress.read_to;
         let outcome = match (self.settings.dry_run, progress.differs) {
             (_, false) => Outcome::Same,

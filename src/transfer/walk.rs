@@ -10,6 +10,7 @@ mod part;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use self::inodes::LinkTable;
 use self::part::{Look, Part};
@@ -47,6 +48,8 @@ pub struct Found {
     pub listing: Listing,
     /// Which directory it is.
     pub directory: FileId,
+    /// Which object each entry was.
+    pub ids: Vec<FileId>,
     /// What the target has when it has settled without a problem.
     pub prints: Vec<Print>,
 }
@@ -70,6 +73,8 @@ pub struct Walk<'a> {
     devices: HashSet<u64>,
     snapshot: &'a Snapshot,
     trust: Trust,
+    /// When it began to write out the file systems, if it does.
+    written_out: Option<SystemTime>,
     links: Mutex<LinkTable>,
     next_seq: AtomicU64,
     next_directory: AtomicU64,
@@ -94,8 +99,13 @@ struct Stack {
 
 impl<'a> Walk<'a> {
     /// Prepares a walk that stays on the file systems of `tree`. Of what `trust` covers it lists
-    /// only what `snapshot` does not know.
-    pub fn new(tree: Tree<'a>, snapshot: &'a Snapshot, trust: Trust) -> Result<Walk<'a>, FsError> {
+    /// only what `snapshot` does not know. `is_followed` says that a later walk is to trust what
+    /// this one finds.
+    pub fn new(
+        tree: Tree<'a>,
+        (snapshot, trust): (&'a Snapshot, Trust),
+        is_followed: bool,
+    ) -> Result<Walk<'a>, FsError> {
         let device = tree.root.id()?.device;
         let task = Task {
             path: RelPath::root(),
@@ -108,6 +118,7 @@ impl<'a> Walk<'a> {
             devices: tree.mounts.iter().copied().chain([device]).collect(),
             snapshot,
             trust,
+            written_out: is_followed.then(SystemTime::now),
             links: Mutex::default(),
             next_seq: AtomicU64::new(1),
             next_directory: AtomicU64::new(1),
@@ -179,8 +190,11 @@ impl<'a> Walk<'a> {
             }
         };
         let device = status.id().device;
+        if task.parent_device != device {
+            self.write_out(&dir);
+        }
         let mut part = self.begin(task, status.id(), metadata);
-        part.own_print = self.snapshot.print_of(&task.path, b"", &status);
+        part.own_print = self.print_of(&task.path, b"", &status);
         part.listing.partial = self.trust.covers(&task.path) && self.snapshot.knows(part.own_print);
         let names = if self.devices.contains(&device) {
             dir.names()
@@ -197,6 +211,23 @@ impl<'a> Walk<'a> {
             names.retain(|name| **name != *STAGE_NAME);
         }
         self.list(&dir, names, part, visitor)
+    }
+
+    /// Writes out the file system that begins at `dir`, so that its times tell what changes from now
+    /// on: the first write to a page of a mapped file moves them, and then none until that page was
+    /// written out.
+    fn write_out(&self, dir: &Dir) {
+        let is_ours = dir.id().is_ok_and(|id| self.devices.contains(&id.device));
+        if is_ours && self.written_out.is_some() {
+            // A disk that fails says so where it is read.
+            drop(dir.sync_file_system());
+        }
+    }
+
+    /// Returns the print of what had come to rest when this was written out.
+    fn print_of(&self, path: &RelPath, name: &[u8], status: &Status) -> Option<Print> {
+        let now = self.written_out.unwrap_or_else(SystemTime::now);
+        self.snapshot.print_of(path, (name, status), now)
     }
 
     fn begin(&self, task: &Task, id: FileId, metadata: Metadata) -> Part {
@@ -251,7 +282,7 @@ impl<'a> Walk<'a> {
             match looked {
                 Ok(Look::LeftOut) => {}
                 Ok(Look::Unchanged(name, status, print)) => part.pass_over(&name, &status, print),
-                Ok(Look::Entry(entry, print)) => part.add(entry, print),
+                Ok(Look::Entry(entry, id, print)) => part.add(entry, id, print),
                 Err(error) => {
                     // What could not be looked at is not gone: nothing here counts as an extra.
                     part.listing.opaque |= !error.is_missing();
@@ -310,11 +341,9 @@ impl<'a> Walk<'a> {
                 metadata,
                 link: None,
             };
-            return Ok(Look::Entry(entry, None));
+            return Ok(Look::Entry(entry, status.id(), None));
         }
-        let print = self
-            .snapshot
-            .print_of(&listing.path, name.as_bytes(), &status);
+        let print = self.print_of(&listing.path, name.as_bytes(), &status);
         if listing.partial && self.snapshot.knows(print) {
             return Ok(Look::Unchanged(name, status, print));
         }
@@ -333,7 +362,7 @@ impl<'a> Walk<'a> {
             metadata,
             link,
         };
-        Ok(Look::Entry(entry, print))
+        Ok(Look::Entry(entry, status.id(), print))
     }
 
     fn link_of(&self, status: &Status) -> Option<LinkId> {

@@ -10,11 +10,13 @@ use super::snapshot::Print;
 use super::walk::Found;
 use super::wire::message::Listing;
 use crate::entry::{Entry, Kind};
-use crate::fs::FileId;
+use crate::fs::{FileId, Status};
 use crate::relpath::{Name, RelPath};
 
 /// LIMIT: what unsettled listings may weigh in memory, in bytes.
 pub const WINDOW_LEN: usize = 32 << 20;
+/// Bits of a mode that give who runs a file the rights of its owner or group.
+const SET_ID: u16 = 0o6000;
 /// How often a waiting walk looks whether the pass was stopped.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -27,8 +29,8 @@ pub struct SentListing {
     pub path: RelPath,
     /// Which directory it was.
     pub id: FileId,
-    /// Name of each entry and its size; `None` for what is no regular file.
-    pub entries: Vec<(Name, Option<u64>)>,
+    /// Name of each entry and what it was; `None` for what is no regular file.
+    pub entries: Vec<(Name, Option<Listed>)>,
     /// Entries of child directories do not count: they settle with their own listing.
     pub entry_count: u64,
     /// Bytes of its regular files.
@@ -38,23 +40,55 @@ pub struct SentListing {
     weight: usize,
 }
 
+/// What a regular file was when it was listed: what the target is told of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed {
+    /// Its length in bytes.
+    pub size: u64,
+    owner: (u32, u32),
+    mode: u16,
+    /// Which file; `None` where another one of the same owner and mode may take its place.
+    id: Option<FileId>,
+}
+
+impl Listed {
+    /// Takes what is needed of an entry; `None` for what is no regular file.
+    fn of(entry: &Entry, id: FileId) -> Option<Listed> {
+        let Kind::File { size } = entry.kind else {
+            return None;
+        };
+        let metadata = &entry.metadata;
+        let has_more_rights = metadata.mode & SET_ID != 0 || !metadata.xattrs.is_empty();
+        Some(Listed {
+            size,
+            owner: (metadata.uid, metadata.gid),
+            mode: metadata.mode,
+            id: has_more_rights.then_some(id),
+        })
+    }
+
+    /// Tells whether a file may go out under the attributes that were listed. Who may rename files
+    /// of others in a directory would else give contents that he may not read a mode that lets him,
+    /// or contents of his own an owner, a set-id bit or a capability that he has not.
+    pub fn covers(&self, status: &Status) -> bool {
+        self.owner == (status.uid(), status.gid())
+            && self.mode == status.mode()
+            && self.id.is_none_or(|id| id == status.id())
+    }
+}
+
 impl SentListing {
     /// Takes what is needed of what was found; returns the listing to send with it.
     pub fn new(found: Found) -> (SentListing, Listing) {
         let Found {
             listing,
             directory: id,
+            ids,
             prints,
         } = found;
-        let entries: Vec<(Name, Option<u64>)> = listing
-            .entries
-            .iter()
-            .map(|entry| {
-                (
-                    entry.name.clone(),
-                    matches!(entry.kind, Kind::File { .. }).then(|| entry.kind.size()),
-                )
-            })
+        let listed = listing.entries.iter().zip(ids);
+        let entries: Vec<(Name, Option<Listed>)> = listed
+            .map(|(entry, id)| (entry.name.clone(), Listed::of(entry, id)))
             .collect();
         let directories = listing
             .entries
@@ -66,7 +100,10 @@ impl SentListing {
             path: listing.path.clone(),
             id,
             entry_count: (entries.len() - directories) as u64 + u64::from(listing.after.is_none()),
-            bytes: entries.iter().filter_map(|(_, size)| *size).sum(),
+            bytes: entries
+                .iter()
+                .filter_map(|(_, file)| Some(file.as_ref()?.size))
+                .sum(),
             entries,
             prints,
             weight: weight_of(&listing),
@@ -74,10 +111,10 @@ impl SentListing {
         (sent, listing)
     }
 
-    /// Returns the name of a wanted regular file and its size when it was listed.
-    pub fn file(&self, index: u32) -> Option<(&Name, u64)> {
-        let (name, size) = self.entries.get(index as usize)?;
-        Some((name, (*size)?))
+    /// Returns the name of a wanted regular file and what it was when it was listed.
+    pub fn file(&self, index: u32) -> Option<(&Name, &Listed)> {
+        let (name, file) = self.entries.get(index as usize)?;
+        Some((name, file.as_ref()?))
     }
 }
 

@@ -1,6 +1,9 @@
 //! A source that does not hold still: threads change it while passes run. Nobody sees half a
 //! file on the target, nothing outside the tree is read, and a last run converges.
 
+mod mapped;
+mod states;
+
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::symlink;

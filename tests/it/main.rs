@@ -28,6 +28,7 @@ mod patching;
 mod plan;
 mod profiles;
 mod proof;
+mod races;
 mod ssh;
 mod staged;
 mod support;

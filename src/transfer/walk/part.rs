@@ -18,7 +18,7 @@ pub(super) enum Look {
     /// The target has it as it is.
     Unchanged(Name, Status, Option<Print>),
     /// It is to be listed.
-    Entry(Entry, Option<Print>),
+    Entry(Entry, FileId, Option<Print>),
 }
 
 /// A listing that is being filled.
@@ -27,6 +27,7 @@ pub(super) struct Part {
     pub(super) listing: Listing,
     pub(super) id: FileId,
     length: usize,
+    ids: Vec<FileId>,
     /// Of the directory itself.
     pub(super) own_print: Option<Print>,
     prints: Vec<Print>,
@@ -43,6 +44,7 @@ impl Part {
             listing,
             id,
             length: 0,
+            ids: Vec::new(),
             own_print: None,
             prints: Vec::new(),
             tasks: Vec::new(),
@@ -65,7 +67,7 @@ impl Part {
     }
 
     /// Lists an entry.
-    pub(super) fn add(&mut self, entry: Entry, print: Option<Print>) {
+    pub(super) fn add(&mut self, entry: Entry, id: FileId, print: Option<Print>) {
         self.length += entry.name.as_bytes().len() + entry.metadata.xattr_bytes();
         if let Kind::Symlink { text } = &entry.kind {
             self.length += text.len();
@@ -75,6 +77,7 @@ impl Part {
         }
         self.prints.extend(print);
         self.listing.entries.push(entry);
+        self.ids.push(id);
     }
 
     /// Counts an entry that the target has.
@@ -114,6 +117,7 @@ impl Part {
         Found {
             listing: self.listing,
             directory: self.id,
+            ids: self.ids,
             prints: self.prints,
         }
     }

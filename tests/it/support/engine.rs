@@ -139,6 +139,8 @@ pub struct Job<'a> {
     pub up_limit: Option<usize>,
     /// The name of the agent's threads.
     pub agent_thread: &'static str,
+    /// Called before each pass with its number, from 0.
+    pub before_pass: Box<dyn FnMut(usize)>,
 }
 
 /// How it went.
@@ -191,6 +193,7 @@ impl<'a> Job<'a> {
             down_limit: None,
             up_limit: None,
             agent_thread: "agent",
+            before_pass: Box::new(|_| ()),
         }
     }
 
@@ -214,7 +217,7 @@ impl<'a> Job<'a> {
 
     /// Runs it until `stop` is set.
     #[track_caller]
-    pub fn run_until(self, stop: &AtomicBool) -> Ran {
+    pub fn run_until(mut self, stop: &AtomicBool) -> Ran {
         let _watchdog = Watchdog::start(&format!("a transfer to {}", self.target.display()));
         let tapped = |inner, tap, left| TapWriter {
             inner,
@@ -243,7 +246,10 @@ impl<'a> Job<'a> {
                 mounts: &[],
             };
             let sender = Sender::begin(&link, tree, (target, self.policy), &monitor, stop)?;
-            let passes = self.plans.iter().map(|plan| sender.pass(*plan));
+            let passes = self.plans.iter().enumerate().map(|(number, plan)| {
+                (self.before_pass)(number);
+                sender.pass(*plan)
+            });
             let stats = passes.collect::<Result<_, _>>()?;
             sender.finish()?;
             Ok(stats)

@@ -19,6 +19,7 @@ pub mod sshd;
 pub mod tree;
 
 use std::process::Command;
+use std::time::Duration;
 
 /// Returns why this test cannot run here, or `None`. Continuous integration has no excuse:
 /// there a missing ability is a failure.
@@ -106,4 +107,11 @@ pub fn seeds(count: u64) -> Vec<u64> {
         },
         Err(_) => (1..=count).collect(),
     }
+}
+
+/// Returns how long what races is let race: a second, or as many as `INSTANCESYNC_SECONDS` says.
+pub fn span() -> Duration {
+    let seconds = std::env::var("INSTANCESYNC_SECONDS").ok();
+    let seconds = seconds.map_or(1, |text| text.parse().expect("a number of seconds"));
+    Duration::from_secs(seconds)
 }
