@@ -27,7 +27,8 @@ pub struct Place<'a> {
     pub path: &'a RelPath,
 }
 
-fn refusal(operation: &str) -> FsError {
+/// Returns the error of what must not be done although it could.
+pub(super) fn refusal(operation: &str) -> FsError {
     FsError {
         operation: operation.to_owned(),
         errno: Errno::NOTEMPTY,
@@ -184,12 +185,14 @@ impl TargetPass<'_> {
     }
 
     /// Sets the attributes of a regular file that stays. One that the live tree has too becomes a
-    /// copy; returns the inode of that where the file has several names.
+    /// copy, and so does one with further names that a rule may protect; returns the inode of that
+    /// where the file has several names.
     pub fn set_attributes(&self, place: Place<'_>, entry: &Entry) -> Result<Option<FileId>> {
         let live = self.live_dir(place.path)?;
         let there = live.and_then(|live| live.status_of(&entry.name).ok());
         let own = place.dir.status_of(&entry.name)?;
-        if there.is_some_and(|there| there.id() == own.id()) {
+        let may_be_protected = own.link_count() > 1 && !self.tree.rules.is_empty();
+        if may_be_protected || there.is_some_and(|there| there.id() == own.id()) {
             return self.copy_from(place.dir, place, entry);
         }
         self.change_attributes(place, entry).map(|()| None)

@@ -25,7 +25,7 @@ use crate::fs::stage::STAGE_NAME;
 use crate::fs::xattrs::Object;
 use crate::fs::{Dir, FileId, FsError, Status, usable_name};
 use crate::problem::{Problem, ProblemKind};
-use crate::relpath::{Name, RelPath};
+use crate::relpath::{MAX_PATH_LEN, Name, RelPath};
 
 /// LIMIT: bytes of xattrs that one entry may carry, so that a full listing fits in a frame.
 const MAX_ENTRY_XATTR_LEN: usize = 1 << 20;
@@ -294,6 +294,7 @@ impl<'a> Walk<'a> {
     ) -> Result<Look, FsError> {
         let name = usable_name(name)?;
         let status = dir.status_of(&name)?;
+        check_length(&part.listing.path, &name)?;
         if scope.decide(&name, status.is_directory()).verdict != Verdict::Copy {
             return Ok(Look::LeftOut);
         }
@@ -342,6 +343,17 @@ impl<'a> Walk<'a> {
             links.number_of(status.id(), status.link_count())
         })
     }
+}
+
+/// Refuses what the other side would: somebody on the source may go as deep as they like.
+fn check_length(directory: &RelPath, name: &Name) -> Result<(), FsError> {
+    if directory.as_bytes().len() + 1 + name.as_bytes().len() <= MAX_PATH_LEN {
+        return Ok(());
+    }
+    Err(FsError {
+        operation: "send a path of more than 64 KiB".to_owned(),
+        errno: rustix::io::Errno::NAMETOOLONG,
+    })
 }
 
 /// Refuses what would not fit in a frame.
