@@ -210,12 +210,12 @@ fn a_key_is_nowhere_but_in_memory() {
     let more = ["-vv", "--bwlimit", "1M"];
     for format in [&more[..], &["--json", "--bwlimit", "1M"]] {
         let arguments = with(over_ssh(&sshd, &places.source, &places.ours), format);
+        let arguments = with(arguments, &["--log-file", "log"]);
         let mut run = Watched::start(&arguments, &[]);
         let (mut complaints, code) = run.watch(&secrets, false);
         assert_eq!(code, 0, "{}", run.said());
-        let records = run.home.path().join("records");
-        assert!(records.exists(), "nothing was recorded");
-        complaints.extend(not_private(&records));
+        assert!(run.home.path().join("log").exists(), "there is no log");
+        complaints.extend(not_private(&run.home.path().join("log")));
         complaints.extend(search(run.home.path(), &[], &secrets));
         let keys = ["identity", "host_key"].map(|name| sshd.dir().join(name));
         complaints.extend(search(sshd.dir(), &keys, &secrets));
