@@ -90,6 +90,9 @@ fn search(root: &Path, except: &[PathBuf], secrets: &Secrets) -> Vec<String> {
     complaints
 }
 
+/// Arguments, and what is in the environment.
+type Way<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)]);
+
 /// A run with a home, a state directory and outputs of its own.
 struct Watched {
     home: TempDir,
@@ -255,15 +258,14 @@ fn a_password_is_nowhere_but_in_memory() {
     assert!(chmod.unwrap().success());
     let by_file = ["-vv", "--password-file", file.to_str().unwrap()];
     let given = [("INSTANCESYNC_PASSWORD", PASSWORD)];
-    let ways: [(&[&str], &[(&str, &str)]); 3] =
-        [(&by_file, &[]), (&["-vv"], &given), (&["--json"], &given)];
+    let ways: [Way<'_>; 3] = [(&by_file, &[]), (&["-vv"], &given), (&["--json"], &given)];
     for (more, environment) in ways {
         let mut run = Watched::start(&with(arguments.clone(), more), environment);
         let (mut complaints, code) = run.watch(&secrets, !environment.is_empty());
         assert!(code == 0 || !has_sudo, "{code}: {}", run.said());
         assert!(sshd.log().contains("Accepted password"), "{}", run.said());
         complaints.extend(search(run.home.path(), &[], &secrets));
-        complaints.extend(search(sshd.dir(), &[file.clone()], &secrets));
+        complaints.extend(search(sshd.dir(), std::slice::from_ref(&file), &secrets));
         complaints.extend(search(&places.ours, &[], &secrets));
         assert_eq!(complaints, Vec::<String>::new());
     }
