@@ -7,6 +7,7 @@ mod looks;
 mod room;
 mod runs;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -99,9 +100,11 @@ pub fn check(root: &Path, staged: &Staged, source: &CheckFacts) -> CheckReport {
         root,
         staged,
         source,
+        unseen: RefCell::default(),
     };
     let mut report = CheckReport::default();
     let mut note = |id: &str, what: &str, outcome: CheckOutcome| {
+        let outcome = stage.or_unseen(outcome);
         let is_passed = outcome == CheckOutcome::Passed;
         report.results.push(Checked {
             id: id.to_owned(),
@@ -161,16 +164,43 @@ struct Stage<'a> {
     root: &'a Path,
     staged: &'a Staged,
     source: &'a CheckFacts,
+    /// Why something could not be looked at, in the check that is being made.
+    unseen: RefCell<Option<FsError>>,
 }
 
 impl Stage<'_> {
+    /// Takes what is not there for nothing, and remembers any other error.
+    fn seen<T>(&self, found: crate::fs::Result<T>) -> Option<T> {
+        match found {
+            Ok(found) => Some(found),
+            Err(error) if error.is_missing() || error.is_not_directory() => None,
+            Err(error) => {
+                self.unseen.borrow_mut().get_or_insert(error);
+                None
+            }
+        }
+    }
+
+    /// Lets a check fail whose answer is not known: a disk that errs proves nothing.
+    fn or_unseen(&self, outcome: CheckOutcome) -> CheckOutcome {
+        match (self.unseen.take(), outcome) {
+            (Some(error), CheckOutcome::Passed | CheckOutcome::NotApplicable(_)) => {
+                let cause = error.cause();
+                failed(format!(
+                    "it cannot be looked at ({error}: {cause}): see to the target's disk"
+                ))
+            }
+            (_, outcome) => outcome,
+        }
+    }
+
     fn tree(&self) -> &Tree {
         self.staged.stage()
     }
 
     /// Returns what an absolute path of the clone leads to.
     fn look(&self, path: &str) -> Option<(RelPath, Status)> {
-        self.tree().resolve(path.as_bytes()).ok()
+        self.seen(self.tree().resolve(path.as_bytes()))
     }
 
     /// Returns where a program of the clone is; `None` where none can be started under that path.
@@ -188,14 +218,14 @@ impl Stage<'_> {
     /// Tells whether the running target has one of `paths`, which is then nothing unusual.
     fn live_has(&self, paths: &[&str]) -> bool {
         let live = self.live();
-        let has = |path: &&str| live.as_ref()?.resolve(path.as_bytes()).ok();
+        let has = |path: &&str| self.seen(live.as_ref()?.resolve(path.as_bytes()));
         paths.iter().any(|path| has(path).is_some())
     }
 
     /// Returns the running target's tree.
     fn live(&self) -> Option<Tree> {
         let live = self.staged.live().open_beneath(&RelPath::root());
-        live.ok().map(Tree::from)
+        self.seen(live).map(Tree::from)
     }
 
     fn note(&self) -> crate::fs::Result<Option<CloneNote>> {

@@ -15,10 +15,12 @@ use instancesync::report::Recorder;
 use instancesync::settings::{Environment, OutputSettings, Settings};
 use instancesync::ui::{self, Outcome, Questions, Screen, Stream, Ui};
 use instancesync::{clone, commands};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 fn main() -> ProcessExit {
+    keep_memory_private();
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
@@ -48,6 +50,13 @@ fn main() -> ProcessExit {
     };
     let exit = outcome.unwrap_or_else(|failure| tell(&failure));
     ProcessExit::from(exit.code())
+}
+
+/// Nothing of this process goes into a core file, where a password or key could be found, and
+/// nobody but root looks into it or its environment. Programs that it starts are not concerned.
+fn keep_memory_private() {
+    // Best effort: a kernel that refuses leaves what every other program has.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).unwrap_or(());
 }
 
 fn run_clone(arguments: CloneArguments) -> ExitCode {

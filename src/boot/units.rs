@@ -4,6 +4,7 @@
 //! Each is a few files and links; the first file tells which directories were made for them.
 //! Knows nothing of what the program does when it is started.
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 
 use super::{label_of, private};
@@ -130,45 +131,80 @@ const OTHERS: [Init; 3] = [
 /// init was found. Putting it in again changes nothing.
 pub fn arm(tree: &Tree, volumes: &[RelPath]) -> Result<bool> {
     disarm(tree)?;
-    let other = OTHERS.iter().find(|init| init.is_used(tree));
-    let systemd = Some(&SYSTEMD).filter(|init| init.is_used(tree));
-    for init in systemd.into_iter().chain(other) {
-        let mut made = String::new();
-        for thing in init.things {
-            if open(tree, thing.directory)?.is_none() {
-                make_directory(tree, thing.directory)?;
-                made.push_str(&format!("{MADE}{}\n", thing.directory));
-            }
-        }
-        for thing in init.things {
-            thing.put(tree, &mounts_line(volumes), &made)?;
+    let mut used = Vec::new();
+    if SYSTEMD.is_used(tree)? {
+        used.push(&SYSTEMD);
+    }
+    for init in &OTHERS {
+        if init.is_used(tree)? {
+            used.push(init);
+            break;
         }
     }
-    Ok(systemd.is_some() || other.is_some())
+    for init in &used {
+        init.put(tree, &mounts_line(volumes))?;
+    }
+    Ok(!used.is_empty())
 }
 
 /// Takes the one-shot out of a tree, if it is in it.
 pub fn disarm(tree: &Tree) -> Result<()> {
     for init in std::iter::once(&SYSTEMD).chain(&OTHERS) {
-        let mut made = Vec::new();
+        let mut made = BTreeSet::new();
         for thing in init.things {
             made.extend(thing.directories_made(tree)?);
         }
+        let is_link = |thing: &&Thing| matches!(thing.what, What::Link(_));
+        let (links, files): (Vec<_>, Vec<_>) = init.things.iter().partition(is_link);
+        for link in links {
+            link.take(tree)?;
+        }
+        for directory in &made {
+            remove_directory(tree, directory)?;
+        }
         // ORDER: the files go last, for they tell which directories were made.
-        for thing in init.things.iter().rev() {
-            thing.take(tree)?;
-            if made.iter().any(|directory| directory == thing.directory) {
-                remove_directory(tree, thing.directory)?;
-            }
+        for file in files {
+            file.take(tree)?;
         }
     }
     Ok(())
 }
 
 impl Init {
-    fn is_used(&self, tree: &Tree) -> bool {
-        let is_there = |directory: &&str| matches!(open(tree, directory), Ok(Some(_)));
-        self.needs.iter().all(is_there)
+    fn is_used(&self, tree: &Tree) -> Result<bool> {
+        for directory in self.needs {
+            if open(tree, directory)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn put(&self, tree: &Tree, mounts: &str) -> Result<()> {
+        let mut missing = Vec::new();
+        for thing in self.things {
+            if open(tree, thing.directory)?.is_none() && !missing.contains(&thing.directory) {
+                missing.push(thing.directory);
+            }
+        }
+        let line = |directory: &&str| format!("{MADE}{directory}\n");
+        let made: String = missing.iter().map(line).collect();
+        // ORDER: the files, which lie in what is needed, tell of the directories before these are
+        // made: what is cut is taken out without a trace.
+        for thing in self.things {
+            if let What::File(..) = thing.what {
+                thing.put(tree, mounts, &made)?;
+            }
+        }
+        for directory in missing {
+            make_directory(tree, directory)?;
+        }
+        for thing in self.things {
+            if let What::Link(_) = thing.what {
+                thing.put(tree, mounts, &made)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -259,6 +295,7 @@ fn remove_directory(tree: &Tree, directory: &str) -> Result<()> {
     let (dir, name) = around(tree, directory)?;
     match dir.open_dir(&name) {
         Ok(made) if made.names()?.is_empty() => keeping_time(&dir, || dir.remove_dir(&name)),
+        Err(error) if !error.is_missing() && !error.is_not_directory() => Err(error),
         // Somebody else uses it now, or it is gone.
         _ => Ok(()),
     }

@@ -31,7 +31,7 @@ impl Stage<'_> {
 
     /// Looks at root's row and shell.
     pub(super) fn root_shell(&self) -> CheckOutcome {
-        let Some(rows) = text(self.tree(), "/etc/passwd") else {
+        let Some(rows) = self.text(self.tree(), "/etc/passwd") else {
             return match self.live_has(&["/etc/passwd"]) {
                 true => failed("/etc/passwd is not there: nobody could log in"),
                 false => not_applicable("neither machine has /etc/passwd"),
@@ -59,7 +59,9 @@ impl Stage<'_> {
         let Some(pair) = &self.source.pair else {
             return not_applicable("nobody comes back with a key of the run");
         };
-        let keys = text(self.tree(), "/root/.ssh/authorized_keys").unwrap_or_default();
+        let keys = self
+            .text(self.tree(), "/root/.ssh/authorized_keys")
+            .unwrap_or_default();
         match has_line(&keys, pair) {
             true => CheckOutcome::Passed,
             false => failed(
@@ -86,11 +88,11 @@ impl Stage<'_> {
 
     /// Compares the line of the root file system with that of the running target.
     pub(super) fn fstab(&self) -> CheckOutcome {
-        let live = self.live().and_then(|live| text(&live, "/etc/fstab"));
+        let live = self.live().and_then(|live| self.text(&live, "/etc/fstab"));
         let Some(target) = live.as_deref().and_then(root_of) else {
             return not_applicable("the target's fstab does not name its root");
         };
-        let staged = text(self.tree(), "/etc/fstab").unwrap_or_default();
+        let staged = self.text(self.tree(), "/etc/fstab").unwrap_or_default();
         match root_of(&staged) {
             Some(root) if root == target => CheckOutcome::Passed,
             Some(root) => failed(format!(
@@ -107,12 +109,13 @@ impl Stage<'_> {
     /// Looks for the modules of each kernel that the target can boot. Those of one that was
     /// installed since the fix-ups are carried right before the switch.
     pub(super) fn kernel(&self) -> CheckOutcome {
-        let note = self.note().ok().flatten().unwrap_or_default();
+        let note = self.seen(self.note()).flatten().unwrap_or_default();
         let boot = RelPath::new(BOOT).unwrap_or_default();
         if !note.rules.leaves_alone(&boot, true) {
             return not_applicable("the clone has kernels of its own");
         }
-        let installed = Root::open(self.root).map(|system| gather_kernels(&system).installed);
+        let system = self.seen(Root::open(self.root));
+        let installed = system.map(|system| gather_kernels(&system).installed);
         let mut bootable = installed.unwrap_or_default();
         bootable.retain(|kernel| kernel.has_image && kernel.has_modules);
         if bootable.is_empty() {
@@ -123,7 +126,7 @@ impl Stage<'_> {
             let path = format!("/lib/modules/{version}");
             let found = live
                 .as_ref()
-                .and_then(|live| live.resolve(path.as_bytes()).ok());
+                .and_then(|live| self.seen(live.resolve(path.as_bytes())));
             let is_older = |status: Status| status.ctime() <= note.carried_at;
             self.look(&path).is_none() && found.is_none_or(|(_, status)| is_older(status))
         };
@@ -168,6 +171,15 @@ impl Stage<'_> {
             named.join(", ")
         ))
     }
+
+    /// Reads a file of a tree, through links inside it.
+    fn text(&self, tree: &Tree, path: &str) -> Option<String> {
+        let (path, _) = self.seen(tree.resolve(path.as_bytes()))?;
+        let (parent, name) = path.split()?;
+        let dir = self.seen(tree.open_beneath(&parent))?;
+        let file = self.seen(read_owned(&dir, &name)).flatten()?;
+        Some(String::from_utf8_lossy(&file.contents).into_owned())
+    }
 }
 
 /// Returns what is mounted as the root by the text of an fstab.
@@ -181,15 +193,6 @@ fn root_of(fstab: &str) -> Option<&str> {
         let device = fields.next()?;
         (fields.next()? == "/").then_some(device)
     })
-}
-
-/// Reads a file of a tree, through links inside it.
-fn text(tree: &Tree, path: &str) -> Option<String> {
-    let (path, _) = tree.resolve(path.as_bytes()).ok()?;
-    let (parent, name) = path.split()?;
-    let dir = tree.open_beneath(&parent).ok()?;
-    let file = read_owned(&dir, &name).ok().flatten()?;
-    Some(String::from_utf8_lossy(&file.contents).into_owned())
 }
 
 #[cfg(test)]

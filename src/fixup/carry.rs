@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::OwnerMap;
 use super::gather::problem;
-use super::kept::{Ground, Held, Reach, held};
+use super::kept::{Ground, Held, Reach, search};
 use crate::exclude::Rules;
 use crate::fs::metadata::change_mtime;
 use crate::fs::stage::STAGE_NAME;
@@ -119,13 +119,19 @@ impl Ground for Live<'_> {
         self.0.live().open_beneath(path)
     }
 
-    fn enter(&self, dir: &Dir, name: &Name, path: &RelPath, status: &Status) -> Option<Dir> {
+    fn enter(
+        &self,
+        dir: &Dir,
+        name: &Name,
+        path: &RelPath,
+        status: &Status,
+    ) -> Result<Option<Dir>> {
         if is_private(self.0, path) {
-            return None;
+            return Ok(None);
         }
         match self.0.volumes().contains(path) {
-            true => dir.open_dir(name).ok(),
-            false => dir.open_dir_of_mount(name, status).ok().flatten(),
+            true => dir.open_dir(name).map(Some),
+            false => dir.open_dir_of_mount(name, status),
         }
     }
 }
@@ -138,8 +144,8 @@ impl Ground for New<'_> {
         self.0.stage().open_beneath(path)
     }
 
-    fn enter(&self, _: &Dir, _: &Name, path: &RelPath, _: &Status) -> Option<Dir> {
-        self.open(path).ok()
+    fn enter(&self, _: &Dir, _: &Name, path: &RelPath, _: &Status) -> Result<Option<Dir>> {
+        self.open(path).map(Some)
     }
 }
 
@@ -164,14 +170,18 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Returns what the target has and keeps, directories before what is named in them.
-    fn wanted(&self) -> BTreeMap<RelPath, Reason> {
+    /// Returns what the target has and keeps, directories before what is named in them. What cannot
+    /// be looked at is a problem: it may be kept.
+    fn wanted(&mut self) -> BTreeMap<RelPath, Reason> {
         let verdicts: &[Held] = match self.what.occasion {
             Occasion::BeforeFixUps => &[Held::Keep, Held::Merge, Held::LeftOut],
             Occasion::BeforeSwitch => &[Held::Keep, Held::LeftOut],
         };
         let live = Live(self.staged);
-        let by_rule = held(&live, self.what.rules, verdicts, Reach::Everywhere);
+        let (by_rule, unseen) = search(&live, self.what.rules, verdicts, Reach::Everywhere);
+        for (path, error) in &unseen {
+            self.fail(path, error);
+        }
         let reason = |held: Held| match held {
             Held::Keep => Reason::Kept,
             Held::Merge | Held::LeftOut => Reason::Stays,
@@ -217,8 +227,14 @@ impl<'a> Work<'a> {
     fn remove_gone(&mut self) {
         let verdicts = [Held::Keep, Held::LeftOut];
         let new = New(self.staged);
-        let carried = held(&new, self.what.rules, &verdicts, Reach::Everywhere).into_keys();
-        for path in carried.chain(modules::of_kernels(&new, self.what.rules)) {
+        let (carried, unseen) = search(&new, self.what.rules, &verdicts, Reach::Everywhere);
+        for (path, error) in &unseen {
+            self.fail(path, error);
+        }
+        for path in carried
+            .into_keys()
+            .chain(modules::of_kernels(&new, self.what.rules))
+        {
             if let Err(error) = self.remove_if_gone(&path) {
                 self.fail(&path, &error);
             }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::exclude::{Decision, Rules, Verdict};
-use crate::fs::{Dir, Result, Status};
+use crate::fs::{Dir, FsError, Result, Status};
 use crate::relpath::{Name, RelPath};
 
 /// How a path comes to be the target's own.
@@ -40,7 +40,8 @@ pub(super) trait Ground {
     /// Opens a directory by its path.
     fn open(&self, path: &RelPath) -> Result<Dir>;
     /// Opens the directory `name` in `dir`, which lies at `path`; `None` where it is not entered.
-    fn enter(&self, dir: &Dir, name: &Name, path: &RelPath, status: &Status) -> Option<Dir>;
+    fn enter(&self, dir: &Dir, name: &Name, path: &RelPath, status: &Status)
+    -> Result<Option<Dir>>;
 }
 
 /// Everything below a root, whatever is mounted there.
@@ -49,8 +50,8 @@ impl Ground for Dir {
         self.open_beneath(path)
     }
 
-    fn enter(&self, dir: &Dir, name: &Name, _: &RelPath, _: &Status) -> Option<Dir> {
-        dir.open_dir(name).ok()
+    fn enter(&self, dir: &Dir, name: &Name, _: &RelPath, _: &Status) -> Result<Option<Dir>> {
+        dir.open_dir(name).map(Some)
     }
 }
 
@@ -63,24 +64,39 @@ pub(super) fn held(
     wanted: &[Held],
     reach: Reach,
 ) -> BTreeMap<RelPath, Held> {
+    search(ground, rules, wanted, reach).0
+}
+
+/// What could not be looked at, and why.
+pub(super) type Unseen = Vec<(RelPath, FsError)>;
+
+/// Does the same, and returns what could not be looked at as well.
+pub(super) fn search(
+    ground: &dyn Ground,
+    rules: &Rules,
+    wanted: &[Held],
+    reach: Reach,
+) -> (BTreeMap<RelPath, Held>, Unseen) {
     let mut search = Search {
         ground,
         rules,
         wanted,
         found: BTreeMap::new(),
+        unseen: Vec::new(),
     };
     for (path, depth) in search.beginnings() {
         match (path.is_root(), reach) {
             (true, Reach::Anchored) => {}
             (true, Reach::Everywhere) => {
-                if let Ok(root) = ground.open(&path) {
+                let root = ground.open(&path);
+                if let Some(root) = search.seen(root, &path) {
                     search.inside(&root, &path, depth);
                 }
             }
             (false, _) => search.from(&path, depth),
         }
     }
-    search.found
+    (search.found, search.unseen)
 }
 
 /// How far it is looked.
@@ -103,9 +119,22 @@ struct Search<'a> {
     rules: &'a Rules,
     wanted: &'a [Held],
     found: BTreeMap<RelPath, Held>,
+    unseen: Unseen,
 }
 
 impl Search<'_> {
+    /// Takes what is not there for nothing, and notes any other error.
+    fn seen<T>(&mut self, found: Result<T>, path: &RelPath) -> Option<T> {
+        match found {
+            Ok(found) => Some(found),
+            Err(error) if error.is_missing() || error.is_not_directory() => None,
+            Err(error) => {
+                self.unseen.push((path.clone(), error));
+                None
+            }
+        }
+    }
+
     /// Returns where patterns begin, and how many names deep one can match.
     fn beginnings(&self) -> BTreeMap<RelPath, usize> {
         let mut beginnings = BTreeMap::new();
@@ -126,13 +155,14 @@ impl Search<'_> {
         let Some((parent, name)) = path.split() else {
             return;
         };
-        if let Ok(dir) = self.ground.open(&parent) {
+        let dir = self.ground.open(&parent);
+        if let Some(dir) = self.seen(dir, &parent) {
             self.at(&dir, (path, &name), depth);
         }
     }
 
     fn at(&mut self, dir: &Dir, (path, name): (&RelPath, &Name), depth: usize) {
-        let Ok(status) = dir.status_of(name) else {
+        let Some(status) = self.seen(dir.status_of(name), path) else {
             return;
         };
         let is_directory = status.is_directory();
@@ -141,17 +171,17 @@ impl Search<'_> {
             if self.wanted.contains(&by) {
                 self.found.insert(path.clone(), by);
             }
-        } else if decision.verdict == Verdict::Copy
-            && is_directory
-            && path.parts().count() < depth
-            && let Some(inner) = self.ground.enter(dir, name, path, &status)
+        } else if decision.verdict == Verdict::Copy && is_directory && path.parts().count() < depth
         {
-            self.inside(&inner, path, depth);
+            let inner = self.ground.enter(dir, name, path, &status);
+            if let Some(inner) = self.seen(inner, path).flatten() {
+                self.inside(&inner, path, depth);
+            }
         }
     }
 
     fn inside(&mut self, dir: &Dir, path: &RelPath, depth: usize) {
-        for name in dir.names().unwrap_or_default() {
+        for name in self.seen(dir.names(), path).unwrap_or_default() {
             if let Ok(name) = Name::new(&name) {
                 self.at(dir, (&path.join(&name), &name), depth);
             }

@@ -17,9 +17,10 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::gate::{self, call};
+use super::nesting::Nesting;
 use super::stand::{self, Serial};
 use super::status::{status_at, volume_at, volume_of_fd};
-use super::{Doing, FileId, FsError, Result, Status, Volume, status_of_fd};
+use super::{Doing, FileId, Result, Status, Volume, status_of_fd, usable_name};
 use crate::entry::{DeviceNumber, Kind};
 use crate::relpath::{Name, RelPath};
 
@@ -36,6 +37,7 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 pub struct Dir {
     fd: OwnedFd,
     serial: Serial,
+    nesting: Nesting,
     id: OnceLock<FileId>,
     volume: OnceLock<Volume>,
 }
@@ -57,6 +59,7 @@ impl Dir {
         Dir {
             fd,
             serial: Serial::next(),
+            nesting: Nesting::default(),
             id: OnceLock::new(),
             volume: OnceLock::new(),
         }
@@ -134,9 +137,11 @@ impl Dir {
         Ok(Dir::new(fd))
     }
 
-    /// Opens a directory in this one.
+    /// Opens a directory in this one. Fails (ENAMETOOLONG) some 500 of them deep.
     pub fn open_dir(&self, name: &Name) -> Result<Dir> {
-        self.open_leaf(name.as_bytes())
+        let nesting = self.nesting.deeper()?;
+        let dir = self.open_leaf(name.as_bytes())?;
+        Ok(Dir { nesting, ..dir })
     }
 
     /// Opens a directory in this one whose status is at hand; `None` for a mount point.
@@ -389,9 +394,4 @@ impl Dir {
     pub(super) fn path_to<'n>(&self, name: &'n Name) -> Cow<'n, [u8]> {
         stand::path_to(&self.fd, self.serial, name)
     }
-}
-
-/// Checks a name that the kernel returned: some file systems have names that no path can hold.
-pub fn usable_name(bytes: &[u8]) -> Result<Name> {
-    Name::new(bytes).map_err(|_| FsError::unusable_name())
 }

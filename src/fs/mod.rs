@@ -11,6 +11,7 @@ pub mod flags;
 pub mod gate;
 pub mod locks;
 pub mod metadata;
+mod nesting;
 pub mod owned;
 pub mod room;
 pub mod root;
@@ -22,7 +23,7 @@ pub mod tree;
 mod unnamed;
 pub mod xattrs;
 
-pub use dir::{Dir, usable_name};
+pub use dir::Dir;
 pub use fence::fence_in;
 pub use root::{Root, Space};
 pub use staged::Staged;
@@ -35,6 +36,7 @@ use std::os::fd::AsFd;
 use rustix::io::Errno;
 
 use self::gate::call;
+use crate::relpath::Name;
 
 /// A file-system call that failed; who catches it knows the side and the path.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +47,11 @@ pub struct FsError {
     /// What the kernel said.
     #[source]
     pub errno: Errno,
+}
+
+/// Checks a name that the kernel returned: some file systems have names that no path can hold.
+pub fn usable_name(bytes: &[u8]) -> Result<Name> {
+    Name::new(bytes).map_err(|_| FsError::unusable_name())
 }
 
 /// The result of a file-system call.

@@ -214,7 +214,8 @@ fn parse_file(file: &Path, contents: &[u8]) -> Vec<Line> {
                 file: file.to_owned(),
                 line: index + 1,
             };
-            parse_line(place, std::str::from_utf8(line).ok()?)
+            // A comment in another encoding says nothing; the key before it may be revoked.
+            parse_line(place, &String::from_utf8_lossy(line))
         })
         .collect()
 }

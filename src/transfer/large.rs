@@ -103,7 +103,7 @@ impl LargeLanding {
         };
         let written = self
             .work(pass)
-            .and_then(Work::to_write)
+            .and_then(Work::for_writing)
             .and_then(|file| extents::write_sparse(file, bytes, offset, ground));
         self.follow(offset, bytes);
         self.note_patched(offset, bytes.len() as u64);
@@ -128,15 +128,18 @@ impl LargeLanding {
 
     /// Takes a stretch of zeros.
     pub fn clear(&mut self, pass: &TargetPass<'_>, offset: u64, length: u64) {
-        let cleared = self.work(pass).and_then(Work::to_write).and_then(|file| {
-            // What lies beyond the end reads as zeros anyway.
-            let size = crate::fs::status_of_fd(file)?.size();
-            let length = length.min(size.saturating_sub(offset));
-            if length > 0 {
-                extents::clear_range(file, offset, length)?;
-            }
-            Ok(length)
-        });
+        let cleared = self
+            .work(pass)
+            .and_then(Work::for_writing)
+            .and_then(|file| {
+                // What lies beyond the end reads as zeros anyway.
+                let size = crate::fs::status_of_fd(file)?.size();
+                let length = length.min(size.saturating_sub(offset));
+                if length > 0 {
+                    extents::clear_range(file, offset, length)?;
+                }
+                Ok(length)
+            });
         self.hasher = None;
         if let Ok(length) = cleared {
             self.note_patched(offset, length);

@@ -28,7 +28,8 @@ pub struct Place<'a> {
     pub path: &'a RelPath,
 }
 
-fn refusal(operation: &str) -> FsError {
+/// Returns the error of what must not be done although it could.
+pub(super) fn refusal(operation: &str) -> FsError {
     FsError {
         operation: operation.to_owned(),
         errno: Errno::NOTEMPTY,
@@ -206,8 +207,9 @@ impl TargetPass<'_> {
     }
 
     /// Sets the attributes of a regular file that stays. One that the live tree has too becomes a
-    /// copy; returns the inode of that where the file has several names. `compared` is what it was
-    /// compared as: another one that has taken its name fails as stale.
+    /// copy, and so does one with further names that a rule may protect; returns the inode of that
+    /// where the file has several names. `compared` is what it was compared as: another one that
+    /// has taken its name fails as stale.
     pub fn set_attributes(
         &self,
         place: Place<'_>,
@@ -216,7 +218,9 @@ impl TargetPass<'_> {
     ) -> Result<Option<FileId>> {
         let live = self.live_dir(place.path)?;
         let there = live.and_then(|live| live.status_of(&entry.name).ok());
-        if there.is_some_and(|there| there.id() == compared) {
+        let own = place.dir.status_of(&entry.name)?;
+        let may_be_protected = own.link_count() > 1 && !self.tree.rules.is_empty();
+        if may_be_protected || there.is_some_and(|there| there.id() == compared) {
             return self.copy_from((place.dir, compared), place, entry);
         }
         self.change_attributes(place, entry, compared)

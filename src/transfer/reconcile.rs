@@ -10,7 +10,7 @@ use super::ask::Asks;
 use super::compare::{Action, BasisUse, Existing, Origin, Sharing, attributes_differ, decide};
 use super::itemize::Way;
 use super::links::{Leader, Role};
-use super::place::{Place, note_directory};
+use super::place::{Place, note_directory, refusal};
 use super::settle::OpenListing;
 use super::target::{TargetPass, count, lock};
 use crate::entry::{Entry, Kind};
@@ -136,6 +136,7 @@ impl TargetPass<'_> {
 
     /// Takes one entry: links go by their group, everything else by comparison.
     pub(super) fn compare_entry(&self, item: Item<'_>, asks: &mut Asks) -> Result<()> {
+        self.refuse_protected(&item)?;
         if item.entry.link.is_some() {
             item.open.directory.note_volume(item.dir)?;
         }
@@ -148,6 +149,25 @@ impl TargetPass<'_> {
             }
         }
         self.settle_entry(item, asks)
+    }
+
+    /// Refuses to replace what a rule protects on the target because of what it is there: `b/` is
+    /// a directory of the target's where the source has a file that no rule names. In a stage the
+    /// target's own takes its place back when it is carried.
+    fn refuse_protected(&self, item: &Item<'_>) -> Result<()> {
+        let Some(existing) = item.existing.as_ref().filter(|_| self.tree.live.is_none()) else {
+            return Ok(());
+        };
+        let is_directory = existing.kind == Kind::Directory;
+        if is_directory == (item.entry.kind == Kind::Directory) {
+            return Ok(());
+        }
+        let path = item.open.path_of(item.entry);
+        let decision = self.tree.rules.decide(&path, is_directory);
+        match decision.verdict.protects() {
+            true => Err(refusal("replace a protected entry of another type")),
+            false => Ok(()),
+        }
     }
 
     /// Does what the comparison says.

@@ -5,6 +5,7 @@
 //! walk. Knows nothing of the target.
 
 mod inodes;
+mod limits;
 mod part;
 
 use std::collections::HashSet;
@@ -13,6 +14,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use self::inodes::LinkTable;
+use self::limits::{check_length, check_xattrs};
 use self::part::{Look, Part};
 use super::churn::{problem_of, source_problem};
 use super::sender::Tree;
@@ -27,9 +29,6 @@ use crate::fs::xattrs::Object;
 use crate::fs::{Dir, FileId, FsError, Status, usable_name};
 use crate::problem::{Problem, ProblemKind};
 use crate::relpath::{Name, RelPath};
-
-/// LIMIT: bytes of xattrs that one entry may carry, so that a full listing fits in a frame.
-const MAX_ENTRY_XATTR_LEN: usize = 1 << 20;
 
 /// Takes what the walk finds. Called from all its threads.
 pub trait Visitor: Sync {
@@ -325,6 +324,7 @@ impl<'a> Walk<'a> {
     ) -> Result<Look, FsError> {
         let name = usable_name(name)?;
         let status = dir.status_of(&name)?;
+        check_length(&part.listing.path, &name)?;
         if scope.decide(&name, status.is_directory()).verdict != Verdict::Copy {
             return Ok(Look::LeftOut);
         }
@@ -371,17 +371,6 @@ impl<'a> Walk<'a> {
             links.number_of(status.id(), status.link_count())
         })
     }
-}
-
-/// Refuses what would not fit in a frame.
-fn check_xattrs(metadata: &Metadata) -> Result<(), FsError> {
-    if metadata.xattr_bytes() <= MAX_ENTRY_XATTR_LEN {
-        return Ok(());
-    }
-    Err(FsError {
-        operation: "send more than 1 MiB of xattrs".to_owned(),
-        errno: rustix::io::Errno::TOOBIG,
-    })
 }
 
 fn problem_at(directory: &RelPath, name: &[u8], error: &FsError) -> Problem {

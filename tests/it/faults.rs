@@ -3,6 +3,7 @@
 
 mod copy;
 mod disks;
+mod fixups;
 mod inject;
 mod keys;
 mod link;

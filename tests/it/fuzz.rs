@@ -1,6 +1,7 @@
 //! Arbitrary bytes and values against everything that reads them: each test holds a property.
 //! INSTANCESYNC_FUZZ asks for more cases than the default 200.
 
+mod files;
 pub mod values;
 
 use std::collections::BTreeSet;

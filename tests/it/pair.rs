@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use filetime::FileTime;
+use instancesync::exclude::{Rule, Rules, Verdict};
 use instancesync::monitor::Pass;
 use instancesync::problem::ProblemKind;
 use instancesync::transfer::TransferError;
@@ -17,7 +18,7 @@ use instancesync::transfer::wire::message::{Down, Up};
 
 use crate::support::engine::{Job, cut_after, open_tap};
 use crate::support::manifest::{Manifest, diff};
-use crate::support::places::{Mount, Places, assert_none, put};
+use crate::support::places::{Mount, Places, assert_none, in_memory, put};
 use crate::support::rng::Rng;
 use crate::support::{Ability, can_run, tree};
 
@@ -604,4 +605,121 @@ fn an_entry_that_cannot_be_listed_is_reported_and_not_deleted() {
     );
     assert_eq!(fs::read(places.ours.join("dir/plain")).unwrap(), b"p");
     assert!(!places.ours.join("extra").exists());
+}
+
+fn protecting(pattern: &str) -> Rules {
+    Rules::new(vec![Rule::new(Verdict::Keep, pattern, "test")]).unwrap()
+}
+
+/// A rule that names directories says nothing about the source's file, and all about the target's
+/// directory.
+#[test]
+fn what_a_rule_protects_is_not_replaced_by_another_type() {
+    for contents in [None, Some("the target's")] {
+        let places = Places::empty();
+        put(&places.source.join("kept"), "a file");
+        put(&places.source.join("other"), "another");
+        fs::create_dir_all(places.ours.join("kept")).unwrap();
+        if let Some(contents) = contents {
+            put(&places.ours.join("kept/own"), contents);
+        }
+        let mut job = Job::new(&places.source, &places.ours).deleting(u64::MAX);
+        job.rules = protecting("/kept/");
+        let ran = job.run();
+        let told: Vec<_> = ran.problems.iter().map(|told| &told.path[..]).collect();
+        assert_eq!(told, [b"kept"], "{contents:?}");
+        assert!(places.ours.join("kept").is_dir(), "{contents:?}");
+        assert_eq!(places.ours.join("kept/own").exists(), contents.is_some());
+        assert!(places.ours.join("other").exists());
+    }
+}
+
+#[test]
+fn attributes_of_a_name_that_a_rule_protects_stay() {
+    let places = Places::empty();
+    put(&places.source.join("copied"), "one file");
+    let job = || {
+        let mut job = Job::new(&places.source, &places.ours);
+        job.rules = protecting("/kept");
+        job
+    };
+    for path in [&places.source, &places.ours] {
+        fs::create_dir_all(path).unwrap();
+        put(&path.join("copied"), "one file");
+        fs::hard_link(path.join("copied"), path.join("kept")).unwrap();
+        let time = filetime::FileTime::from_unix_time(1_000_000, 7);
+        filetime::set_file_mtime(path.join("copied"), time).unwrap();
+    }
+    let mode = Permissions::from_mode(0o600);
+    fs::set_permissions(places.source.join("copied"), mode).unwrap();
+    job().run().stats();
+    let mode = |name: &str| places.ours.join(name).metadata().unwrap().mode() & 0o777;
+    assert_eq!((mode("copied"), mode("kept")), (0o600, 0o644));
+    let stats = job().run().stats().clone();
+    assert_eq!(stats.attribute_entries + stats.landed_files, 0, "{stats:?}");
+}
+
+/// Makes directories in each other, and returns the innermost; no path is ever that long.
+fn nest(root: &Path, name: &str, depth: usize) -> std::os::fd::OwnedFd {
+    use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let mut inner = openat(CWD, root, flags, Mode::empty()).unwrap();
+    for _ in 0..depth {
+        mkdirat(&inner, name, Mode::RWXU).unwrap();
+        inner = openat(&inner, name, flags, Mode::empty()).unwrap();
+    }
+    inner
+}
+
+/// How many directories of this name there are, however deep.
+fn count_named(root: &Path, name: &str) -> usize {
+    let mut find = std::process::Command::new("find");
+    let found = find.arg(root).args(["-name", name, "-printf", "x"]);
+    found.output().unwrap().stdout.len()
+}
+
+/// More levels than any other tree of the tests has, and paths longer than the kernel takes.
+#[test]
+fn deep_trees_are_copied_and_what_no_path_can_name_is_told() {
+    let places = Places::within(in_memory());
+    let (long, longer) = ("l".repeat(200), "m".repeat(200));
+    drop(nest(&places.source, "d", 1500));
+    drop(nest(&places.source, &long, 30));
+    // LIMIT: MAX_PATH_LEN (src/relpath.rs), after 326 levels.
+    drop(nest(&places.source, &longer, 340));
+    put(&places.source.join("other"), "x");
+    let ran = job(&places).run();
+    let told: Vec<_> = ran.problems.iter().map(|told| told.path.len()).collect();
+    // LIMIT: what goes as an extra is gone down step by step (src/fs/nesting.rs).
+    drop(nest(&places.ours, "extra", 3000));
+    let again = job(&places).deleting(u64::MAX).run();
+    let extras = count_named(&places.ours, "extra");
+    let counts = ["d", &long, &longer].map(|name| count_named(&places.ours, name));
+    for root in [&places.source, &places.ours] {
+        // Deeper than what removes temporary directories goes.
+        let mut remove = std::process::Command::new("rm");
+        assert!(remove.arg("-rf").arg(root).status().unwrap().success());
+    }
+    assert!(ran.result.is_ok(), "{:?}", ran.result);
+    assert_eq!((counts[0], counts[1]), (1500, 30));
+    assert!((320..340).contains(&counts[2]), "{counts:?}");
+    assert!(!told.is_empty() && told.len() < 4, "{told:?}");
+    assert!(again.result.is_ok(), "{:?}", again.result);
+    assert_eq!((extras, again.problems.len()), (3000, told.len() + 1));
+}
+
+#[test]
+fn the_largest_attribute_is_kept() {
+    if !can_run("the_largest_attribute_is_kept", &[Ability::Root]) {
+        return;
+    }
+    let places = Places::within(in_memory());
+    put(&places.source.join("file"), "x");
+    // LIMIT: XATTR_SIZE_MAX of the kernel; few file systems take as much.
+    let value = noise(65_536, 5);
+    if xattr::set(places.source.join("file"), "trusted.large", &value).is_err() {
+        return println!("skipped the_largest_attribute_is_kept: no file system takes it");
+    }
+    job(&places).run().stats();
+    assert_same(&places, "a large attribute");
 }

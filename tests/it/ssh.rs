@@ -873,12 +873,14 @@ impl Drop for Mount {
 }
 
 /// A user of this machine who exists for one test.
-struct TemporaryUser {
-    name: String,
+pub struct TemporaryUser {
+    /// What it is called.
+    pub name: String,
 }
 
 impl TemporaryUser {
-    fn create(password: &str) -> Option<TemporaryUser> {
+    /// Makes one with a password and without a home; `None` where that is not possible.
+    pub fn create(password: &str) -> Option<TemporaryUser> {
         static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         // Two at once would fight for the lock of the account files.
         static LOCK: Mutex<()> = Mutex::new(());
@@ -927,12 +929,13 @@ impl TemporaryUser {
 }
 
 /// Passwordless sudo for one user and one test.
-struct Sudoers {
+pub struct Sudoers {
     path: PathBuf,
 }
 
 impl Sudoers {
-    fn allow(user: &TemporaryUser) -> Option<Sudoers> {
+    /// Allows everything; `None` where there is no sudo.
+    pub fn allow(user: &TemporaryUser) -> Option<Sudoers> {
         let path = Path::new("/etc/sudoers.d").join(&user.name);
         fs::write(&path, format!("{} ALL=(ALL) NOPASSWD: ALL\n", user.name)).ok()?;
         Some(Sudoers { path })

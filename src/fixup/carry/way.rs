@@ -60,18 +60,29 @@ impl Work<'_> {
         let before = dir.status()?;
         make_room(&dir, &name)?;
         dir.make_dir(&name)?;
-        let made = dir.open_dir(&name)?;
-        let status = live.status()?;
-        let mut wanted = read_metadata(Object::open(&live), &status)?;
-        (wanted.uid, wanted.gid) = self.what.owners.of(wanted.uid, wanted.gid);
-        let refused = apply_metadata(Object::open(&made), false, &wanted, Before::Unknown);
-        for error in refused {
-            self.fail(path, &error);
-        }
+        let made = match self.dress(&dir, &name, &live) {
+            Err(error) => {
+                // With other attributes it would be taken for one of the source the next time. Best
+                // effort, as what failed may fail again.
+                drop(dir.remove_dir(&name));
+                drop(super::restore_time(&dir, &before));
+                return Err(error);
+            }
+            Ok(made) => made,
+        };
         super::restore_time(&dir, &before)?;
         self.made.push(path.clone());
         self.stats.directory_count += 1;
         Ok(Some(made))
+    }
+
+    /// Gives a directory that was made the attributes of the live one.
+    fn dress(&self, dir: &Dir, name: &Name, live: &Dir) -> Result<Dir> {
+        let made = dir.open_dir(name)?;
+        let mut wanted = read_metadata(Object::open(live), &live.status()?)?;
+        (wanted.uid, wanted.gid) = self.what.owners.of(wanted.uid, wanted.gid);
+        let refused = apply_metadata(Object::open(&made), false, &wanted, Before::Unknown);
+        refused.into_iter().next().map_or(Ok(made), Err)
     }
 
     /// Makes the mount point of the volume on which `path` lies.

@@ -187,3 +187,36 @@ fn refuses_a_file_that_cannot_be_read() {
     let dir = tempfile::tempdir().unwrap();
     assert!(KnownHosts::read(Some(dir.path())).is_err());
 }
+
+#[test]
+fn a_comment_in_another_encoding_hides_no_revoked_key() {
+    let mut contents = format!("@revoked * {KEY_A} caf").into_bytes();
+    contents.extend(b"\xe9\n");
+    let known = KnownHosts {
+        lines: parse_file(Path::new("known_hosts"), &contents),
+        record_file: None,
+    };
+    let verdict = known.judge("web1", 22, &key(KEY_A));
+    assert_eq!(verdict, Verdict::Revoked(place(1)));
+}
+
+proptest::proptest! {
+    /// Whatever stands around it.
+    #[test]
+    fn a_revoked_key_is_revoked_among_any_lines(
+        before in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+        after in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+        patterns in "[a-z0-9!*?,|=\\[\\]:.]{0,20}",
+    ) {
+        let line = format!("\n@revoked web1 {KEY_A}\n{patterns} {KEY_B} x\n");
+        let contents = [&before[..], line.as_bytes(), &after].concat();
+        let known = KnownHosts {
+            lines: parse_file(Path::new("known_hosts"), &contents),
+            record_file: None,
+        };
+        let is_revoked = matches!(known.judge("web1", 22, &key(KEY_A)), Verdict::Revoked(_));
+        proptest::prop_assert!(is_revoked);
+        known.judge("web1", 22, &key(KEY_B));
+        known.key_types("web1", 22);
+    }
+}

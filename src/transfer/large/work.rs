@@ -61,7 +61,7 @@ impl Work {
     }
 
     /// Returns the handle, before anything is written by it.
-    pub(super) fn to_write(&mut self) -> Result<&OwnedFd> {
+    pub(super) fn for_writing(&mut self) -> Result<&OwnedFd> {
         if let Work::There(there) = self {
             there.tear()?;
         }

@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use filetime::FileTime;
 use instancesync::exit::ExitCode;
 use instancesync::problem::{Problem, Side};
 use instancesync::report::Report;
 use instancesync::transfer::TransferError;
-use instancesync::transfer::wire::message::FailureClass;
+use instancesync::transfer::wire::message::{FailureClass, Up};
 use rustix::io::Errno;
 
 use super::inject::{
@@ -16,7 +17,7 @@ use super::inject::{
 };
 use super::trees::Trees;
 use crate::staged;
-use crate::support::engine::{Job, Ran};
+use crate::support::engine::{Job, Ran, open_tap};
 use crate::support::manifest::{Manifest, diff};
 use crate::support::places::{Places, assert_none, in_memory, put};
 use crate::support::{Ability, can_run};
@@ -36,6 +37,8 @@ const GIVES_UP_ALL_BELOW: &[&str] = &[
 enum Way {
     InPlace,
     Staged,
+    /// In place, in two passes between which directories get other names.
+    Renaming,
 }
 
 /// One target and what is done to it.
@@ -49,17 +52,38 @@ impl Case<'_> {
     fn job(&self) -> Job<'_> {
         let mut job = Job::new(&self.trees.source, &self.target).deleting(u64::MAX);
         job.agent_thread = TARGET_THREAD;
-        if self.way == Way::Staged {
-            job.policy.staged = Some(Vec::new());
-            job.plans = staged::passes();
+        match self.way {
+            Way::InPlace => {}
+            Way::Staged => {
+                job.policy.staged = Some(Vec::new());
+                job.plans = staged::passes();
+            }
+            Way::Renaming => {
+                job.plans = staged::passes();
+                let (source, mut is_first) = (self.trees.source.clone(), true);
+                job.up = Box::new(move |frame| {
+                    if let (true, Ok(Up::PassDone(_))) = (is_first, frame.message()) {
+                        is_first = false;
+                        rename(&source, RENAMES);
+                    }
+                    true
+                });
+            }
         }
+        job
+    }
+
+    /// The same again, on a source that stands still.
+    fn again(&self) -> Job<'_> {
+        let mut job = self.job();
+        job.up = open_tap();
         job
     }
 
     /// The copy.
     fn copy(&self) -> PathBuf {
         match self.way {
-            Way::InPlace => self.target.clone(),
+            Way::InPlace | Way::Renaming => self.target.clone(),
             Way::Staged => self.target.join(".instancesync/stage"),
         }
     }
@@ -73,20 +97,47 @@ impl Case<'_> {
     }
 }
 
+/// Directories that get other names, and back again: one with large files, and one with names of a
+/// file that has others elsewhere.
+const RENAMES: [(&str, &str); 3] = [
+    ("large", "moved"),
+    ("links", "new/links"),
+    ("becomes-directory", "etc/directory"),
+];
+
+/// Gives them their new names, and directories around them the times that they had.
+fn rename(source: &Path, names: [(&str, &str); 3]) {
+    let around = ["", "new", "etc"].map(|path| source.join(path));
+    let times = around
+        .each_ref()
+        .map(|path| FileTime::from_last_modification_time(&path.metadata().unwrap()));
+    for (from, to) in names {
+        std::fs::rename(source.join(from), source.join(to)).unwrap();
+    }
+    for (path, time) in around.iter().zip(times) {
+        filetime::set_file_mtime(path, time).unwrap();
+    }
+}
+
 /// What both trees are like.
 struct Known {
+    /// The source at the end.
     source: Manifest,
+    /// The source at the beginning.
+    begin: Manifest,
     old: Manifest,
 }
 
 fn inject_everywhere(way: Way) {
     let turn = inject::turn();
     let trees = Trees::new();
+    let begin = Manifest::of(&trees.source);
+    let census = count_calls(&turn, &trees, way);
     let known = Known {
         source: Manifest::of(&trees.source),
+        begin,
         old: Manifest::of(&trees.old),
     };
-    let census = count_calls(&turn, &trees, way);
     let mut faults = plan(&census);
     faults.extend(plan_renames());
     let (mut hits, mut complaints) = (0, Vec::new());
@@ -96,6 +147,7 @@ fn inject_everywhere(way: Way) {
             way,
             target: trees.target(&format!("target-{number}")),
         };
+        go_back(&trees);
         if let Some(found) = try_one(&turn, &case, &known, fault) {
             hits += 1;
             complaints.extend(found.into_iter().map(|what| format!("{fault}: {what}")));
@@ -108,6 +160,14 @@ fn inject_everywhere(way: Way) {
     assert!(hits * 10 > faults.len() * 8, "{hits} of {}", faults.len());
     let after = diff(&known.source, &Manifest::of(&trees.source));
     assert_none(&after, "the source has changed");
+}
+
+/// Gives directories that were renamed their first names.
+fn go_back(trees: &Trees) {
+    let names = RENAMES.map(|(from, to)| (to, from));
+    if trees.source.join(names[0].0).exists() {
+        rename(&trees.source, names);
+    }
 }
 
 fn count_calls(turn: &Turn, trees: &Trees, way: Way) -> Census {
@@ -127,19 +187,28 @@ fn count_calls(turn: &Turn, trees: &Trees, way: Way) -> Census {
 fn try_one(turn: &Turn, case: &Case<'_>, known: &Known, fault: &Fault) -> Option<Vec<String>> {
     let injection = Injection::start(turn, Side::Source, Some(*fault));
     let ran = case.job().run();
-    if !injection.end() {
+    let is_hit = injection.end();
+    if case.way == Way::Renaming && case.trees.source.join(RENAMES[0].0).exists() {
+        rename(&case.trees.source, RENAMES);
+    }
+    if !is_hit {
         return None;
     }
     let copy = case.manifest();
     let wrong = diff(&known.source, &copy);
     let changed = diff(&known.old, &copy);
     let mut found = neither_old_nor_new(&wrong, &changed);
+    if case.way == Way::Renaming {
+        // What the source had when the first pass ended is as good.
+        let of_begin = neither_old_nor_new(&diff(&known.begin, &copy), &changed);
+        found.retain(|line| of_begin.contains(line));
+    }
     if case.way == Way::InPlace && fault.side == Side::Target {
         found.extend(lost(&wrong, &changed));
     }
     found.extend(untold(&ran, &wrong, &known.source, fault));
     found.extend(changed_live(case, known));
-    let again = case.job().run();
+    let again = case.again().run();
     if again.result.is_err() || !again.problems.is_empty() {
         let told: Vec<String> = again.problems.iter().map(words).collect();
         found.push(format!("the next run: {:?}; {told:?}", again.result.err()));
@@ -151,14 +220,14 @@ fn try_one(turn: &Turn, case: &Case<'_>, known: &Known, fault: &Fault) -> Option
             .iter()
             .map(|line| format!("after the next run: {line}")),
     );
-    if case.way == Way::InPlace && case.target.join(".instancesync").exists() {
+    if case.way != Way::Staged && case.target.join(".instancesync").exists() {
         found.push("something of ours stays".to_owned());
     }
     Some(found)
 }
 
 fn changed_live(case: &Case<'_>, known: &Known) -> Vec<String> {
-    if case.way == Way::InPlace {
+    if case.way != Way::Staged {
         return Vec::new();
     }
     let live = Manifest::without(&case.target, ".instancesync");
@@ -210,6 +279,12 @@ fn untold(ran: &Ran, wrong: &[String], source: &Manifest, fault: &Fault) -> Vec<
                 let covers = |problem| covers(problem, line, source);
                 !may_lose_holes(fault, line) && !ran.problems.iter().any(covers)
             };
+            let stays = |name: &str| {
+                let extra = format!("./{name}: only in the copy");
+                wrong.contains(&extra) && !is_untold(&&extra)
+            };
+            // A name that stays is one of the same file.
+            let is_untold = |line: &&String| is_untold(line) && !has_more_names(line, stays);
             let untold = wrong.iter().filter(is_untold);
             let mut found: Vec<String> = untold
                 .map(|line| format!("not told: {line}; told: {told:?}"))
@@ -232,6 +307,18 @@ fn untold(ran: &Ran, wrong: &[String], source: &Manifest, fault: &Fault) -> Vec<
         }
         Err(error) => vec![format!("ended by {error:?}; told: {told:?}")],
     }
+}
+
+/// Tells whether a line is about a file that has all its names, and others that stay.
+fn has_more_names(line: &str, stays: impl Fn(&str) -> bool) -> bool {
+    let names = line.split_once(": linked is ").map(|(_, names)| names);
+    let Some((found, wanted)) = names.and_then(|names| names.split_once(" instead of ")) else {
+        return false;
+    };
+    let (found, wanted) = (found.split(' '), wanted.split(' ').collect::<Vec<_>>());
+    let found: Vec<_> = found.collect();
+    let mut more = found.iter().filter(|name| !wanted.contains(name));
+    wanted.iter().all(|name| found.contains(name)) && more.all(|name| stays(name))
 }
 
 /// A file system that does not tell its holes is given none.
@@ -304,6 +391,14 @@ fn a_call_that_fails_in_a_staged_copy_does_no_harm() {
     let test = "a_call_that_fails_in_a_staged_copy_does_no_harm";
     if can_run(test, &[Ability::Root]) && can_inject(test) {
         inject_everywhere(Way::Staged);
+    }
+}
+
+#[test]
+fn a_call_that_fails_where_directories_are_renamed_does_no_harm() {
+    let test = "a_call_that_fails_where_directories_are_renamed_does_no_harm";
+    if can_run(test, &[Ability::Root]) && can_inject(test) {
+        inject_everywhere(Way::Renaming);
     }
 }
 

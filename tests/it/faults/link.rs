@@ -10,6 +10,7 @@ use instancesync::transfer::TransferError;
 use crate::support::engine::{Job, Tap, open_tap};
 use crate::support::manifest::{Manifest, diff};
 use crate::support::places::{Places, assert_none, in_memory, put};
+use crate::support::seeds;
 
 fn some_files() -> Places {
     let places = Places::within(in_memory());
@@ -48,6 +49,41 @@ fn a_link_that_stands_still_again_and_again_gets_there() {
         };
         job.run().stats();
         assert_same(&places, &format!("down {down}"));
+    }
+}
+
+/// Both ends of every frame and most bytes within: each way ends after any number of bytes.
+#[test]
+fn a_link_that_ends_after_any_byte_ends_the_run_and_the_next_completes() {
+    // All of them with INSTANCESYNC_SEEDS=13; a number that no frame's length shares with.
+    let stride = 13usize.checked_div(seeds(1).len()).unwrap_or(1).max(1);
+    for down in [true, false] {
+        for bytes in (0..).step_by(stride) {
+            let places = Places::within(in_memory());
+            for name in ["a", "b/c", "b/d"] {
+                put(&places.source.join(name), name);
+            }
+            put(&places.ours.join("b/extra"), "x");
+            let mut job = Job::new(&places.source, &places.ours).deleting(u64::MAX);
+            match down {
+                true => job.down_limit = Some(bytes),
+                false => job.up_limit = Some(bytes),
+            }
+            let ran = job.run();
+            let context = format!("down {down}, after {bytes} bytes: {:?}", ran.result);
+            let is_through = ran.result.is_ok();
+            assert!(
+                is_through || matches!(ran.result, Err(TransferError::Link(_))),
+                "{context}"
+            );
+            let again = Job::new(&places.source, &places.ours).deleting(u64::MAX);
+            again.run().stats();
+            assert_same(&places, &context);
+            if is_through {
+                assert!(bytes > 100, "{context}");
+                break;
+            }
+        }
     }
 }
 

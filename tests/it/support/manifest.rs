@@ -21,6 +21,7 @@ const BLOCK_SLACK: u64 = 32;
 pub struct Manifest(BTreeMap<Vec<u8>, Line>);
 
 /// One path's attributes, each under its name.
+#[derive(Clone)]
 struct Line {
     fields: BTreeMap<String, String>,
     /// Allocated 512-byte blocks of a sparse file.
@@ -45,6 +46,41 @@ impl Manifest {
         let linked = line.and_then(|line| line.fields.get("linked"));
         let names = linked.into_iter().flat_map(|names| names.split(' '));
         names.map(str::to_owned).collect()
+    }
+
+    /// Tells whether there is something at `path`.
+    pub fn has(&self, path: &str) -> bool {
+        self.0.contains_key(path.as_bytes())
+    }
+
+    /// Tells whether there is a directory at `path`.
+    pub fn is_directory(&self, path: &str) -> bool {
+        let line = self.0.get(path.as_bytes());
+        line.is_some_and(|line| line.fields["type"] == "directory")
+    }
+
+    /// Returns all paths; they are text here.
+    pub fn paths(&self) -> Vec<&str> {
+        let paths = self.0.keys().map(|path| std::str::from_utf8(path));
+        paths.map(|path| path.expect("a path of text")).collect()
+    }
+
+    /// Returns what is left of it where only what `is_kept` tells (by path, and whether it is a
+    /// directory) is there: other names are in no hard-link group.
+    pub fn keep(&self, is_kept: impl Fn(&str, bool) -> bool) -> Manifest {
+        let is_kept = |path: &str| is_kept(path, self.is_directory(path));
+        let kept = self.paths().into_iter().filter(|path| is_kept(path));
+        let line = |path: &str| {
+            let mut line = self.0[path.as_bytes()].clone();
+            let names = self.group_of(path);
+            let names: Vec<_> = names.into_iter().filter(|name| is_kept(name)).collect();
+            match names.len() > 1 {
+                true => line.fields.insert("linked".into(), names.join(" ")),
+                false => line.fields.remove("linked"),
+            };
+            (path.as_bytes().to_vec(), line)
+        };
+        Manifest(kept.map(line).collect())
     }
 
     /// Reads the tree at `root` but for what is called `left_out` at its top, as if that were
