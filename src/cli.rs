@@ -145,6 +145,12 @@ pub enum Command {
     /// is live now stays beside it until it is discarded. A switch that was cut is
     /// repaired. docs/switch.md has the details.
     Rollback(RollbackArguments),
+    /// Tell a clone on probation that it may stay
+    ///
+    /// The run that made a clone does this by itself when it has seen it. If that run
+    /// is gone, do it before the time of --confirm-within is over, or the old system
+    /// takes its place again ('status' tells whether anything waits).
+    Confirm(ChangeArguments),
     /// Free what a clone replaced, or a clone that is only staged
     ///
     /// Removes everything that instancesync keeps on the target. After that there

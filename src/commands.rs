@@ -23,12 +23,12 @@ use crate::preflight::{Preflight, choose_rules};
 use crate::prompter::Prompter;
 use crate::session::{Access, Session};
 use crate::settings::{
-    Environment, ExplainSettings, Machine, Settings, Target, confirm, profiles as profile_files,
+    self, Environment, ExplainSettings, Machine, Settings, Target, profiles as profile_files,
 };
 use crate::source::Source;
 use crate::transfer::wire::link::LinkSettings;
 use crate::ui::{self, CleanupLines, Screen};
-pub use target::{boot, discard, roll_back, status};
+pub use target::{boot, confirm, discard, roll_back, status};
 
 /// What a subcommand has to say, for standard output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,7 +232,7 @@ fn clean_up_there(
     if order.settings.dry_run || planned.ending() == Ending::NothingToDo {
         return Ok(planned);
     }
-    confirm(order.settings.yes, prompter, "Do this on the target?")?;
+    settings::confirm(order.settings.yes, prompter, "Do this on the target?")?;
     session.clean_up(&with(false))
 }
 

@@ -42,6 +42,7 @@ fn main() -> ProcessExit {
         Some(Command::Rollback(arguments)) => {
             answer(|around| commands::roll_back(arguments, around))
         }
+        Some(Command::Confirm(arguments)) => answer(|around| commands::confirm(arguments, around)),
         Some(Command::Discard(arguments)) => answer(|around| commands::discard(arguments, around)),
         Some(Command::Boot(arguments)) => commands::boot(&arguments).map(|()| ExitCode::Complete),
         Some(Command::Completions { shell }) => print_completions(shell),

@@ -137,7 +137,7 @@ pub struct StatusArguments {
     pub json: bool,
 }
 
-/// What `rollback` and `discard` share.
+/// What `rollback`, `confirm` and `discard` share.
 #[derive(Debug, Args)]
 pub struct ChangeArguments {
     /// On which machine.
@@ -171,7 +171,7 @@ pub struct RollbackArguments {
 /// `boot`.
 #[derive(Debug, Args)]
 pub struct BootArguments {
-    /// Wait until the clone is confirmed, and take the run's key out if it is not
+    /// Guard the clone until it is confirmed, and take it back if it is not
     #[arg(long, conflicts_with = "reboot")]
     pub watch: bool,
     /// Reboot the machine

@@ -1,4 +1,4 @@
-//! `status`, `rollback`, `discard`, and what the one-shot at boot calls: orders about the switch
+//! `status`, `rollback`, `confirm`, `discard`, and what the one-shot at boot calls: orders about the switch
 //! given by a person, on the machine itself or over SSH.
 //!
 //! Knows nothing of how an order is carried out.
@@ -10,9 +10,9 @@ use crate::boot;
 use crate::cli::{BootArguments, ChangeArguments, RollbackArguments, StatusArguments};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
-use crate::orders::{self, Order, RollbackOrder, TargetOrder, TargetState};
+use crate::orders::{self, ConfirmOrder, Order, RollbackOrder, TargetOrder, TargetState};
 use crate::session::{Access, Session, misplaced};
-use crate::settings::{Machine, confirm};
+use crate::settings::{self, Machine};
 use crate::switch::State;
 use crate::transfer::wire::link::LinkSettings;
 use crate::ui;
@@ -53,7 +53,7 @@ pub fn roll_back(arguments: RollbackArguments, around: &Surroundings) -> Result<
             return Ok((planned, ui::switch::would_roll_back(&state, &planned)));
         }
         let question = ui::switch::would_roll_back(&state, &planned);
-        confirm(
+        settings::confirm(
             change.yes,
             around.prompter.as_ref(),
             &format!("{question}Go ahead?"),
@@ -71,6 +71,50 @@ pub fn roll_back(arguments: RollbackArguments, around: &Surroundings) -> Result<
     }))
 }
 
+/// `instancesync confirm`.
+pub fn confirm(change: ChangeArguments, around: &Surroundings) -> Result<Answer, Failure> {
+    let machine = Machine::resolve(change.machine, change.login, &around.environment)?;
+    let end = End::open(&machine, around)?;
+    let work = || {
+        let state = end.look()?;
+        refuse_unconfirmable(&state)?;
+        let question = ui::switch::would_confirm(&state);
+        if change.dry_run || state.unconfirmed.is_none() {
+            return Ok((state, question));
+        }
+        settings::confirm(
+            change.yes,
+            around.prompter.as_ref(),
+            &format!("{question}Go ahead?"),
+        )?;
+        let order = Order::Confirm(ConfirmOrder {
+            target: end.target(false),
+            record: None,
+        });
+        match end.perform(&order)? {
+            orders::Answer::Confirmed(_) => Ok((end.look()?, ui::switch::confirmed().to_owned())),
+            _ => Err(misplaced()),
+        }
+    };
+    let done: Result<_, Failure> = work();
+    end.close();
+    let (state, text) = done?;
+    Ok(Answer::complete(match change.json {
+        true => json(&state)?,
+        false => text,
+    }))
+}
+
+/// Refuses where no clone runs that could be confirmed.
+fn refuse_unconfirmable(state: &TargetState) -> Result<(), Failure> {
+    let what = match (&state.clone, state.needs_reboot) {
+        (State::Switched { .. }, Some(true)) => "target: it has not booted as the clone yet",
+        (State::Switched { .. }, _) => return Ok(()),
+        _ => "target: no clone is here that could be confirmed",
+    };
+    Err(Failure::new(ExitCode::Refused, what).hint("'instancesync status' tells what is here"))
+}
+
 /// `instancesync discard`.
 pub fn discard(change: ChangeArguments, around: &Surroundings) -> Result<Answer, Failure> {
     let machine = Machine::resolve(change.machine, change.login, &around.environment)?;
@@ -86,7 +130,7 @@ pub fn discard(change: ChangeArguments, around: &Surroundings) -> Result<Answer,
         if change.dry_run || state.clone == State::Nothing {
             return Ok((planned, question));
         }
-        confirm(
+        settings::confirm(
             change.yes,
             around.prompter.as_ref(),
             &format!("{question}Go ahead?"),

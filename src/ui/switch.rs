@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::page::Page;
 use super::units;
-use crate::boot::MachineState;
+use crate::boot::{Booted, MachineState};
 use crate::orders::{RolledBack, TargetState};
 use crate::switch::{Freed, State};
 
@@ -42,6 +42,7 @@ pub fn status(state: &TargetState) -> String {
     if let Some(booted) = &state.unconfirmed {
         let text = format!("at {}; no source has confirmed it yet", time(booted.at_s));
         page.row("first boot", &text);
+        show_probation(&mut page, &state.clone, booted);
     }
     if let Some(taken_back) = &state.taken_back {
         let text = format!("at {}: {}", time(taken_back.at_s), taken_back.why);
@@ -57,6 +58,20 @@ pub fn status(state: &TargetState) -> String {
         show_machine(&mut page, machine);
     }
     page.into_text()
+}
+
+fn show_probation(page: &mut Page, state: &State, booted: &Booted) {
+    let State::Switched { memo, .. } = state else {
+        return;
+    };
+    if let Some(probation) = memo.probation.as_ref().filter(|_| !booted.is_well) {
+        let limit = units::duration(Duration::from_secs(probation.limit_s));
+        let text = format!(
+            "{limit} after a boot the old system takes its place again; 'instancesync confirm' \
+             keeps the clone"
+        );
+        page.row("probation", &text);
+    }
 }
 
 fn state_words(state: &State) -> String {
@@ -150,6 +165,25 @@ pub fn rolled_back(done: &RolledBack, reboots: bool) -> String {
     }
     page.sentence("", "'instancesync discard' frees the clone.");
     page.into_text()
+}
+
+/// Returns what a confirmation would do.
+pub fn would_confirm(state: &TargetState) -> String {
+    let mut page = Page::default();
+    let text = match state.unconfirmed {
+        Some(_) => {
+            "The clone stays, whatever becomes of it. The system that it replaced is kept beside \
+             it until it is discarded."
+        }
+        None => "The clone is confirmed already: nothing takes it back by itself.",
+    };
+    page.sentence("", text);
+    page.into_text()
+}
+
+/// Returns what a confirmation did.
+pub fn confirmed() -> &'static str {
+    "The clone stays. 'instancesync rollback' still brings the old system back.\n"
 }
 
 /// Returns what a discard would do.

@@ -74,6 +74,7 @@ fn manual() -> String {
         ),
         ("instancesync status", &["status", "--help"]),
         ("instancesync rollback", &["rollback", "--help"]),
+        ("instancesync confirm", &["confirm", "--help"]),
         ("instancesync discard", &["discard", "--help"]),
         ("instancesync completions", &["completions", "--help"]),
         ("instancesync man", &["man", "--help"]),

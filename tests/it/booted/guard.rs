@@ -19,6 +19,19 @@ fn words(screen: &str) -> String {
     screen.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Kills the run on the source when it has switched, so that nobody confirms the clone.
+fn lose_the_source(pair: &Pair<'_>, limit_s: &str) {
+    let run = pair.launch(&["--confirm-within", limit_s]);
+    let journal = pair.target.running_root().unwrap();
+    let journal = journal.join(".instancesync/journal");
+    let deadline = Instant::now() + PATIENCE;
+    while !Path::new(&journal).exists() && run.is_running() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    run.signal(Signal::KILL);
+    run.wait();
+}
+
 #[test]
 fn a_clone_whose_source_is_gone_gives_way() {
     let test = "a_clone_whose_source_is_gone_gives_way";
@@ -29,15 +42,7 @@ fn a_clone_whose_source_is_gone_gives_way() {
     let mut pair = Pair::create(&network, &Recipe::default(), &Recipe::default());
     let before = pair.target.manifest();
     pair.start();
-    let run = pair.launch(&["--confirm-within", "15"]);
-    let journal = pair.target.running_root().unwrap();
-    let journal = journal.join(".instancesync/journal");
-    let deadline = Instant::now() + PATIENCE;
-    while !Path::new(&journal).exists() && run.is_running() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    run.signal(Signal::KILL);
-    run.wait();
+    lose_the_source(&pair, "15");
     // Into the clone, and back.
     pair.target.wait_for_boot(3);
     pair.target.wait_until_up();
@@ -83,4 +88,33 @@ fn a_clone_that_cannot_be_reached_gives_way_and_its_run_says_so() {
     pair.stop();
     assert_eq!(owners(&pair.target.disk()), ["target"]);
     assert_none(&since(&before, &pair.target.manifest()), "the old system");
+}
+
+#[test]
+fn a_clone_that_a_person_confirms_stays() {
+    let test = "a_clone_that_a_person_confirms_stays";
+    if !can_run(test, BOOTED) {
+        return;
+    }
+    let network = Network::new();
+    let mut pair = Pair::create(&network, &Recipe::default(), &Recipe::default());
+    pair.start();
+    lose_the_source(&pair, "20");
+    pair.target.wait_for_boot(2);
+    pair.target.wait_until_up();
+    let status = pair.order(&["status"]);
+    assert!(
+        words(&status.stdout).contains("keeps the clone"),
+        "{status:#?}"
+    );
+    assert_code(&pair.order(&["confirm", "--yes"]), 0, "a confirmation");
+    std::thread::sleep(Duration::from_secs(25));
+    assert_eq!(pair.target.boots(), 2, "it was taken back");
+    let again = pair.order(&["confirm", "--yes"]);
+    assert!(
+        words(&again.stdout).contains("confirmed already"),
+        "{again:#?}"
+    );
+    pair.stop();
+    assert_eq!(owners(&pair.target.disk()), ["source"]);
 }
