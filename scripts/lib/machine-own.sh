@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # What makes a virtual machine this machine: name, ids, keys, network, and what the source has for
 # the clone to have. Sourced by machine-image, whose variables and `inside` it uses.
+# shellcheck disable=SC2154
 
 # Gives the tree at $mounted all of it.
 make_own() {
