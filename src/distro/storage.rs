@@ -2,7 +2,7 @@
 
 use super::look::{Look, active_lines};
 use super::mounts::{self, Uuids, device_name, unescape};
-use crate::facts::{Mount, Storage, Swap};
+use crate::facts::{Mount, Storage, Swap, VolumeTools};
 
 /// Gathers all of it.
 pub(super) fn gather(look: &Look) -> Storage {
@@ -22,7 +22,22 @@ pub(super) fn gather(look: &Look) -> Storage {
             .lines()
             .any(|line| line.starts_with("md") && line.contains(" : ")),
         luks: has("CRYPT-LUKS") || active_lines(&crypttab).any(is_kept),
+        tools: VolumeTools {
+            lvm: has_tools(look, "lvm", "lvm2"),
+            raid: has_tools(look, "mdadm", "mdadm"),
+            luks: has_tools(look, "cryptsetup", "cryptroot"),
+        },
     }
+}
+
+/// Tells whether a program is there. Where initramfs-tools makes the images, its `hook` for the
+/// program has to be there as well: with Debian's cryptsetup it is a package of its own.
+fn has_tools(look: &Look, program: &str, hook: &str) -> bool {
+    const HOOKS: &str = "/usr/share/initramfs-tools/hooks";
+    let is_installed = ["/sbin", "/usr/sbin", "/usr/bin"]
+        .iter()
+        .any(|directory| look.exists(&format!("{directory}/{program}")));
+    is_installed && (!look.is_directory(HOOKS) || look.exists(&format!("{HOOKS}/{hook}")))
 }
 
 /// Returns data that lies where usually only something is mounted.

@@ -18,6 +18,22 @@ pub struct Storage {
     pub raid: bool,
     /// Whether LUKS volumes are in use.
     pub luks: bool,
+    /// Which of the three can be set up at boot: its tools are installed, and taken into the
+    /// initramfs.
+    #[serde(default)]
+    pub tools: VolumeTools,
+}
+
+/// Tools for what can lie below file systems.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VolumeTools {
+    /// Those of LVM.
+    pub lvm: bool,
+    /// Those of software RAID.
+    pub raid: bool,
+    /// Those of LUKS.
+    pub luks: bool,
 }
 
 impl Storage {

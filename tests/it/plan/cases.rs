@@ -223,6 +223,11 @@ const SYSTEM: &[Case] = &[
 
 const DISKS: &[Case] = &[
     case(
+        "volumes-unsupported",
+        |p| p.target.storage.lvm = true,
+        |p| p.source.storage.tools.lvm = true,
+    ),
+    case(
         "mount-left-out",
         |p| {
             p.source
@@ -293,11 +298,6 @@ const DISKS: &[Case] = &[
         "room-tight",
         |p| p.target.storage.mounts[0].free_bytes = 5 * GIB,
         |p| p.target.storage.mounts[0].free_bytes = 6 * GIB,
-    ),
-    case(
-        "volumes-unsupported",
-        |p| p.target.storage.lvm = true,
-        |p| p.source.storage.lvm = true,
     ),
     case(
         "volumes-left-behind",

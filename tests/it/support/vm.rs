@@ -173,7 +173,7 @@ impl<'n> Vm<'n> {
         for option in [
             "BatchMode=yes",
             "IdentitiesOnly=yes",
-            "ConnectTimeout=5",
+            "ConnectTimeout=60",
             "ServerAliveInterval=20",
             "ServerAliveCountMax=9",
         ] {
