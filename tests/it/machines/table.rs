@@ -72,14 +72,17 @@ fn rows() -> Vec<Row> {
                 ..target
             },
         ),
-        row(
-            "LVM target, plain source",
-            source,
-            Recipe {
-                layout: Layout::Lvm,
-                ..target
-            },
-        ),
+        Row {
+            expected: Expected::Refused("volumes-unsupported"),
+            ..row(
+                "LVM target, source without its tools",
+                source,
+                Recipe {
+                    layout: Layout::Lvm,
+                    ..target
+                },
+            )
+        },
         row(
             "btrfs target with cloud-init and netplan, source the same on ext4",
             Recipe {
