@@ -111,7 +111,7 @@ pub fn events(outcome: &Outcome, name: &str) -> Vec<serde_json::Value> {
 fn reasons(outcome: &Outcome) -> Vec<String> {
     let plan = events(outcome, "plan");
     let findings = plan[0]["plan"]["findings"].as_array().unwrap();
-    let blockers = findings.iter().filter(|one| one["severity"] == "blocker");
+    let blockers = findings.iter().filter(|one| one["level"] == "blocker");
     blockers
         .map(|one| one["id"].as_str().unwrap().to_owned())
         .collect()

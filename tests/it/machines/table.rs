@@ -33,32 +33,68 @@ fn row(name: &'static str, source: Recipe, target: Recipe) -> Row {
 }
 
 fn rows() -> Vec<Row> {
+    [short(), refused(), long()].into_iter().flatten().collect()
+}
+
+fn short() -> [Row; 2] {
+    let mut rows = [
+        row("BIOS, ext4, other kernel", Recipe::SOURCE, Recipe::TARGET),
+        row(
+            "UEFI target, separate /boot, swap file, networkd",
+            Recipe {
+                stack: VmStack::Networkd,
+                ..Recipe::SOURCE
+            },
+            Recipe {
+                firmware: Firmware::Efi,
+                layout: Layout::SeparateBoot,
+                swap: Swap::File,
+                stack: VmStack::Networkd,
+                ..Recipe::TARGET
+            },
+        ),
+    ];
+    rows.iter_mut().for_each(|row| row.is_short = true);
+    rows
+}
+
+fn refused() -> [Row; 2] {
+    let no_tools = row(
+        "LVM target, source without its tools",
+        Recipe::SOURCE,
+        Recipe {
+            layout: Layout::Lvm,
+            ..Recipe::TARGET
+        },
+    );
+    let no_stack = row(
+        "source without the target's network stack",
+        Recipe {
+            stack: VmStack::Networkd,
+            ..Recipe::SOURCE
+        },
+        Recipe::TARGET,
+    );
+    [
+        Row {
+            expected: Expected::Refused("volumes-unsupported"),
+            ..no_tools
+        },
+        Row {
+            expected: Expected::Refused("network-stack-missing"),
+            ..no_stack
+        },
+    ]
+}
+
+fn long() -> [Row; 4] {
     let (source, target) = (Recipe::SOURCE, Recipe::TARGET);
-    let efi = Recipe {
-        firmware: Firmware::Efi,
-        ..target
+    let with_stack = |stack, recipe| Recipe { stack, ..recipe };
+    let with_cloud_init = |recipe| Recipe {
+        cloud_init: true,
+        ..with_stack(VmStack::Netplan, recipe)
     };
-    vec![
-        Row {
-            is_short: true,
-            ..row("BIOS, ext4, other kernel", source, target)
-        },
-        Row {
-            is_short: true,
-            ..row(
-                "UEFI target, separate /boot, swap file, networkd",
-                Recipe {
-                    stack: VmStack::Networkd,
-                    ..source
-                },
-                Recipe {
-                    layout: Layout::SeparateBoot,
-                    swap: Swap::File,
-                    stack: VmStack::Networkd,
-                    ..efi
-                },
-            )
-        },
+    [
         row(
             "LVM target, source with LVM on UEFI, standard kernel",
             Recipe {
@@ -72,55 +108,23 @@ fn rows() -> Vec<Row> {
                 ..target
             },
         ),
-        Row {
-            expected: Expected::Refused("volumes-unsupported"),
-            ..row(
-                "LVM target, source without its tools",
-                source,
-                Recipe {
-                    layout: Layout::Lvm,
-                    ..target
-                },
-            )
-        },
         row(
             "btrfs target with cloud-init and netplan, source the same on ext4",
-            Recipe {
-                stack: VmStack::Netplan,
-                cloud_init: true,
-                ..source
-            },
+            with_cloud_init(source),
             Recipe {
                 root: RootFs::Btrfs,
-                stack: VmStack::Netplan,
-                cloud_init: true,
-                ..target
+                ..with_cloud_init(target)
             },
         ),
         row(
             "xfs target, separate /home, NetworkManager",
-            Recipe {
-                stack: VmStack::NetworkManager,
-                ..source
-            },
+            with_stack(VmStack::NetworkManager, source),
             Recipe {
                 root: RootFs::Xfs,
                 layout: Layout::SeparateHome,
-                stack: VmStack::NetworkManager,
-                ..target
+                ..with_stack(VmStack::NetworkManager, target)
             },
         ),
-        Row {
-            expected: Expected::Refused("network-stack-missing"),
-            ..row(
-                "source without the target's network stack",
-                Recipe {
-                    stack: VmStack::Networkd,
-                    ..source
-                },
-                target,
-            )
-        },
         row(
             "next release onto this one",
             Recipe {
