@@ -36,8 +36,8 @@ fn rows() -> Vec<Row> {
     [short(), refused(), long()].into_iter().flatten().collect()
 }
 
-fn short() -> [Row; 2] {
-    let mut rows = [
+fn short() -> Vec<Row> {
+    let mut rows = vec![
         row("BIOS, ext4, other kernel", Recipe::SOURCE, Recipe::TARGET),
         row(
             "UEFI target, separate /boot, swap file, networkd",
@@ -58,7 +58,7 @@ fn short() -> [Row; 2] {
     rows
 }
 
-fn refused() -> [Row; 2] {
+fn refused() -> Vec<Row> {
     let no_tools = row(
         "LVM target, source without its tools",
         Recipe::SOURCE,
@@ -75,7 +75,7 @@ fn refused() -> [Row; 2] {
         },
         Recipe::TARGET,
     );
-    [
+    vec![
         Row {
             expected: Expected::Refused("volumes-unsupported"),
             ..no_tools
@@ -87,14 +87,14 @@ fn refused() -> [Row; 2] {
     ]
 }
 
-fn long() -> [Row; 4] {
+fn long() -> Vec<Row> {
     let (source, target) = (Recipe::SOURCE, Recipe::TARGET);
     let with_stack = |stack, recipe| Recipe { stack, ..recipe };
     let with_cloud_init = |recipe| Recipe {
         cloud_init: true,
         ..with_stack(VmStack::Netplan, recipe)
     };
-    [
+    vec![
         row(
             "LVM target, source with LVM on UEFI, standard kernel",
             Recipe {
