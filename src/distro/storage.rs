@@ -27,17 +27,29 @@ pub(super) fn gather(look: &Look) -> Storage {
             raid: has_tools(look, "mdadm", "mdadm"),
             luks: has_tools(look, "cryptsetup", "cryptroot"),
         },
+        file_system_tools: FILE_SYSTEM_TOOLS
+            .iter()
+            .filter(|(_, program)| has_program(look, program))
+            .map(|(fs_type, _)| (*fs_type).to_owned())
+            .collect(),
     }
+}
+
+/// Types of file systems whose tools are a package of their own, and a program of it.
+const FILE_SYSTEM_TOOLS: [(&str, &str); 2] = [("btrfs", "btrfs"), ("xfs", "xfs_repair")];
+
+fn has_program(look: &Look, program: &str) -> bool {
+    ["/sbin", "/bin", "/usr/sbin", "/usr/bin"]
+        .iter()
+        .any(|directory| look.exists(&format!("{directory}/{program}")))
 }
 
 /// Tells whether a program is there. Where initramfs-tools makes the images, its `hook` for the
 /// program has to be there as well: with Debian's cryptsetup it is a package of its own.
 fn has_tools(look: &Look, program: &str, hook: &str) -> bool {
     const HOOKS: &str = "/usr/share/initramfs-tools/hooks";
-    let is_installed = ["/sbin", "/usr/sbin", "/usr/bin"]
-        .iter()
-        .any(|directory| look.exists(&format!("{directory}/{program}")));
-    is_installed && (!look.is_directory(HOOKS) || look.exists(&format!("{HOOKS}/{hook}")))
+    has_program(look, program)
+        && (!look.is_directory(HOOKS) || look.exists(&format!("{HOOKS}/{hook}")))
 }
 
 /// Returns data that lies where usually only something is mounted.

@@ -22,6 +22,10 @@ pub struct Storage {
     /// initramfs.
     #[serde(default)]
     pub tools: VolumeTools,
+    /// Types of file systems, of those whose tools no base system brings, for which they are
+    /// installed: `btrfs`, `xfs`.
+    #[serde(default)]
+    pub file_system_tools: Vec<String>,
 }
 
 /// Tools for what can lie below file systems.

@@ -168,6 +168,11 @@ pub const CHECKS: &[Check] = &[
     warning("other-boot-mode", &[29], platform::other_boot_mode),
     warning("other-boot-loader", &[29], platform::other_boot_loader),
     warning(
+        "file-system-tools-missing",
+        &[29],
+        storage::file_system_tools_missing,
+    ),
+    warning(
         "volumes-left-behind",
         &[7, 29],
         storage::volumes_left_behind,

@@ -143,6 +143,27 @@ pub(super) fn volumes_unsupported(input: &PlanInput<'_>) -> Option<Found> {
     )
 }
 
+pub(super) fn file_system_tools_missing(input: &PlanInput<'_>) -> Option<Found> {
+    let tools = &input.source.storage.file_system_tools;
+    let mounts = input.target.storage.mounts.iter();
+    let mut missing: Vec<&str> = mounts
+        .map(|mount| &*mount.fs_type)
+        .filter(|fs_type| ["btrfs", "xfs"].contains(fs_type))
+        .filter(|fs_type| !tools.iter().any(|tool| tool == fs_type))
+        .collect();
+    missing.sort_unstable();
+    missing.dedup();
+    if missing.is_empty() {
+        return None;
+    }
+    let missing = list(&missing);
+    found(
+        format!("the target has {missing}, for which the source has no tools"),
+        "the clone boots, but nothing on it can check, repair or grow its file systems",
+        format!("install the tools for {missing} on the source, or on the clone afterwards"),
+    )
+}
+
 pub(super) fn volumes_left_behind(input: &PlanInput<'_>) -> Option<Found> {
     let (source, target) = (&input.source.storage, &input.target.storage);
     let volumes: Vec<&str> = VOLUMES

@@ -300,6 +300,11 @@ const DISKS: &[Case] = &[
         |p| p.target.storage.mounts[0].free_bytes = 6 * GIB,
     ),
     case(
+        "file-system-tools-missing",
+        |p| p.target.storage.mounts[0].fs_type = "btrfs".to_owned(),
+        |p| p.source.storage.file_system_tools = vec!["btrfs".to_owned()],
+    ),
+    case(
         "volumes-left-behind",
         |p| p.source.storage.raid = true,
         |p| p.target.storage.raid = true,
