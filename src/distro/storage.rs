@@ -2,7 +2,7 @@
 
 use super::look::{Look, active_lines};
 use super::mounts::{self, Uuids, device_name, unescape};
-use crate::facts::{Mount, Storage, Swap};
+use crate::facts::{Mount, Storage, Swap, VolumeTools};
 
 /// Gathers all of it.
 pub(super) fn gather(look: &Look) -> Storage {
@@ -22,7 +22,34 @@ pub(super) fn gather(look: &Look) -> Storage {
             .lines()
             .any(|line| line.starts_with("md") && line.contains(" : ")),
         luks: has("CRYPT-LUKS") || active_lines(&crypttab).any(is_kept),
+        tools: VolumeTools {
+            lvm: has_tools(look, "lvm", "lvm2"),
+            raid: has_tools(look, "mdadm", "mdadm"),
+            luks: has_tools(look, "cryptsetup", "cryptroot"),
+        },
+        file_system_tools: FILE_SYSTEM_TOOLS
+            .iter()
+            .filter(|(_, program)| has_program(look, program))
+            .map(|(fs_type, _)| (*fs_type).to_owned())
+            .collect(),
     }
+}
+
+/// Types of file systems whose tools are a package of their own, and a program of it.
+const FILE_SYSTEM_TOOLS: [(&str, &str); 2] = [("btrfs", "btrfs"), ("xfs", "xfs_repair")];
+
+fn has_program(look: &Look, program: &str) -> bool {
+    ["/sbin", "/bin", "/usr/sbin", "/usr/bin"]
+        .iter()
+        .any(|directory| look.exists(&format!("{directory}/{program}")))
+}
+
+/// Tells whether a program is there. Where initramfs-tools makes the images, its `hook` for the
+/// program has to be there as well: with Debian's cryptsetup it is a package of its own.
+fn has_tools(look: &Look, program: &str, hook: &str) -> bool {
+    const HOOKS: &str = "/usr/share/initramfs-tools/hooks";
+    has_program(look, program)
+        && (!look.is_directory(HOOKS) || look.exists(&format!("{HOOKS}/{hook}")))
 }
 
 /// Returns data that lies where usually only something is mounted.

@@ -18,6 +18,26 @@ pub struct Storage {
     pub raid: bool,
     /// Whether LUKS volumes are in use.
     pub luks: bool,
+    /// Which of the three can be set up at boot: its tools are installed, and taken into the
+    /// initramfs.
+    #[serde(default)]
+    pub tools: VolumeTools,
+    /// Types of file systems, of those whose tools no base system brings, for which they are
+    /// installed: `btrfs`, `xfs`.
+    #[serde(default)]
+    pub file_system_tools: Vec<String>,
+}
+
+/// Tools for what can lie below file systems.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VolumeTools {
+    /// Those of LVM.
+    pub lvm: bool,
+    /// Those of software RAID.
+    pub raid: bool,
+    /// Those of LUKS.
+    pub luks: bool,
 }
 
 impl Storage {

@@ -133,6 +133,7 @@ pub const CHECKS: &[Check] = &[
         &[11],
         network::target_stack_not_started,
     ),
+    blocker("volumes-unsupported", &[29], storage::volumes_unsupported),
     always(blocker("mount-left-out", &[24], storage::mount_left_out)),
     always(blocker(
         "attributes-lost",
@@ -166,7 +167,11 @@ pub const CHECKS: &[Check] = &[
     warning("kernel-without-modules", &[5], kernel::without_modules),
     warning("other-boot-mode", &[29], platform::other_boot_mode),
     warning("other-boot-loader", &[29], platform::other_boot_loader),
-    warning("volumes-unsupported", &[29], storage::volumes_unsupported),
+    warning(
+        "file-system-tools-missing",
+        &[29],
+        storage::file_system_tools_missing,
+    ),
     warning(
         "volumes-left-behind",
         &[7, 29],

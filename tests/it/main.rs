@@ -23,6 +23,7 @@ mod hostile;
 mod kill;
 mod later;
 mod live;
+mod machines;
 mod model;
 mod pair;
 mod patching;

@@ -110,39 +110,67 @@ fn missing(source: FsFeatures, target: FsFeatures) -> Vec<&'static str> {
 
 type HasVolumes = fn(&Storage) -> bool;
 
-/// What lies below file systems: how it is called, and whether a machine has it.
-const VOLUMES: [(&str, HasVolumes); 3] = [
-    ("LVM", |storage| storage.lvm),
-    ("software RAID", |storage| storage.raid),
-    ("LUKS", |storage| storage.luks),
+/// What lies below file systems: how it is called, whether a machine has it, and whether it has
+/// the tools for it.
+const VOLUMES: [(&str, HasVolumes, HasVolumes); 3] = [
+    ("LVM", |storage| storage.lvm, |storage| storage.tools.lvm),
+    (
+        "software RAID",
+        |storage| storage.raid,
+        |storage| storage.tools.raid,
+    ),
+    ("LUKS", |storage| storage.luks, |storage| storage.tools.luks),
 ];
 
-/// Returns what the first machine has and the second has not.
-fn only_in(first: &Storage, second: &Storage) -> Vec<&'static str> {
-    VOLUMES
-        .iter()
-        .filter(|(_, has)| has(first) && !has(second))
-        .map(|(name, _)| *name)
-        .collect()
-}
-
 pub(super) fn volumes_unsupported(input: &PlanInput<'_>) -> Option<Found> {
-    let volumes = only_in(&input.target.storage, &input.source.storage);
+    let volumes: Vec<&str> = VOLUMES
+        .iter()
+        .filter(|(_, has, has_tools)| {
+            has(&input.target.storage) && !has_tools(&input.source.storage)
+        })
+        .map(|(name, ..)| *name)
+        .collect();
     if volumes.is_empty() {
         return None;
     }
     found(
         format!(
-            "the target's disks use {}, the source's do not",
+            "the target's disks use {}, for which the source has no tools",
             list(&volumes)
         ),
-        "without its tools the clone's next initramfs may not find the root",
-        "install the tools for it on the source first",
+        "the clone has the source's programs: its next initramfs would not find the root",
+        "install the tools for it on the source, and what puts them into the initramfs",
+    )
+}
+
+pub(super) fn file_system_tools_missing(input: &PlanInput<'_>) -> Option<Found> {
+    let tools = &input.source.storage.file_system_tools;
+    let mounts = input.target.storage.mounts.iter();
+    let mut missing: Vec<&str> = mounts
+        .map(|mount| &*mount.fs_type)
+        .filter(|fs_type| ["btrfs", "xfs"].contains(fs_type))
+        .filter(|fs_type| !tools.iter().any(|tool| tool == fs_type))
+        .collect();
+    missing.sort_unstable();
+    missing.dedup();
+    if missing.is_empty() {
+        return None;
+    }
+    let missing = list(&missing);
+    found(
+        format!("the target has {missing}, for which the source has no tools"),
+        "the clone boots, but nothing on it can check, repair or grow its file systems",
+        format!("install the tools for {missing} on the source, or on the clone afterwards"),
     )
 }
 
 pub(super) fn volumes_left_behind(input: &PlanInput<'_>) -> Option<Found> {
-    let volumes = only_in(&input.source.storage, &input.target.storage);
+    let (source, target) = (&input.source.storage, &input.target.storage);
+    let volumes: Vec<&str> = VOLUMES
+        .iter()
+        .filter(|(_, has, _)| has(source) && !has(target))
+        .map(|(name, ..)| *name)
+        .collect();
     if volumes.is_empty() {
         return None;
     }

@@ -223,6 +223,11 @@ const SYSTEM: &[Case] = &[
 
 const DISKS: &[Case] = &[
     case(
+        "volumes-unsupported",
+        |p| p.target.storage.lvm = true,
+        |p| p.source.storage.tools.lvm = true,
+    ),
+    case(
         "mount-left-out",
         |p| {
             p.source
@@ -295,9 +300,9 @@ const DISKS: &[Case] = &[
         |p| p.target.storage.mounts[0].free_bytes = 6 * GIB,
     ),
     case(
-        "volumes-unsupported",
-        |p| p.target.storage.lvm = true,
-        |p| p.source.storage.lvm = true,
+        "file-system-tools-missing",
+        |p| p.target.storage.mounts[0].fs_type = "btrfs".to_owned(),
+        |p| p.source.storage.file_system_tools = vec!["btrfs".to_owned()],
     ),
     case(
         "volumes-left-behind",

@@ -303,7 +303,7 @@ impl Drop for Machine<'_> {
 
 /// Runs a command to its end.
 #[track_caller]
-fn outcome(command: &mut Command) -> Outcome {
+pub fn outcome(command: &mut Command) -> Outcome {
     let output = command.output().unwrap();
     Outcome {
         code: output.status.code(),
@@ -314,14 +314,14 @@ fn outcome(command: &mut Command) -> Outcome {
 
 /// Runs a command that must succeed; returns what it prints.
 #[track_caller]
-fn must(command: &mut Command) -> String {
+pub fn must(command: &mut Command) -> String {
     let outcome = outcome(command);
     assert_eq!(outcome.code, Some(0), "{command:?}: {outcome:#?}");
     outcome.stdout
 }
 
 /// A script of the repository.
-fn script(name: &str) -> Command {
+pub fn script(name: &str) -> Command {
     Command::new(
         Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("scripts/lib")

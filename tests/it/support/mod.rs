@@ -17,6 +17,7 @@ pub mod rpm;
 pub mod rsync;
 pub mod sshd;
 pub mod tree;
+pub mod vm;
 
 use std::process::Command;
 use std::time::Duration;
@@ -54,6 +55,8 @@ pub enum Ability {
     Rpm,
     /// Machines can be made and booted.
     Machines,
+    /// So can virtual ones, with disks and boot loaders of their own.
+    VirtualMachines,
 }
 
 impl Ability {
@@ -65,6 +68,9 @@ impl Ability {
             Ability::Sshd => missing_program("/usr/sbin/sshd"),
             Ability::Rpm => missing_program("rpm").or_else(|| missing_program("rpmbuild")),
             Ability::Machines => ["mmdebstrap", "systemd-nspawn", "ip", "mke2fs", "nsenter"]
+                .iter()
+                .find_map(|program| missing_program(program)),
+            Ability::VirtualMachines => ["qemu-system-x86_64", "qemu-img", "sfdisk"]
                 .iter()
                 .find_map(|program| missing_program(program)),
         }

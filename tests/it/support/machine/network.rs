@@ -116,6 +116,15 @@ impl Network {
         self.namespace("switch")
     }
 
+    /// Adds the wire of a virtual machine, whose emulator runs beside the switch.
+    pub fn add_tap(&self, machine: &str) {
+        let (switch, port) = (self.switch(), format!("port-{machine}"));
+        ip(&["-netns", &switch, "tuntap", "add", &port, "mode", "tap"]);
+        ip(&[
+            "-netns", &switch, "link", "set", &port, "master", "bridge", "up",
+        ]);
+    }
+
     pub(super) fn add_namespace(&self, name: &str) -> String {
         let namespace = self.namespace(name);
         ip(&["netns", "add", &namespace]);

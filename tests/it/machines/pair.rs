@@ -1,0 +1,118 @@
+//! A virtual source and target, the clone between them, and what tells that the one has become the
+//! other. Knows nothing of which pairs there are.
+
+use std::path::Path;
+
+use crate::support::binary::{self, Outcome};
+use crate::support::machine::Network;
+use crate::support::vm::{Launched, Recipe, Vm};
+
+/// Where the source has the program; no clone takes it along.
+const PROGRAM: &str = "/usr/local/bin/instancesync";
+/// What must be on the target after a clone as it was before.
+const OWN: &str = "hostname; cat /etc/machine-id; cat /etc/ssh/ssh_host_ed25519_key.pub; uname -r
+    cat /proc/cmdline; ip -brief address; ip route
+    findmnt -rno TARGET,SOURCE,FSTYPE,FSROOT -t ext4,xfs,btrfs,vfat
+    swapon --show=NAME,TYPE --noheadings";
+
+/// Two virtual machines; the source can log in at the target as root.
+pub struct Pair<'n> {
+    pub source: Vm<'n>,
+    pub target: Vm<'n>,
+    boot: String,
+    own: String,
+}
+
+/// How a clone went.
+#[derive(Clone, Debug)]
+pub enum Came {
+    /// The target is the clone: microseconds of the switch, seconds until it answered again.
+    Back { switch_us: u64, away_seconds: u64 },
+    /// The plan has said no, with these reasons.
+    Refused(Vec<String>),
+}
+
+impl<'n> Pair<'n> {
+    /// Makes both and switches them on.
+    pub fn start(network: &'n Network, source: &Recipe, target: &Recipe) -> Pair<'n> {
+        let mut pair = Pair {
+            source: Vm::create(network, source),
+            target: Vm::create(network, target),
+            boot: String::new(),
+            own: String::new(),
+        };
+        pair.source.switch_on();
+        pair.target.switch_on();
+        pair.boot = pair.target.wait_until_up();
+        pair.source.wait_until_up();
+        pair.own = pair.target.ask(OWN);
+        pair.source.lend(Path::new(&binary::program()), PROGRAM);
+        pair
+    }
+
+    /// Starts the clone on the source.
+    pub fn launch(&self, more: &str) -> Launched {
+        let command = format!("{PROGRAM} --target root@192.0.2.2 --yes --json {more}");
+        self.source.launch(&command)
+    }
+
+    /// Runs the clone on the source and looks at what has come of the target.
+    #[track_caller]
+    pub fn clone_with(&mut self, more: &str) -> Came {
+        let outcome = self.launch(more).wait();
+        if outcome.code == Some(3) {
+            let boot = self.target.ask("cat /proc/sys/kernel/random/boot_id");
+            assert_eq!(boot, self.boot, "a refused target has booted");
+            return Came::Refused(reasons(&outcome));
+        }
+        assert_eq!(outcome.code, Some(0), "the clone: {outcome:#?}");
+        self.boot = self.target.wait_for_boot(&self.boot.clone());
+        self.assert_is_clone();
+        let summary = events(&outcome, "summary");
+        Came::Back {
+            switch_us: summary[0]["switch_us"].as_u64().unwrap(),
+            away_seconds: summary[0]["stages_ms"]["reboot"].as_u64().unwrap() / 1000,
+        }
+    }
+
+    /// Boots the target once more, in order.
+    #[track_caller]
+    pub fn reboot_target(&mut self) {
+        self.target.ssh("systemctl reboot");
+        self.boot = self.target.wait_for_boot(&self.boot.clone());
+    }
+
+    /// Asserts that the target has all of the source and what is its own.
+    #[track_caller]
+    pub fn assert_is_clone(&self) {
+        let target = &self.target;
+        assert_eq!(target.ask(OWN), self.own, "something of its own is lost");
+        assert_eq!(target.ask("gift"), "gift\n");
+        assert_eq!(target.ask("systemctl is-active hello"), "active\n");
+        assert_eq!(target.ask("cat /home/alice/note"), "a note of alice\n");
+        assert_eq!(target.ask("systemctl list-units --failed --no-legend"), "");
+        target.ask("! id bob 2>/dev/null && test ! -e /srv/old && test ! -e /usr/bin/remnant");
+        target.ask("dpkg --audit && dpkg -s gift >/dev/null && ! dpkg -s remnant 2>/dev/null");
+        // A driver that nothing has loaded yet: the kernel finds its modules.
+        target.ask("modprobe dummy && grep -q ^dummy /proc/modules");
+        // Links to kernels lead to those that are there.
+        target.ask("for link in /vmlinuz /initrd.img; do test -e $link || test ! -L $link; done");
+    }
+}
+
+/// Returns the events of a run with `--json` that have this name.
+pub fn events(outcome: &Outcome, name: &str) -> Vec<serde_json::Value> {
+    let lines = outcome.stdout.lines();
+    let events = lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    events.filter(|event| event["event"] == name).collect()
+}
+
+/// The ids of the findings that block.
+fn reasons(outcome: &Outcome) -> Vec<String> {
+    let plan = events(outcome, "plan");
+    let findings = plan[0]["plan"]["findings"].as_array().unwrap();
+    let blockers = findings.iter().filter(|one| one["level"] == "blocker");
+    blockers
+        .map(|one| one["id"].as_str().unwrap().to_owned())
+        .collect()
+}
