@@ -23,11 +23,11 @@ use crate::fs::{Dir, FsError, Result, Tree, usable_name};
 use crate::relpath::RelPath;
 
 pub(crate) use first::remove_key;
-pub use first::{BOOTED_NAME, Booted, boot, is_booted, keep_booted};
-pub use machine::{MachineState, boot_id, listens, uptime};
+pub use first::{BOOTED_NAME, Booted, boot, forget_booted, is_booted, keep_booted, note_boot};
+pub use machine::{MachineState, boot_id, listens};
 pub use reboot::{reboot_now, reboot_soon};
 pub use stillness::{Stillness, let_go_after_holder};
-pub use units::{arm, disarm};
+pub use units::{arm, disarm, is_armed};
 
 /// The label of SELinux, which decides whether the init may start a file.
 const LABEL: &[u8] = b"security.selinux";

@@ -34,6 +34,8 @@ pub enum Order {
     Repair(TargetOrder),
     /// Tell what state the target is in.
     Status(TargetOrder),
+    /// The source has reached the clone, which is on probation no more. Answered like `Status`.
+    See(TargetOrder),
     /// Boot the machine again, in 2 s.
     Reboot,
     /// The source has seen the clone: what waits for that may go.
@@ -87,6 +89,7 @@ impl Order {
             Order::Discard(order) => target::discard_rest(order).map(Answer::Discarded),
             Order::Repair(order) => target::repair_cut(order).map(Box::new).map(Answer::Status),
             Order::Status(order) => target::look(order).map(Box::new).map(Answer::Status),
+            Order::See(order) => target::see(order).map(Box::new).map(Answer::Status),
             Order::Reboot => target::reboot().map(|()| Answer::Done),
             Order::Confirm(order) => target::confirm(order).map(Answer::Confirmed),
             Order::Check(order) => check::perform(order).map(Answer::Checked),

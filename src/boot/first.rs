@@ -15,7 +15,7 @@ use super::{disarm, live_tree};
 use crate::authorized_keys::{self, Account, Which};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
-use crate::fs::staged::{read_note, write_note};
+use crate::fs::staged::{read_note, remove_note, write_note};
 use crate::fs::{Dir, FsError, Tree, usable_name};
 use crate::switch::{Gate, Repaired, RunLogin, State, memo, repair, status};
 
@@ -50,6 +50,7 @@ pub fn boot(root: &Path) -> Result<bool, Failure> {
             memo.login.is_some() || memo.probation.is_some()
         }
         _ => {
+            forget_booted(&live)?;
             // Nobody will confirm what is not the clone.
             if let Some(login) = cut.and_then(|memo| memo.login) {
                 remove_key(root, &login).map_err(|error| failed(&error))?;
@@ -68,13 +69,20 @@ pub fn boot(root: &Path) -> Result<bool, Failure> {
 /// home directory lead where they would lead inside.
 pub(crate) fn remove_key(root: &Path, login: &RunLogin) -> Result<(), FsError> {
     let tree = Tree::from(Dir::open_root(root)?);
-    let (home, _) = tree.resolve(login.home.as_os_str().as_bytes())?;
+    let home = match tree.resolve(login.home.as_os_str().as_bytes()) {
+        Err(error) if error.is_missing() || error.is_not_directory() => return Ok(()),
+        resolved => resolved?.0,
+    };
     let home = root.join(OsStr::from_bytes(home.as_bytes()));
     let account = Account {
         home: &home,
         uid: login.uid,
     };
-    authorized_keys::remove(account, Which::Pair(&login.pair))
+    match authorized_keys::remove(account, Which::Pair(&login.pair)) {
+        // A clone without that home directory has no key in it.
+        Err(error) if error.is_missing() || error.is_not_directory() => Ok(()),
+        result => result,
+    }
 }
 
 /// Returns the first boot of the clone, while nobody confirmed it.
@@ -85,7 +93,8 @@ pub fn is_booted(live: &Dir) -> Result<Option<Booted>, Failure> {
     Ok(note.map(|note| serde_json::from_slice(&note).unwrap_or_default()))
 }
 
-fn note_boot(live: &Dir) -> Result<(), Failure> {
+/// Notes a boot of a clone, once each.
+pub fn note_boot(live: &Dir) -> Result<(), Failure> {
     let now = jiff::Timestamp::now().as_second();
     let booted = match is_booted(live)? {
         None => Booted {
@@ -102,6 +111,12 @@ fn note_boot(live: &Dir) -> Result<(), Failure> {
         },
     };
     keep_booted(live, &booted)
+}
+
+/// Forgets the boots of a clone: it was confirmed, or is none any more.
+pub fn forget_booted(live: &Dir) -> Result<(), Failure> {
+    let forget = || remove_note(live, &usable_name(BOOTED_NAME)?);
+    forget().map_err(|error| failed(&error))
 }
 
 /// Notes how far a clone is that nobody has confirmed.

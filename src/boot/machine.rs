@@ -68,12 +68,6 @@ impl MachineState {
     }
 }
 
-/// Returns how long the machine has been up.
-pub fn uptime() -> Duration {
-    let text = |path| std::fs::read_to_string(path).unwrap_or_default();
-    Duration::from_secs(uptime_s(&text("/proc/uptime"), &text("/proc/1/stat")))
-}
-
 /// Tells whether something listens on any of these TCP ports.
 pub fn listens(ports: &[u16]) -> bool {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];

@@ -11,6 +11,6 @@ depend() {
 start() {
 	[ -x /.instancesync/instancesync ] || return 0
 	/.instancesync/instancesync boot
-	/.instancesync/instancesync boot --watch </dev/null >/dev/null 2>&1 &
+	(until /.instancesync/instancesync boot --watch; do sleep 10; done) </dev/null >/dev/null 2>&1 &
 	return 0
 }

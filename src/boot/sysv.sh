@@ -14,7 +14,7 @@ case "$1" in
 start)
 	[ -x /.instancesync/instancesync ] || exit 0
 	/.instancesync/instancesync boot
-	/.instancesync/instancesync boot --watch </dev/null >/dev/null 2>&1 &
+	(until /.instancesync/instancesync boot --watch; do sleep 10; done) </dev/null >/dev/null 2>&1 &
 	;;
 esac
 exit 0

@@ -147,6 +147,22 @@ pub fn arm(tree: &Tree, volumes: &[RelPath]) -> Result<bool> {
     Ok(!used.is_empty())
 }
 
+/// Tells whether the one-shot is in a tree.
+pub fn is_armed(tree: &Tree) -> Result<bool> {
+    for thing in std::iter::once(&SYSTEMD)
+        .chain(&OTHERS)
+        .flat_map(|init| init.things)
+    {
+        if let (What::File(..), Some(dir)) = (&thing.what, open(tree, thing.directory)?) {
+            match dir.status_of(&usable_name(thing.name.as_bytes())?) {
+                Err(error) if error.is_missing() => {}
+                result => return result.map(|_| true),
+            }
+        }
+    }
+    Ok(false)
+}
+
 /// Takes the one-shot out of a tree, if it is in it.
 pub fn disarm(tree: &Tree) -> Result<()> {
     for init in std::iter::once(&SYSTEMD).chain(&OTHERS) {

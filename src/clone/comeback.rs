@@ -134,13 +134,14 @@ impl Run<'_> {
     /// Looks whether the target is what it should be now, and confirms it.
     pub(super) fn verify(&self, session: &Session, agreed: &Agreed) -> Result<(), Failure> {
         self.monitor.event(Event::StageStarted(Stage::Verify));
-        let state = self.settled(session)?;
         if self.settings.manner == Manner::Staged {
+            let state = session.see(&self.settings.target_dir)?;
             if !matches!(state.clone, State::Switched { .. }) {
                 return Err(came_back(state.taken_back.as_ref()));
             }
             self.verified("clone", true, "the target runs from the clone");
         }
+        let state = self.settled(session)?;
         self.tell_machine(&state.machine.unwrap_or_default(), agreed);
         self.compare_sample(session, agreed)?;
         if self.settings.manner == Manner::Staged {
@@ -223,7 +224,7 @@ impl Run<'_> {
 }
 
 /// Returns the failure of a target that is what it was before the switch.
-fn came_back(taken_back: Option<&TakenBack>) -> Failure {
+pub(super) fn came_back(taken_back: Option<&TakenBack>) -> Failure {
     let what = "the target has come back as it was before the switch";
     let mut failure = Failure::new(ExitCode::Failed, what);
     match taken_back {

@@ -33,6 +33,8 @@ pub(super) struct Agreed {
     pub(super) closes_login: bool,
     /// Where the clone's SSH server listens, if not where the target's does.
     pub(super) ssh_ports: Vec<u16>,
+    /// Where the clone's SSH server may listen; none where no server is known.
+    pub(super) clone_ports: Vec<u16>,
     /// Whether the target had a way to the rest of the world.
     pub(super) had_default_route: bool,
     /// When the run began to look at the source.

@@ -42,6 +42,7 @@ impl Run<'_> {
             system: None,
             closes_login: false,
             ssh_ports: Vec::new(),
+            clone_ports: Vec::new(),
             had_default_route: false,
             began: SystemTime::now(),
             pair: pair.to_owned(),
@@ -101,6 +102,13 @@ impl Run<'_> {
         {
             agreed.ssh_ports.clone_from(&server.ports);
         }
+        // Whose settings the clone has in the end is for the rules and the mergers to say.
+        let servers = [&prepared.source, &prepared.target].map(|facts| &facts.access.ssh_server);
+        let ports = servers
+            .into_iter()
+            .flatten()
+            .flat_map(|server| &server.ports);
+        agreed.clone_ports = ports.copied().collect();
         agreed.rules = prepared.rules;
         agreed.layout = prepared.layout;
         agreed.system = Some((prepared.selected, prepared.source));

@@ -42,6 +42,8 @@ pub(super) struct Route<'a> {
     pub(super) quiesced: Option<Quiesced<'a>>,
     /// Whether the pre-switch hook was run.
     pub(super) is_hook_done: bool,
+    /// Whether the switch was ordered, whatever came of it.
+    pub(super) is_switch_ordered: bool,
     manner: Manner,
     catch_up: CatchUp,
     stop_after: Option<StopAfter>,
@@ -78,6 +80,7 @@ impl Route<'_> {
             steps,
             quiesced: None,
             is_hook_done: false,
+            is_switch_ordered: false,
             manner: settings.manner,
             catch_up: settings.catch_up,
             stop_after: settings.course.stop_after,

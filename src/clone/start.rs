@@ -70,7 +70,12 @@ pub(super) fn start_of(state: &TargetState, pair: &str, wish: Wish) -> Result<St
 }
 
 fn after_a_switch(state: &TargetState, memo: &Memo, is_ours: bool) -> Result<Start, Failure> {
-    let limit_s = memo.login.as_ref().map_or(0, |login| login.limit_s);
+    let login_s = memo.login.as_ref().map_or(0, |login| login.limit_s);
+    let probation_s = memo
+        .probation
+        .as_ref()
+        .map_or(0, |probation| probation.limit_s);
+    let limit_s = login_s.max(probation_s);
     let machine = state.machine.as_ref();
     let uptime_s = machine.map_or(u64::MAX, |machine| machine.uptime_s);
     // Later than that nobody waits for it, and a clone of then is none of now.

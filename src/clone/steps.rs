@@ -62,7 +62,9 @@ impl<'r> Run<'r> {
                     self.check_complete()?;
                     self.check(session, agreed)?;
                 }
-                Step::Switch => self.switch(session, agreed)?,
+                Step::Switch => {
+                    self.switch(session, (agreed, &mut route.is_switch_ordered))?;
+                }
             }
             if let Some(stage) = route.step_done() {
                 self.recorder.stopped_after(stage);

@@ -2,6 +2,7 @@
 //! stage, and the moment in which it takes its place. Knows nothing of how either is done.
 
 use super::Run;
+use super::comeback::came_back;
 use super::ending::Trouble;
 use super::fixups::Agreed;
 use super::start::{Clear, Start, Wish, start_of};
@@ -12,9 +13,6 @@ use crate::monitor::{self, Event, Stage};
 use crate::orders::SwitchOrder;
 use crate::session::Session;
 use crate::switch::{Freed, Probation, Witness};
-
-/// Where sshd listens unless it is told otherwise.
-const SSH_PORT: u16 = 22;
 
 impl Run<'_> {
     /// Makes room on the target for this run, and tells where it begins.
@@ -92,8 +90,19 @@ impl Run<'_> {
     }
 
     /// Lets the stage take its place. Again over a new link it finds out that it has.
-    pub(super) fn switch(&self, session: &Session, agreed: &Agreed) -> Result<(), Trouble> {
+    pub(super) fn switch(
+        &self,
+        session: &Session,
+        (agreed, is_ordered): (&Agreed, &mut bool),
+    ) -> Result<(), Trouble> {
         self.monitor.event(Event::StageStarted(Stage::Switch));
+        // The link was lost over it: the clone may have come, and gone again.
+        if std::mem::replace(is_ordered, true) {
+            let state = session.status(&self.settings.target_dir)?;
+            if let Some(taken_back) = &state.taken_back {
+                return Err(came_back(Some(taken_back)).into());
+            }
+        }
         let switched = session.switch(SwitchOrder {
             root: self.settings.target_dir.clone(),
             login: agreed.login.clone(),
@@ -114,16 +123,12 @@ impl Run<'_> {
     fn probation(&self, agreed: &Agreed) -> Option<Probation> {
         let limit = self.settings.course.confirm_within?;
         let comes = self.reboots().is_some() && !agreed.closes_login;
-        let ports = match &agreed.ssh_ports[..] {
-            [] => vec![SSH_PORT],
-            ports => ports.to_vec(),
-        };
         Some(Probation {
             limit_s: limit.as_secs(),
             witness: match comes {
                 true => Witness::Source,
                 false => Witness::Clone {
-                    ports,
+                    ports: agreed.clone_ports.clone(),
                     wants_route: agreed.had_default_route,
                 },
             },

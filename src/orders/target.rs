@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::clone_note;
 use crate::boot::{
-    self, BOOTED_NAME, Booted, MachineState, Stillness, arm, boot_id, disarm, is_booted, live_tree,
-    place_program, side_tree,
+    self, Booted, MachineState, Stillness, arm, boot_id, disarm, forget_booted, is_booted,
+    live_tree, place_program, side_tree,
 };
 use crate::distro::gather;
 use crate::exit::ExitCode;
@@ -31,6 +31,7 @@ use crate::switch::{
     Freed, Gate, Memo, Probation, Repaired, RunLogin, Scope, State, SwitchError, Switched, discard,
     memo, status, switch,
 };
+pub(super) use guard::see;
 pub use guard::{TakenBack, guard};
 use package_locks::PackageLocks;
 pub(super) use rollback::roll_back;
@@ -153,12 +154,14 @@ fn exchange(
         login: order.login.clone(),
         probation: order.probation.clone(),
     };
+    // ORDER: what is known of another clone must not be taken for this one's.
+    forget_booted(live)?;
+    forget(live, guard::TAKEN_BACK_NAME)?;
     let placed = place().map_err(|error| failed(&error));
     let done = placed.and_then(|()| {
         let switched = switch(live, &scope, memo, &Gate::open());
         switched.map_err(|error| refused(&error))
     });
-    forget(live, guard::TAKEN_BACK_NAME)?;
     // Best effort: whatever is left, the next boot or the next order takes it out.
     drop(settle_units(live, &covered.volumes));
     let switched = done?;
@@ -211,13 +214,17 @@ pub(super) fn look(order: &TargetOrder) -> Result<TargetState, Failure> {
     let clone = status(&live).map_err(|error| refused(&error))?;
     let is_running = is_running(&order.root);
     let needs_reboot = waits_for_reboot(&live, &clone)?;
+    let taken_back = match clone {
+        State::Switched { .. } => None,
+        _ => guard::taken_back(&live)?,
+    };
     Ok(TargetState {
         root: order.root.clone(),
         clone,
         needs_reboot: is_running.then_some(needs_reboot),
         staged_for: staged_for(&live).map_err(|error| failed(&error))?,
         unconfirmed: is_booted(&live)?,
-        taken_back: guard::taken_back(&live)?,
+        taken_back,
         machine: is_running.then(MachineState::read),
     })
 }
@@ -230,10 +237,13 @@ pub(super) fn confirm(order: &ConfirmOrder) -> Result<Option<String>, Failure> {
     lock(&live)?;
     let memo = memo(&live).map_err(|error| refused(&error))?;
     remove_run_key(root, memo.as_ref())?;
-    forget(&live, BOOTED_NAME)?;
-    forget(&live, CLONE_NAME)?;
+    // ORDER: a guard that starts anew takes a clone with a one-shot and without a note for one
+    // that nobody has confirmed.
     let disarmed = live_tree(&live).and_then(|tree| disarm(&tree));
     disarmed.map_err(|error| failed(&error))?;
+    forget_booted(&live)?;
+    forget(&live, CLONE_NAME)?;
+    forget(&live, guard::TAKEN_BACK_NAME)?;
     let kept = order.record.as_ref().map(|record| record.place(root));
     live.sync_file_system().map_err(|error| failed(&error))?;
     Ok(kept.and_then(Result::err).map(|error| error.to_string()))

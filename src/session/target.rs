@@ -75,6 +75,14 @@ impl Session {
         self.order(&Order::Reboot).map(drop)
     }
 
+    /// Says that the clone was reached: it stays, whatever becomes of the link. Returns its state.
+    pub fn see(&self, root: &Path) -> Result<TargetState, Failure> {
+        match self.order(&Order::See(order_for(root)))? {
+            Answer::Status(state) => Ok(*state),
+            _ => Err(misplaced()),
+        }
+    }
+
     /// Says that the clone was seen: what waits for that may go.
     ///
     /// The clone keeps `record`; returns why not, if it does not.

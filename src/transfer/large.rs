@@ -272,6 +272,9 @@ impl LargeLanding {
             None => self.digest_of_file(pass, size)?,
         };
         if landed != *digest || self.spoiled {
+            if let Some(Work::There(there)) = &mut self.work {
+                there.tear_again()?;
+            }
             return Ok(Verified::Differs);
         }
         let entry = self.entry()?.clone();

@@ -194,6 +194,9 @@ impl TargetPass<'_> {
                 errno: Errno::STALE,
             });
         }
+        // ORDER: blocks that were there already are not written before the time stamp, which a
+        // later run would believe after a power cut.
+        crate::fs::sync_file(file)?;
         let refused = apply_metadata(Object::open(file), false, metadata, Before::Unknown);
         self.note_refused(&place.path.join(&entry.name), &refused);
         Ok(Some(id))

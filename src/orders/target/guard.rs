@@ -4,15 +4,17 @@
 //! Runs on the target from early in the boot on. Knows nothing of the source.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::package_locks::{PATIENCE, PackageLocks};
 use super::rollback::go_back;
 use super::settle::remove_run_key;
-use super::{failed, lock, open, refused, relative};
+use super::{TargetOrder, TargetState, failed, lock, lock_within, open, refused, relative};
 use crate::boot::{
-    Booted, MachineState, disarm, is_booted, keep_booted, listens, live_tree, uptime,
+    Booted, MachineState, boot_id, disarm, is_armed, is_booted, keep_booted, listens, live_tree,
+    note_boot,
 };
 use crate::exit::ExitCode;
 use crate::failure::Failure;
@@ -24,6 +26,10 @@ use crate::switch::{Memo, Probation, State, Witness, status};
 pub(super) const TAKEN_BACK_NAME: &[u8] = b"taken-back";
 /// How often it is looked whether somebody confirmed the clone.
 const LOOKING: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 5 });
+/// How long the source waits for the guard, which may be at work on the clone itself.
+const SEEING: Duration = Duration::from_secs(10);
+/// The file that has SELinux set all labels anew at a boot.
+const RELABEL_NAME: &[u8] = b".autorelabel";
 /// LIMIT: boots of a clone without a confirmation: one that panics or is reset again and again
 /// never comes to the end of its time.
 const MOST_BOOTS: u32 = 3;
@@ -56,45 +62,85 @@ enum Look {
 /// comes in time; the run's key goes when its own time is over. Returns whether the machine has
 /// to boot again.
 pub fn guard(root: &Path) -> Result<bool, Failure> {
+    let began = Instant::now();
+    note_missed_boot(root)?;
     loop {
-        let live = open(root)?;
-        let state = status(&live).map_err(|error| refused(&error))?;
-        let State::Switched { memo, volumes, .. } = state else {
-            return Ok(false);
-        };
-        match look(&live, &memo)? {
-            Look::Over => return Ok(false),
-            Look::Waits => {}
-            Look::Well => note_well(&live)?,
-            // RACE: somebody is at work on it, or has confirmed it just now; the next look tells.
-            Look::Lost(_) if lock(&live).is_err() || is_booted(&live)?.is_none() => {}
-            Look::Lost(why) => {
-                note_taken_back(&live, why)?;
-                let back = go_back(root, &live, (&memo, &relative(&volumes)), true)?;
-                return Ok(back.needs_reboot);
-            }
-        }
-        if is_key_due(&live, &memo)? {
-            lock(&live)?;
-            remove_run_key(root, Some(&memo))?;
-            let disarmed = live_tree(&live).and_then(|tree| disarm(&tree));
-            return disarmed.map(|()| false).map_err(|error| failed(&error));
+        if let Some(reboots) = step(root, began.elapsed())? {
+            return Ok(reboots);
         }
         std::thread::sleep(LOOKING);
     }
 }
 
-fn look(live: &Dir, memo: &Memo) -> Result<Look, Failure> {
+/// The boot is noted before the guard starts, unless something was in the way: a volume of the
+/// clone that does not mount. Who confirms a clone takes the one-shot out first.
+fn note_missed_boot(root: &Path) -> Result<(), Failure> {
+    let live = open(root)?;
+    let state = status(&live).map_err(|error| refused(&error))?;
+    let is_clone = matches!(&state, State::Switched { memo, .. } if memo.boot_id != boot_id());
+    let is_armed = || live_tree(&live).and_then(|tree| is_armed(&tree));
+    match is_clone && is_booted(&live)?.is_none() && is_armed().map_err(|error| failed(&error))? {
+        true => note_boot(&live),
+        false => Ok(()),
+    }
+}
+
+/// Takes one look, and does what follows. Returns whether the machine has to boot again, once
+/// there is nothing more to look at.
+pub(super) fn step(root: &Path, elapsed: Duration) -> Result<Option<bool>, Failure> {
+    let live = open(root)?;
+    let (memo, volumes) = match status(&live).map_err(|error| refused(&error))? {
+        State::Switched { memo, volumes, .. } => (memo, volumes),
+        // Somebody is at work on it.
+        State::Interrupted { .. } => return Ok(None),
+        _ => return Ok(Some(false)),
+    };
+    match look(&live, &memo, elapsed)? {
+        Look::Over => return Ok(Some(false)),
+        Look::Waits => {}
+        // RACE: somebody is at work on it, or has confirmed it just now; the next look tells.
+        Look::Well | Look::Lost(_) if lock(&live).is_err() || is_booted(&live)?.is_none() => {
+            return Ok(None);
+        }
+        Look::Well => note_well(&live)?,
+        Look::Lost(why) => {
+            note_taken_back(&live, why)?;
+            // Who waits for ever with a package in hand does not keep the old system away.
+            let locks = PackageLocks::take(&live, PATIENCE).ok();
+            let back = go_back(root, &live, (&memo, &relative(&volumes)), (true, locks))?;
+            // What is left over is in nobody's way.
+            drop(back.tidied);
+            return Ok(Some(back.done.needs_reboot));
+        }
+    }
+    if !is_key_due(&live, &memo, elapsed)? || lock(&live).is_err() {
+        return Ok(None);
+    }
+    remove_run_key(root, Some(&memo))?;
+    let disarmed = live_tree(&live).and_then(|tree| disarm(&tree));
+    disarmed
+        .map(|()| Some(false))
+        .map_err(|error| failed(&error))
+}
+
+fn look(live: &Dir, memo: &Memo, elapsed: Duration) -> Result<Look, Failure> {
     let Some(booted) = is_booted(live)? else {
         return Ok(Look::Over);
     };
     Ok(match &memo.probation {
-        Some(probation) if !booted.is_well => judge(probation, &booted),
+        // A boot that sets labels anew takes its time, and ends in another one.
+        Some(_) if is_relabelling(live) => Look::Waits,
+        Some(probation) if !booted.is_well => judge(probation, &booted, elapsed),
         _ => Look::Waits,
     })
 }
 
-fn judge(probation: &Probation, booted: &Booted) -> Look {
+fn is_relabelling(live: &Dir) -> bool {
+    let status = || live.status_of(&usable_name(RELABEL_NAME)?);
+    status().is_ok()
+}
+
+fn judge(probation: &Probation, booted: &Booted, elapsed: Duration) -> Look {
     let awaited = match &probation.witness {
         Witness::Source => "the source did not confirm it",
         Witness::Clone { ports, wants_route } if is_well(ports, *wants_route) => return Look::Well,
@@ -104,7 +150,7 @@ fn judge(probation: &Probation, booted: &Booted) -> Look {
         let boots = booted.boots - 1;
         return Look::Lost(format!("it booted {boots} times, and {awaited}"));
     }
-    if uptime() < Duration::from_secs(probation.limit_s) {
+    if elapsed < Duration::from_secs(probation.limit_s) {
         return Look::Waits;
     }
     let limit_s = probation.limit_s;
@@ -113,7 +159,8 @@ fn judge(probation: &Probation, booted: &Booted) -> Look {
 
 /// Tells whether the boot has come to an end, and somebody can come in.
 fn is_well(ports: &[u16], wants_route: bool) -> bool {
-    if !listens(ports) {
+    // Where no SSH server is known nobody can come in by one.
+    if !ports.is_empty() && !listens(ports) {
         return false;
     }
     let machine = MachineState::read();
@@ -124,27 +171,35 @@ fn is_well(ports: &[u16], wants_route: bool) -> bool {
 
 /// Tells whether the key has nobody to wait for: its time is over, or there is none and the clone
 /// needs no guard.
-fn is_key_due(live: &Dir, memo: &Memo) -> Result<bool, Failure> {
+fn is_key_due(live: &Dir, memo: &Memo, elapsed: Duration) -> Result<bool, Failure> {
     let is_on_probation = match (&memo.probation, is_booted(live)?) {
         (Some(_), Some(booted)) => !booted.is_well,
         _ => false,
     };
     let limit_s = memo.login.as_ref().map_or(0, |login| login.limit_s);
-    Ok(!is_on_probation && uptime() >= Duration::from_secs(limit_s))
+    Ok(!is_on_probation && elapsed >= Duration::from_secs(limit_s))
 }
 
+/// Ends the probation of a clone; the run's key keeps its own time.
 fn note_well(live: &Dir) -> Result<(), Failure> {
-    lock(live)?;
-    match is_booted(live)? {
-        Some(booted) => keep_booted(
-            live,
-            &Booted {
-                is_well: true,
-                ..booted
-            },
-        ),
-        None => Ok(()),
-    }
+    let Some(booted) = is_booted(live)? else {
+        return Ok(());
+    };
+    keep_booted(
+        live,
+        &Booted {
+            is_well: true,
+            ..booted
+        },
+    )
+}
+
+/// The source has reached the clone: it stays, whatever becomes of the link. Returns its state.
+pub(in crate::orders) fn see(order: &TargetOrder) -> Result<TargetState, Failure> {
+    let live = open(&order.root)?;
+    lock_within(&live, SEEING)?;
+    note_well(&live)?;
+    super::look(order)
 }
 
 fn note_taken_back(live: &Dir, why: String) -> Result<(), Failure> {

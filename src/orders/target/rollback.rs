@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::kernels::bring_modules;
 use super::package_locks::{PATIENCE, PackageLocks};
 use super::settle::{note_rollback, remove_run_key, settle, settle_units};
-use super::{TargetOrder, failed, forget, is_running, lock, open, reboot, refused, relative};
-use crate::boot::{BOOTED_NAME, Stillness, arm, boot_id, live_tree, place_program, side_tree};
+use super::{TargetOrder, failed, is_running, lock, open, reboot, refused, relative};
+use crate::boot::{Stillness, arm, boot_id, forget_booted, live_tree, place_program, side_tree};
 use crate::failure::Failure;
 use crate::fs::Dir;
 use crate::fs::staged::PREVIOUS_NAME;
@@ -65,11 +65,21 @@ pub(in crate::orders) fn roll_back(order: &RollbackOrder) -> Result<RolledBack, 
             }
         };
     };
-    let back = go_back(root, &live, (&memo, &relative(&volumes)), order.reboots)?;
-    if order.reboots && back.needs_reboot {
+    let locks = PackageLocks::take(&live, PATIENCE)?;
+    let volumes = relative(&volumes);
+    let back = go_back(root, &live, (&memo, &volumes), (order.reboots, Some(locks)))?;
+    if order.reboots && back.done.needs_reboot {
         reboot()?;
     }
-    Ok(back)
+    back.tidied.map(|()| back.done)
+}
+
+/// What came of a way back.
+pub(super) struct Back {
+    /// What was done.
+    pub(super) done: RolledBack,
+    /// Whether notes, units and key are gone as well.
+    pub(super) tidied: Result<(), Failure>,
 }
 
 /// Puts back what was replaced. Where the machine `reboots` right afterwards, nothing of the clone
@@ -78,29 +88,38 @@ pub(super) fn go_back(
     root: &Path,
     live: &Dir,
     (memo, volumes): (&Memo, &[RelPath]),
-    reboots: bool,
-) -> Result<RolledBack, Failure> {
+    (reboots, locks): (bool, Option<PackageLocks>),
+) -> Result<Back, Failure> {
     let has_booted = memo.boot_id != boot_id();
     if has_booted {
         note_rollback(live)?;
     }
-    let locks = PackageLocks::take(live, PATIENCE)?;
     // What the clone's programs have in memory must not come into the tree that comes back.
     let stillness = (reboots && has_booted && is_running(root)).then(Stillness::hold);
     let done = exchange_back(root, live, volumes)?;
-    forget(live, BOOTED_NAME)?;
-    settle_units(live, volumes)?;
-    remove_run_key(root, Some(memo))?;
-    live.sync_file_system().map_err(|error| failed(&error))?;
+    // ORDER: before anything else can fail: they would write into what is live now.
     if let Some(stillness) = stillness {
         stillness.keep();
-        locks.keep();
+        if let Some(locks) = locks {
+            locks.keep();
+        }
     }
-    Ok(RolledBack {
-        names: done.names,
-        elapsed_us: done.elapsed_us,
-        needs_reboot: is_running(root) && has_booted,
+    Ok(Back {
+        done: RolledBack {
+            names: done.names,
+            elapsed_us: done.elapsed_us,
+            needs_reboot: is_running(root) && has_booted,
+        },
+        tidied: tidy_up(root, live, (memo, volumes)),
     })
+}
+
+fn tidy_up(root: &Path, live: &Dir, (memo, volumes): (&Memo, &[RelPath])) -> Result<(), Failure> {
+    let key_removed = remove_run_key(root, Some(memo));
+    let forgotten = forget_booted(live);
+    let settled = settle_units(live, volumes);
+    let synced = live.sync_file_system().map_err(|error| failed(&error));
+    key_removed.and(forgotten).and(settled).and(synced)
 }
 
 fn exchange_back(root: &Path, live: &Dir, volumes: &[RelPath]) -> Result<Switched, Failure> {

@@ -306,6 +306,62 @@ fn a_clone_that_boots_again_and_again_gives_way_before_its_time() {
 }
 
 #[test]
+fn the_boots_of_one_clone_are_not_those_of_the_next() {
+    let target = on_probation(0, Witness::Source);
+    let stale = Booted {
+        boots: 9,
+        is_well: true,
+        ..Booted::default()
+    };
+    target.roll_back().unwrap();
+    boot::keep_booted(&target.live(), &stale).unwrap();
+    target.switch().unwrap();
+    target.pretend_reboot();
+    boot::boot(target.root()).unwrap();
+    let booted = is_booted(&target.live()).unwrap().unwrap();
+    assert_eq!((booted.boots, booted.is_well), (1, false));
+}
+
+#[test]
+fn a_clone_that_the_source_has_reached_stays_when_the_link_is_lost() {
+    let target = on_probation(0, Witness::Source);
+    guard::see(&target.order()).unwrap();
+    assert!(!guard(target.root()).unwrap());
+    assert_eq!(target.text("usr/bin/tool"), "new");
+}
+
+#[test]
+fn a_boot_that_nobody_noted_is_guarded_too() {
+    let target = on_probation(0, Witness::Source);
+    boot::forget_booted(&target.live()).unwrap();
+    guard(target.root()).unwrap();
+    assert_eq!(target.text("usr/bin/tool"), "old");
+}
+
+#[test]
+fn a_clone_that_sets_its_labels_anew_has_time() {
+    let target = on_probation(0, Witness::Source);
+    fs::write(target.root().join(".autorelabel"), "").unwrap();
+    assert!(guard::step(target.root(), Duration::MAX).unwrap().is_none());
+    assert_eq!(target.text("usr/bin/tool"), "new");
+}
+
+#[test]
+fn a_home_that_the_clone_lacks_is_in_nobodys_way() {
+    let mut target = Target::new();
+    fs::remove_dir_all(target.root().join(".instancesync/stage/root")).unwrap();
+    target.probation = Some(Probation {
+        limit_s: 0,
+        witness: Witness::Source,
+    });
+    target.switch().unwrap();
+    target.pretend_reboot();
+    boot::boot(target.root()).unwrap();
+    seen(&target.order()).unwrap();
+    assert_eq!(look(&target.order()).unwrap().unconfirmed, None);
+}
+
+#[test]
 fn a_rollback_takes_the_modules_of_newer_kernels_along() {
     let target = Target::new();
     let put = |path: &str, text: &str| {

@@ -40,6 +40,12 @@ impl There {
         &self.file
     }
 
+    /// Does so once more, after it was given its length and turned out to be wrong.
+    pub(super) fn tear_again(&mut self) -> Result<()> {
+        self.is_torn = false;
+        self.tear()
+    }
+
     /// Makes it a byte longer: neither the old file nor the new one, it cannot be taken for either
     /// by a run after a cut. Its time stamp can be that of the source's by chance.
     fn tear(&mut self) -> Result<()> {
