@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::ssh::deploy::TargetFacts;
 use crate::ssh::{Connection, ProcessEnd};
 use crate::transfer::TransferError;
-use crate::transfer::wire::link::{Link, LinkLost, LinkSettings};
+use crate::transfer::wire::link::{Link, LinkSettings};
 use crate::transfer::wire::message::{Down, Up};
 
 pub use access::Access;
@@ -76,26 +76,7 @@ impl Session {
         question: &Down,
         choose: impl Fn(Up) -> Option<Answer>,
     ) -> Result<Answer, Failure> {
-        let sent = self.link.out.send(question);
-        self.answer_to(sent, choose)
-    }
-
-    /// Asks the agent for the last time: our side of the link ends with the question.
-    fn ask_last<Answer>(
-        &self,
-        question: &Down,
-        choose: impl Fn(Up) -> Option<Answer>,
-    ) -> Result<Answer, Failure> {
-        let sent = self.link.out.send_end(question);
-        self.answer_to(sent, choose)
-    }
-
-    fn answer_to<Answer>(
-        &self,
-        sent: Result<(), LinkLost>,
-        choose: impl Fn(Up) -> Option<Answer>,
-    ) -> Result<Answer, Failure> {
-        let answered = match sent {
+        let answered = match self.link.out.send(question) {
             Ok(()) => self.answer(|message, _body| choose(message)),
             Err(error) => Err(error.into()),
         };

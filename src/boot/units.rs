@@ -128,9 +128,25 @@ const OTHERS: [Init; 3] = [
 ];
 
 /// Puts the one-shot into a tree; `volumes` have to be mounted before it runs. Tells whether any
-/// init was found. Putting it in again changes nothing.
+/// init was found. Putting it in again changes nothing, also where that fails: a clone that is not
+/// confirmed yet needs it whatever becomes of a rollback.
 pub fn arm(tree: &Tree, volumes: &[RelPath]) -> Result<bool> {
-    disarm(tree)?;
+    let (used, mounts) = (used(tree)?, mounts_line(volumes));
+    let mut is_armed = !used.is_empty();
+    for thing in used.iter().flat_map(|init| init.things) {
+        is_armed = is_armed && thing.is_in(tree, &mounts)?;
+    }
+    if !is_armed {
+        disarm(tree)?;
+        for init in &used {
+            init.put(tree, &mounts)?;
+        }
+    }
+    Ok(!used.is_empty())
+}
+
+/// Returns what is in use in a tree.
+fn used(tree: &Tree) -> Result<Vec<&'static Init>> {
     let mut used = Vec::new();
     if SYSTEMD.is_used(tree)? {
         used.push(&SYSTEMD);
@@ -141,10 +157,7 @@ pub fn arm(tree: &Tree, volumes: &[RelPath]) -> Result<bool> {
             break;
         }
     }
-    for init in &used {
-        init.put(tree, &mounts_line(volumes))?;
-    }
-    Ok(!used.is_empty())
+    Ok(used)
 }
 
 /// Tells whether the one-shot is in a tree.
@@ -225,6 +238,28 @@ impl Init {
 }
 
 impl Thing {
+    /// Tells whether it is in a tree, as it would be put there.
+    fn is_in(&self, tree: &Tree, mounts: &str) -> Result<bool> {
+        let Some(dir) = open(tree, self.directory)? else {
+            return Ok(false);
+        };
+        let name = usable_name(self.name.as_bytes())?;
+        match &self.what {
+            What::File(_, text) => {
+                let file = read_owned(&dir, &name)?;
+                let contents = file.map(|file| file.contents).unwrap_or_default();
+                let lines = contents.split_inclusive(|byte| *byte == b'\n');
+                let own = lines.filter(|line| !line.starts_with(MADE.as_bytes()));
+                Ok(own.collect::<Vec<_>>().concat() == text.replace("@MOUNTS@", mounts).as_bytes())
+            }
+            What::Link(text) => match dir.status_of(&name) {
+                Err(error) if error.is_missing() => Ok(false),
+                Ok(found) if found.kind().is_some() => Ok(false),
+                found => found.and_then(|_| Ok(dir.link_text(&name)? == text.as_bytes())),
+            },
+        }
+    }
+
     fn put(&self, tree: &Tree, mounts: &str, made: &str) -> Result<()> {
         let Some(dir) = open(tree, self.directory)? else {
             return Ok(());

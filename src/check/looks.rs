@@ -115,8 +115,8 @@ impl Stage<'_> {
             return not_applicable("the clone has kernels of its own");
         }
         let system = self.seen(Root::open(self.root));
-        let installed = system.map(|system| gather_kernels(&system).installed);
-        let mut bootable = installed.unwrap_or_default();
+        let kernels = system.and_then(|system| self.seen(gather_kernels(&system)));
+        let mut bootable = kernels.unwrap_or_default().installed;
         bootable.retain(|kernel| kernel.has_image && kernel.has_modules);
         if bootable.is_empty() {
             return not_applicable("the target has no kernel with modules");

@@ -70,9 +70,16 @@ pub fn gather(root: &Root) -> Facts {
     }
 }
 
-/// Gathers only what is known about its kernels. Starts no program.
-pub fn gather_kernels(root: &Root) -> Kernels {
-    kernels::gather(&Look::new(root))
+/// Gathers only what is known about its kernels. Starts no program. Fails where something of that
+/// cannot be looked at: a kernel may be missing then.
+pub fn gather_kernels(root: &Root) -> crate::fs::Result<Kernels> {
+    // What was asked before is another's concern.
+    drop(root.take_unseen());
+    let kernels = kernels::gather(&Look::new(root));
+    match root.take_unseen() {
+        Some(error) => Err(error),
+        None => Ok(kernels),
+    }
 }
 
 fn clock_ms() -> Option<i64> {

@@ -25,6 +25,8 @@ pub const CAN_INJECT: bool = cfg!(debug_assertions);
 pub type Decide = Box<dyn FnMut(&'static str) -> Result<(), Errno> + Send>;
 
 static IS_WATCHED: AtomicBool = AtomicBool::new(false);
+/// ORDER: held while it is decided, never while a call is made, and who decides makes none: nobody
+/// who holds it waits for anything. A child between its fork and its program makes no such call.
 static WATCH: Mutex<Option<Decide>> = Mutex::new(None);
 
 /// Lets calls pass again when it is dropped.

@@ -8,12 +8,13 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::gate::call;
-use super::{Dir, Doing, FileId, Result, Status};
+use super::{Dir, Doing, FileId, FsError, Result, Status};
 use crate::relpath::Name;
 
 /// LIMIT: bytes of a file that [`Root::read`] takes; far above any configuration file.
@@ -31,6 +32,16 @@ const PLAIN_FILE: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
+
+/// Errors that tell what is there: nothing, no directory, no link, no file, links in a circle.
+const TELLING: [Errno; 6] = [
+    Errno::NOENT,
+    Errno::NOTDIR,
+    Errno::INVAL,
+    Errno::ISDIR,
+    Errno::LOOP,
+    Errno::NAMETOOLONG,
+];
 
 /// Bytes and inodes of a file system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +61,8 @@ pub struct Space {
 pub struct Root {
     fd: OwnedFd,
     is_live: bool,
+    /// The first failure that does not mean that something is not there, or is something else.
+    unseen: Mutex<Option<FsError>>,
 }
 
 /// A directory inside the root and a name in it that is no link, or is not to be followed.
@@ -65,12 +78,36 @@ impl Root {
         // By its path: a second mount of the root file system shows no /proc.
         let real = std::fs::canonicalize(path);
         let is_live = real.is_ok_and(|real| real == Path::new("/"));
-        Ok(Root { fd, is_live })
+        Ok(Root {
+            fd,
+            is_live,
+            unseen: Mutex::default(),
+        })
     }
 
     /// Tells whether this is the running system.
     pub fn is_live(&self) -> bool {
         self.is_live
+    }
+
+    /// Takes the first error since it was opened, or since this was asked last, that leaves open
+    /// what is there: of a disk, of rights, of a lack of handles. What only answers with `None`
+    /// and nothing else has not told it.
+    pub fn take_unseen(&self) -> Option<FsError> {
+        let mut unseen = self.unseen.lock().unwrap_or_else(PoisonError::into_inner);
+        unseen.take()
+    }
+
+    /// Remembers an error that leaves open what is there.
+    fn seen<T>(&self, operation: &str, found: rustix::io::Result<T>) -> rustix::io::Result<T> {
+        if let Err(errno) = found
+            && !TELLING.contains(&errno)
+        {
+            let mut unseen = self.unseen.lock().unwrap_or_else(PoisonError::into_inner);
+            let operation = operation.to_owned();
+            unseen.get_or_insert(FsError { operation, errno });
+        }
+        found
     }
 
     /// Reads a file; `None` when it is not there. Fails for what is no regular file (`EINVAL`)
@@ -88,8 +125,11 @@ impl Root {
 
     /// Reads the first `limit` bytes of a file; `None` when it is not there.
     pub fn read_head(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>> {
-        match self.open_file(path) {
-            Ok(file) => read_up_to(file.as_fd(), limit).doing("read").map(Some),
+        match self.seen("open", self.open_file(path)) {
+            Ok(file) => self
+                .seen("read", read_up_to(file.as_fd(), limit))
+                .doing("read")
+                .map(Some),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(errno).doing("open"),
         }
@@ -103,10 +143,12 @@ impl Root {
 
     /// Returns the names in a directory, sorted; none where there is no directory.
     pub fn names(&self, path: &str) -> Vec<OsString> {
-        let Ok(directory) = self.open_directory(path.as_bytes()) else {
+        let found = self.open_directory(path.as_bytes());
+        let Ok(directory) = self.seen("open directory", found) else {
             return Vec::new();
         };
-        let names = Dir::from(directory).names().unwrap_or_default();
+        let names = Dir::from(directory).names().map_err(|error| error.errno);
+        let names = self.seen("read directory", names).unwrap_or_default();
         let mut names: Vec<_> = names
             .into_iter()
             .map(|name| OsString::from_vec(name.into_vec()))
@@ -132,8 +174,10 @@ impl Root {
 
     /// Returns the text of a symbolic link; `None` when it is none.
     pub fn link(&self, path: &str) -> Option<String> {
-        let place = self.locate(path, false).ok()?;
-        let text = link_text(place.directory.as_fd(), &place.leaf).ok()?;
+        let place = self.locate(path, false);
+        let place = self.seen("open directory", place).ok()?;
+        let text = link_text(place.directory.as_fd(), &place.leaf);
+        let text = self.seen("read link", text).ok()?;
         Some(String::from_utf8_lossy(&text).into_owned())
     }
 
@@ -154,12 +198,16 @@ impl Root {
     }
 
     fn look(&self, path: &str, follow: bool) -> Option<Status> {
-        let place = self.locate(path, follow).ok()?;
-        if place.leaf == b"." {
-            return super::status_of_fd(&place.directory).ok();
-        }
-        let name = Name::new(&place.leaf).ok()?;
-        super::status::status_at(&place.directory, &name).ok()
+        let place = self.locate(path, follow);
+        let place = self.seen("open directory", place).ok()?;
+        let status = match place.leaf == b"." {
+            true => super::status_of_fd(&place.directory),
+            false => {
+                let name = Name::new(&place.leaf).ok()?;
+                super::status::status_at(&place.directory, &name)
+            }
+        };
+        self.seen("stat", status.map_err(|error| error.errno)).ok()
     }
 
     fn open_file(&self, path: &str) -> rustix::io::Result<OwnedFd> {

@@ -76,13 +76,12 @@ impl Access<'_> {
         })
     }
 
-    /// Takes the run's key out of the target again, and ends the session. The goodbye goes right
-    /// behind the request, which saves a round trip.
+    /// Takes the run's key out of the target again, and ends the session.
     pub fn leave(&mut self, session: Session) {
         let installed = self.key.take();
         let is_there = self.login.run_key.take().is_some();
         if let Some(installed) = installed.filter(|_| is_there)
-            && let Err(why) = key_done(session.ask_last(&Down::Key(installed.request), choose_done))
+            && let Err(why) = key_done(session.ask(&Down::Key(installed.request), choose_done))
         {
             let text = format!("target: the run's key is still in authorized_keys: {why}");
             self.monitor.event(Event::Notice(text));

@@ -41,7 +41,22 @@ struct State {
     waiting: VecDeque<Vec<u8>>,
     /// Who may still bring a piece.
     channels: usize,
+    /// The numbers of the pieces that were brought and wait for their turn.
+    ahead: Vec<u64>,
     end: Option<End>,
+}
+
+impl State {
+    /// Ends the stream when nobody is left who could bring the next piece: it was on a channel that
+    /// has ended. Whoever waits for his turn does not see his own channel end.
+    fn end_if_nobody_comes(&mut self) {
+        if self.ahead.len() == self.channels && !self.ahead.contains(&self.next) {
+            self.end.get_or_insert(End::Fault(
+                io::ErrorKind::UnexpectedEof,
+                "the channels ended before the stream",
+            ));
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +79,8 @@ impl Shared {
     /// Waits for the turn of the piece, and for room; returns whether more may come.
     fn put(&self, number: u64, piece: Vec<u8>) -> bool {
         let mut state = self.state();
+        state.ahead.push(number);
+        state.end_if_nobody_comes();
         while state.end.is_none()
             && (number > state.next
                 || number == state.next && state.waiting.len() >= WAITING_PIECES)
@@ -73,7 +90,10 @@ impl Shared {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+        state.ahead.retain(|waiting| *waiting != number);
         if state.end.is_some() {
+            drop(state);
+            self.changed.notify_all();
             return false;
         }
         if number < state.next {
@@ -148,12 +168,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.channels = state.channels.saturating_sub(1);
-        if state.channels == 0 {
-            state.end.get_or_insert(End::Fault(
-                io::ErrorKind::UnexpectedEof,
-                "the channels ended before the stream",
-            ));
-        }
+        state.end_if_nobody_comes();
         drop(state);
         self.0.changed.notify_all();
     }
@@ -290,6 +305,39 @@ mod tests {
                 ),
                 "{what}: {error}"
             );
+        }
+    }
+
+    #[test]
+    fn a_piece_that_was_on_a_channel_that_ended_is_not_waited_for() {
+        // The other channels are open and have pieces that come after it.
+        for is_last_to_end in [false, true] {
+            let (joiner, mut stream) = Joiner::new(LONG);
+            let (lost, mut brings) = io::pipe().unwrap();
+            let (ahead, mut waits) = io::pipe().unwrap();
+            joiner.add(lost);
+            joiner.add(ahead);
+            drop(joiner);
+            io::Write::write_all(&mut brings, &piece(0, b"first")).unwrap();
+            let write_ahead = |waits: &mut io::PipeWriter| {
+                io::Write::write_all(waits, &piece(2, b"third")).unwrap();
+                std::thread::sleep(Duration::from_millis(50));
+            };
+            if is_last_to_end {
+                write_ahead(&mut waits);
+            }
+            drop(brings);
+            if !is_last_to_end {
+                write_ahead(&mut waits);
+            }
+            let mut joined = Vec::new();
+            let error = stream.read_to_end(&mut joined).unwrap_err();
+            assert_eq!(
+                error.kind(),
+                io::ErrorKind::UnexpectedEof,
+                "{is_last_to_end}"
+            );
+            assert_eq!(joined, b"first");
         }
     }
 

@@ -140,8 +140,8 @@ pub enum State {
         elapsed_us: u64,
         /// The volumes besides `/`, absolute.
         volumes: Vec<String>,
-        /// In which boot it was, and whose key was used.
-        #[serde(skip)]
+        /// In which boot it was, whose key was used, what the clone has to show.
+        #[serde(default)]
         memo: Memo,
     },
     /// A switch, or a rollback, was cut and is not repaired.

@@ -28,6 +28,13 @@ pub struct Place<'a> {
     pub path: &'a RelPath,
 }
 
+/// What is to become of entries that a rule protects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protected {
+    Stays,
+    Goes,
+}
+
 /// Returns the error of what must not be done although it could.
 pub(super) fn refusal(operation: &str) -> FsError {
     FsError {
@@ -72,7 +79,7 @@ impl TargetPass<'_> {
             ));
         };
         let path = place.path.join(name);
-        let inside = self.count_below(Place {
+        let inside = self.count_inside(Place {
             dir: &dir,
             path: &path,
         })?;
@@ -86,29 +93,45 @@ impl TargetPass<'_> {
         Ok(())
     }
 
+    /// Counts what goes with a directory that is replaced. In a stage, what a rule protects was
+    /// carried there and is carried again: it neither counts nor is in the way.
+    fn count_inside(&self, place: Place<'_>) -> Result<u64> {
+        let rules = &self.tree.rules;
+        match self.tree.live.is_some() {
+            false => self.count(place, Protected::Stays),
+            true if rules.decide(place.path, true).verdict.protects() => Ok(0),
+            true => self.count(place, Protected::Goes),
+        }
+    }
+
     /// Counts what is below a directory; fails where anything in it must stay.
     pub(super) fn count_below(&self, place: Place<'_>) -> Result<u64> {
+        self.count(place, Protected::Stays)
+    }
+
+    fn count(&self, place: Place<'_>, protected: Protected) -> Result<u64> {
         let mut scope = self.tree.rules.below(place.path);
         let mut entries = 0;
         for name in place.dir.names()? {
             let name = usable_name(&name)?;
             let status = place.dir.status_of(&name)?;
-            if scope
-                .decide(&name, status.is_directory())
-                .verdict
-                .protects()
-            {
-                return Err(refusal("replace a directory that holds protected entries"));
+            let decision = scope.decide(&name, status.is_directory());
+            match (decision.verdict.protects(), protected) {
+                (true, Protected::Stays) => {
+                    return Err(refusal("replace a directory that holds protected entries"));
+                }
+                (true, Protected::Goes) => continue,
+                (false, _) => entries += 1,
             }
-            entries += 1;
             if status.is_directory() {
                 let holds_mount = || refusal("replace a directory that holds a mount point");
                 let dir = place.dir.open_dir_here(&name, &status)?;
                 let (dir, path) = (dir.ok_or_else(holds_mount)?, place.path.join(&name));
-                entries += self.count_below(Place {
+                let place = Place {
                     dir: &dir,
                     path: &path,
-                })?;
+                };
+                entries += self.count(place, protected)?;
             }
         }
         Ok(entries)

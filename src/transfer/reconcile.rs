@@ -62,8 +62,9 @@ pub fn reconcile(
 ) -> std::result::Result<(), TransferError> {
     pass.tracker.wait_for_parent(open);
     let mut asks = Asks::default();
+    let comparing = pass.tracker.comparing(open.listing.seq);
     let compared = pass.compare_listing(open, &mut asks);
-    pass.tracker.end_compare(open.listing.seq);
+    drop(comparing);
     if let Err(error) = compared {
         open.directory.note_failed();
         pass.failed(&open.directory.path, &error);

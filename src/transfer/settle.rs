@@ -179,6 +179,20 @@ pub struct Tracker {
     fresh: Mutex<HashSet<RelPath>>,
 }
 
+/// A listing that a worker compares.
+#[derive(Debug)]
+pub struct Comparing<'a> {
+    tracker: &'a Tracker,
+    seq: u64,
+}
+
+impl Drop for Comparing<'_> {
+    fn drop(&mut self) {
+        lock(&self.tracker.comparing).remove(&self.seq);
+        self.tracker.compared.notify_all();
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -256,10 +270,10 @@ impl Tracker {
         }
     }
 
-    /// Notes that a listing was compared, whatever came of it.
-    pub fn end_compare(&self, seq: u64) {
-        lock(&self.comparing).remove(&seq);
-        self.compared.notify_all();
+    /// Returns what notes, when it is dropped, that a listing was compared, whatever came of it:
+    /// a worker that panics leaves none waiting.
+    pub fn comparing(&self, seq: u64) -> Comparing<'_> {
+        Comparing { tracker: self, seq }
     }
 
     /// Notes that one thing of a listing is done.

@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::net::{Shutdown, shutdown};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, RawPid, Signal, pidfd_getfd, pidfd_open};
 
 use crate::support::binary::{Run, over_ssh_by, start};
 use crate::support::can_run;
@@ -153,4 +154,54 @@ fn a_far_link_that_is_cut_is_opened_again() {
         keys,
         "the key stays"
     );
+}
+
+/// Ends one of the sockets over which the agent gets the stream, behind the back of both ends;
+/// tells whether there was one.
+fn cut_one_channel(sshd: &Sshd) -> bool {
+    let table = fs::read_to_string("/proc/net/unix").unwrap();
+    // Connected, and with the path of the socket that it came in by.
+    let is_accepted = |socket: &str| {
+        table.lines().any(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            fields.len() == 8 && fields[5] == "03" && socket == format!("socket:[{}]", fields[6])
+        })
+    };
+    for process in sshd.processes() {
+        // What ends meanwhile has no channel.
+        let handles = fs::read_dir(format!("/proc/{process}/fd")).into_iter();
+        for handle in handles.flatten().flatten() {
+            let socket = fs::read_link(handle.path()).unwrap_or_default();
+            if is_accepted(&socket.to_string_lossy()) {
+                let process = Pid::from_raw(process as RawPid).unwrap();
+                let process = pidfd_open(process, PidfdFlags::empty()).unwrap();
+                let number = handle.file_name().to_str().unwrap().parse().unwrap();
+                let channel = pidfd_getfd(process, number, PidfdGetfdFlags::empty()).unwrap();
+                return shutdown(channel, Shutdown::Both).is_ok();
+            }
+        }
+    }
+    false
+}
+
+#[test]
+fn one_channel_that_ends_is_a_lost_link_and_is_opened_again() {
+    let test = "one_channel_that_ends_is_a_lost_link_and_is_opened_again";
+    if !can_run(test, OVER_SSH) {
+        return;
+    }
+    let (sshd, places) = (Sshd::start(), much());
+    let (before, keys) = (agent_places(), fs::read(sshd.authorized_keys()).unwrap());
+    let proxy = Proxy::start_with_delay(sshd.port(), DELAY);
+    let source = copy_far(&sshd, &proxy, &places, &["--bwlimit", "5M"]);
+    wait_for_many(&places);
+    assert!(cut_one_channel(&sshd), "{:?}", sshd.processes());
+    let outcome = source.wait();
+    assert!(outcome.stderr.contains("link lost"), "{}", outcome.stderr);
+    println!("{}", outcome.stderr);
+    assert_code(&outcome, 0, "one channel");
+    places.assert_equal("one channel");
+    assert_gone(&before, "one channel");
+    let now = fs::read(sshd.authorized_keys()).unwrap();
+    assert_eq!(now, keys, "the key stays");
 }

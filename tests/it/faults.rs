@@ -7,5 +7,6 @@ mod fixups;
 mod inject;
 mod keys;
 mod link;
+mod orders;
 mod switch;
 mod trees;

@@ -6,6 +6,9 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use instancesync::exclude::{Rule, Rules, Verdict};
+use instancesync::fixup::{Carry, Occasion, OwnerMap, carry};
+use instancesync::fs::{Dir, Staged};
 use instancesync::monitor::Pass;
 use instancesync::relpath::RelPath;
 use instancesync::transfer::sender::{Deletes, PassPlan, Turn};
@@ -259,4 +262,49 @@ fn a_stage_is_continued_by_the_pair_that_began_it_alone() {
     assert!(note.exists(), "what is ready stays so");
     of("one").run().stats();
     assert!(!note.exists(), "it is being staged again");
+}
+
+/// A kept directory of the target's, or one in which something is kept, where the source has a
+/// file: the source's lands, and the target's own takes its place back, in every run.
+#[test]
+fn what_was_carried_into_a_stage_is_in_no_later_runs_way() {
+    if !can_run(
+        "what_was_carried_into_a_stage_is_in_no_later_runs_way",
+        LOCAL,
+    ) {
+        return;
+    }
+    for kept in ["/etc/a/", "/etc/a/kept", "/etc/a/deep/***"] {
+        let places = twins(&["etc/b"]);
+        put(&places.source.join("etc/a"), "a file of the source");
+        for at in ["kept", "deep/er", "other"] {
+            put(&places.ours.join("etc/a").join(at), "the target's");
+        }
+        let keep = || {
+            let rule = Rule::new(Verdict::Keep, kept, "test").because("the target's");
+            Rules::new(vec![rule]).unwrap()
+        };
+        let mut carried = Vec::new();
+        for run in 1..=3 {
+            let mut job = job(&places, &[]);
+            job.rules = keep();
+            // What is carried is no deletion either.
+            job.policy.delete_limit = Some(if run == 1 { u64::MAX } else { 0 });
+            let ran = job.run();
+            assert!(ran.result.is_ok(), "{kept}, run {run}: {ran:?}");
+            assert_eq!(ran.problems, [], "{kept}, run {run}");
+            let live = Dir::open_root(&places.ours).unwrap();
+            let what = Carry {
+                rules: &keep(),
+                apart: &[],
+                owners: &OwnerMap::default(),
+                edited: &[],
+                occasion: Occasion::BeforeFixUps,
+            };
+            let (_, problems) = carry(&Staged::open(&live, &[]).unwrap(), &what);
+            carried.push((Manifest::of(&stage(&places)).to_string(), problems));
+        }
+        assert_eq!(carried[0], carried[1], "{kept}");
+        assert_eq!(carried[1], carried[2], "{kept}");
+    }
 }

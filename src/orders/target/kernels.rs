@@ -27,8 +27,9 @@ const TEMP: &[u8] = b".instancesync-modules";
 /// what was replaced does not have, to what was replaced.
 pub(super) fn bring_modules(root: &Path, live: &Dir, volumes: &[RelPath]) -> Result<(), Failure> {
     let system = Root::open(root).map_err(|error| failed(&error))?;
-    let kernels = gather_kernels(&system).installed.into_iter();
-    let bootable = kernels.filter(|kernel| kernel.has_image && kernel.has_modules);
+    let kernels = gather_kernels(&system).map_err(|error| failed(&error))?;
+    let bootable = kernels.installed.into_iter();
+    let bootable = bootable.filter(|kernel| kernel.has_image && kernel.has_modules);
     for kernel in bootable {
         let bring = || {
             let previous = side_tree(live, volumes, PREVIOUS_NAME)?;

@@ -46,8 +46,6 @@ struct Queued {
     frame: EncodedFrame,
     /// Leaves also after [`FrameSender::stop`].
     is_last_word: bool,
-    /// Nothing follows it.
-    is_end: bool,
 }
 
 #[derive(Debug, Default)]
@@ -63,13 +61,7 @@ struct Shared {
 impl FrameSender {
     /// Sends a message without a body.
     pub fn send(&self, message: &impl Serialize) -> Result<(), LinkLost> {
-        self.send_frame(self.built(encode(message, Packing::Plain))?, false)
-    }
-
-    /// Sends a message without a body, and ends the stream right behind it: what still arrives
-    /// are answers.
-    pub fn send_end(&self, message: &impl Serialize) -> Result<(), LinkLost> {
-        self.send_frame(self.built(encode(message, Packing::Plain))?, true)
+        self.send_frame(self.built(encode(message, Packing::Plain))?)
     }
 
     /// Sends a message without a body, compressed where that pays.
@@ -96,7 +88,7 @@ impl FrameSender {
     /// Sends what was built, compressed where that pays.
     pub fn send_built(&self, mut builder: FrameBuilder) -> Result<(), LinkLost> {
         let packing = self.shared.packer.choose(builder.body());
-        self.send_frame(self.built(builder.finish(packing))?, false)
+        self.send_frame(self.built(builder.finish(packing))?)
     }
 
     /// Keeps why a frame cannot be built: no new link would help.
@@ -112,11 +104,10 @@ impl FrameSender {
         self.shared.fault.get().map(String::as_str)
     }
 
-    fn send_frame(&self, frame: EncodedFrame, is_end: bool) -> Result<(), LinkLost> {
+    fn send_frame(&self, frame: EncodedFrame) -> Result<(), LinkLost> {
         let mut queued = Queued {
             frame,
             is_last_word: self.until.is_some(),
-            is_end,
         };
         while self.is_open() {
             match self.queue.send_timeout(queued, LOOK) {
@@ -279,7 +270,6 @@ fn write_frames(
         let Queued {
             frame,
             is_last_word,
-            is_end,
         } = next;
         if shared.is_stopped.load(Ordering::Relaxed) && !is_last_word {
             continue;
@@ -300,9 +290,6 @@ fn write_frames(
             .sent_bytes
             .fetch_add(length as u64, Ordering::Relaxed);
         shared.packer.note_written(length, began.elapsed());
-        if is_end {
-            break;
-        }
     }
     if writer.flush().is_err() {
         shared.is_lost.store(true, Ordering::Relaxed);
@@ -319,7 +306,6 @@ fn next_frame(queued: &Receiver<Queued>) -> Option<Queued> {
             heartbeat.map(|frame| Queued {
                 frame,
                 is_last_word: true,
-                is_end: false,
             })
         }
         Err(RecvTimeoutError::Disconnected) => None,

@@ -7,16 +7,20 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use filetime::FileTime;
 use instancesync::check::{CheckFacts, CheckOrder};
+use instancesync::entry::{Metadata, Timestamp, Xattr};
 use instancesync::exclude::{Rule, Rules, Verdict};
 use instancesync::facts::Facts;
 use instancesync::fixup::{Task, gather};
 use instancesync::fs::Dir;
+use instancesync::fs::metadata::{Before, apply_metadata, change_mtime, read_metadata};
 use instancesync::fs::staged::private_dir;
+use instancesync::fs::xattrs::Object;
 use instancesync::merger::Merger;
 use instancesync::orders::{ConfirmOrder, Order, RollbackOrder, SwitchOrder, TargetOrder};
 use instancesync::problem::Side;
-use instancesync::relpath::RelPath;
+use instancesync::relpath::{Name, RelPath};
 use instancesync::switch::RunLogin;
 
 use super::{ACCOUNT, Field, own};
@@ -254,4 +258,69 @@ fn perform(task: &Task, root: &Path) {
     while task.perform(root).is_err_and(|error| error.is_locked()) {
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// The calls themselves: the races above find nothing where a second look at the inode makes up
+/// for a link that was followed.
+#[test]
+fn no_call_on_a_leaf_follows_the_link_that_took_its_name() {
+    let test = "no_call_on_a_leaf_follows_the_link_that_took_its_name";
+    if !can_run(test, &[Ability::Root]) {
+        return;
+    }
+    let field = Field::new();
+    let dir = Dir::open_root(&field.target).unwrap();
+    let [file, below, free] =
+        ["file", "below", "free"].map(|name| Name::new(name.as_bytes()).unwrap());
+    symlink(field.precious.join("d0/f0"), field.target.join("file")).unwrap();
+    symlink(field.precious.join("d0"), field.target.join("below")).unwrap();
+    let old = FileTime::from_unix_time(1_000_000_000, 0);
+    filetime::set_symlink_file_times(field.target.join("file"), old, old).unwrap();
+    assert!(dir.open_file(&file).is_err(), "read");
+    assert!(dir.reopen_file(&file).is_err(), "written");
+    assert!(dir.create_file(&file).is_err(), "created");
+    assert!(dir.open_dir(&below).is_err(), "entered");
+    assert!(dir.open_beneath(&RelPath::new(b"below").unwrap()).is_err());
+    assert!(
+        dir.open_beneath(&RelPath::new(b"below/sub").unwrap())
+            .is_err()
+    );
+    assert!(dir.make_dir(&file).is_err(), "made");
+    let status = dir.status_of(&file).unwrap();
+    assert_eq!(status.kind(), None, "looked at");
+    let leaf = Object::Leaf(&dir, &file);
+    assert_eq!(read_metadata(leaf, &status).unwrap().xattrs, []);
+    let wanted = Metadata {
+        mode: 0o4777,
+        uid: ACCOUNT,
+        gid: ACCOUNT,
+        mtime: Timestamp {
+            seconds: 77,
+            nanoseconds: 7,
+        },
+        xattrs: vec![Xattr {
+            name: b"trusted.new".to_vec(),
+            value: b"given".to_vec(),
+        }],
+    };
+    // A link has no mode of its own; the rest it gets itself.
+    assert!(apply_metadata(leaf, true, &wanted, Before::Unknown).is_empty());
+    field.assert_outside_untouched("attributes");
+    let given = dir.status_of(&file).unwrap();
+    assert_eq!((given.uid(), given.mtime().seconds), (ACCOUNT, 77));
+    assert_eq!(read_metadata(leaf, &given).unwrap().xattrs.len(), 1);
+    change_mtime(
+        leaf,
+        Timestamp {
+            seconds: 78,
+            nanoseconds: 0,
+        },
+    )
+    .unwrap();
+    dir.link(&file, &dir, &free).unwrap();
+    assert_eq!(dir.status_of(&free).unwrap().id(), given.id(), "linked");
+    dir.rename(&free, &dir, &below).unwrap();
+    dir.remove_tree(&below).unwrap();
+    dir.remove_file(&file).unwrap();
+    field.assert_outside_untouched("all calls");
 }

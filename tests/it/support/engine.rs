@@ -20,8 +20,9 @@ use instancesync::transfer::wire::frame::Frame;
 use instancesync::transfer::wire::link::{Link, LinkSettings};
 use instancesync::transfer::wire::message::Policy;
 
-/// LIMIT: a test of the engine that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// LIMIT: a test of the engine that takes longer hangs. They take a second; where others keep the
+/// processors busy, a process of low priority may get a hundredth of them.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Ends the whole process when it is not dropped in time: a thread that hangs cannot be ended.
 pub struct Watchdog {
@@ -41,10 +42,23 @@ impl Watchdog {
         thread::spawn(move || {
             if wait.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
                 println!("hangs: {context}");
+                print_threads();
                 std::process::abort();
             }
         });
         Watchdog { _over: over }
+    }
+}
+
+/// Prints of each thread its name, its state, and for how long it ran and waited for a processor,
+/// in nanoseconds: whoever waits for another sleeps, and whoever waits for the machine does not.
+fn print_threads() {
+    for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
+        // A thread may end meanwhile.
+        let field = |name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let (name, times, stat) = (field("comm"), field("schedstat"), field("stat"));
+        let state = stat.rsplit(") ").next().and_then(|rest| rest.get(..1));
+        println!("{}: {state:?} {}", name.trim(), times.trim());
     }
 }
 

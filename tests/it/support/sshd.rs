@@ -139,6 +139,11 @@ impl Sshd {
         sessions.len()
     }
 
+    /// Returns every process that the server has started, and what those have.
+    pub fn processes(&self) -> Vec<u32> {
+        descendants(self.server.id(), |_| true)
+    }
+
     fn write_known_hosts(&self) {
         let key = self.host_key();
         let port = self.port;
@@ -245,12 +250,16 @@ fn free_port() -> u16 {
 
 /// Every descendant of the server that is sshd itself, not what a session runs.
 fn session_processes(server: u32) -> Vec<u32> {
+    descendants(server, |name| name.starts_with("sshd"))
+}
+
+fn descendants(server: u32, is_wanted: fn(&str) -> bool) -> Vec<u32> {
     let mut parents = vec![server];
     let mut found = Vec::new();
     while let Some(parent) = parents.pop() {
         for child in children(parent) {
             let name = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
-            if name.starts_with("sshd") {
+            if is_wanted(&name) {
                 found.push(child);
                 parents.push(child);
             }
