@@ -97,6 +97,11 @@ pub fn side_tree(live: &Dir, volumes: &[RelPath], side: &[u8]) -> Result<Tree> {
     Ok(tree)
 }
 
+/// Takes the one-shot out of the live tree, if it is in it.
+pub fn disarm_live(live: &Dir) -> Result<()> {
+    disarm(&live_tree(live)?)
+}
+
 /// Returns the live tree as one; what is mounted in it is reached through it.
 pub fn live_tree(live: &Dir) -> Result<Tree> {
     Ok(Tree::from(live.open_beneath(&RelPath::root())?))

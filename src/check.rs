@@ -173,7 +173,7 @@ impl Stage<'_> {
     fn seen<T>(&self, found: crate::fs::Result<T>) -> Option<T> {
         match found {
             Ok(found) => Some(found),
-            Err(error) if error.is_missing() || error.is_not_directory() => None,
+            Err(error) if error.is_gone() => None,
             Err(error) => {
                 self.unseen.borrow_mut().get_or_insert(error);
                 None

@@ -18,7 +18,7 @@ pub use identity::{Access, Identity, SshServer, Users};
 pub use network::{Dns, DnsKind, Firewall, Interface, Network, NetworkStack, StackState};
 pub use platform::{Agent, AgentState, AppArmor, Platform, PlatformKind, Security, SelinuxMode};
 pub use software::{PackageManager, Packages, Service, ServiceKind, Services};
-pub use storage::{FsFeatures, Mount, MountKind, Storage, Swap, VolumeTools};
+pub use storage::{FILE_SYSTEM_TOOLS, FsFeatures, Mount, MountKind, Storage, Swap, VolumeTools};
 
 use serde::{Deserialize, Serialize};
 

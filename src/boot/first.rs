@@ -10,13 +10,13 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::disarm_live;
 use super::machine::boot_id;
-use super::{disarm, live_tree};
 use crate::authorized_keys::{self, Account, Which};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::fs::staged::{read_note, remove_note, write_note};
-use crate::fs::{Dir, FsError, Tree, usable_name};
+use crate::fs::{Dir, FsError, Tree};
 use crate::switch::{Gate, Repaired, RunLogin, State, memo, repair, status};
 
 /// The note of the boots after a switch; it goes when the clone is confirmed.
@@ -59,8 +59,7 @@ pub fn boot(root: &Path) -> Result<bool, Failure> {
         }
     };
     if !stays_armed {
-        let disarmed = live_tree(&live).and_then(|tree| disarm(&tree));
-        disarmed.map_err(|error| failed(&error))?;
+        disarm_live(&live).map_err(|error| failed(&error))?;
     }
     Ok(repaired == Repaired::TakenBack)
 }
@@ -69,26 +68,24 @@ pub fn boot(root: &Path) -> Result<bool, Failure> {
 /// home directory lead where they would lead inside.
 pub(crate) fn remove_key(root: &Path, login: &RunLogin) -> Result<(), FsError> {
     let tree = Tree::from(Dir::open_root(root)?);
-    let home = match tree.resolve(login.home.as_os_str().as_bytes()) {
-        Err(error) if error.is_missing() || error.is_not_directory() => return Ok(()),
-        resolved => resolved?.0,
+    let remove = || {
+        let (home, _) = tree.resolve(login.home.as_os_str().as_bytes())?;
+        let account = Account {
+            home: &root.join(OsStr::from_bytes(home.as_bytes())),
+            uid: login.uid,
+        };
+        authorized_keys::remove(account, Which::Pair(&login.pair))
     };
-    let home = root.join(OsStr::from_bytes(home.as_bytes()));
-    let account = Account {
-        home: &home,
-        uid: login.uid,
-    };
-    match authorized_keys::remove(account, Which::Pair(&login.pair)) {
+    match remove() {
         // A clone without that home directory has no key in it.
-        Err(error) if error.is_missing() || error.is_not_directory() => Ok(()),
+        Err(error) if error.is_gone() => Ok(()),
         result => result,
     }
 }
 
 /// Returns the first boot of the clone, while nobody confirmed it.
 pub fn is_booted(live: &Dir) -> Result<Option<Booted>, Failure> {
-    let read = || read_note(live, &usable_name(BOOTED_NAME)?);
-    let note = read().map_err(|error| failed(&error))?;
+    let note = read_note(live, BOOTED_NAME).map_err(|error| failed(&error))?;
     // A note that makes no sense is one nevertheless.
     Ok(note.map(|note| serde_json::from_slice(&note).unwrap_or_default()))
 }
@@ -115,16 +112,14 @@ pub fn note_boot(live: &Dir) -> Result<(), Failure> {
 
 /// Forgets the boots of a clone: it was confirmed, or is none any more.
 pub fn forget_booted(live: &Dir) -> Result<(), Failure> {
-    let forget = || remove_note(live, &usable_name(BOOTED_NAME)?);
-    forget().map_err(|error| failed(&error))
+    remove_note(live, BOOTED_NAME).map_err(|error| failed(&error))
 }
 
 /// Notes how far a clone is that nobody has confirmed.
 pub fn keep_booted(live: &Dir, booted: &Booted) -> Result<(), Failure> {
     let text = serde_json::to_vec(booted)
         .map_err(|error| Failure::new(ExitCode::Failed, "target: a note").because(&error))?;
-    let write = || write_note(live, &usable_name(BOOTED_NAME)?, &text);
-    write().map_err(|error| failed(&error))
+    write_note(live, BOOTED_NAME, &text).map_err(|error| failed(&error))
 }
 
 fn open(root: &Path) -> Result<Dir, Failure> {

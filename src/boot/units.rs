@@ -162,12 +162,9 @@ fn used(tree: &Tree) -> Result<Vec<&'static Init>> {
 
 /// Tells whether the one-shot is in a tree.
 pub fn is_armed(tree: &Tree) -> Result<bool> {
-    for thing in std::iter::once(&SYSTEMD)
-        .chain(&OTHERS)
-        .flat_map(|init| init.things)
-    {
-        if let (What::File(..), Some(dir)) = (&thing.what, open(tree, thing.directory)?) {
-            match dir.status_of(&usable_name(thing.name.as_bytes())?) {
+    for file in all().flat_map(Init::files) {
+        if let Some(dir) = open(tree, file.directory)? {
+            match dir.status_of(&usable_name(file.name.as_bytes())?) {
                 Err(error) if error.is_missing() => {}
                 result => return result.map(|_| true),
             }
@@ -178,25 +175,27 @@ pub fn is_armed(tree: &Tree) -> Result<bool> {
 
 /// Takes the one-shot out of a tree, if it is in it.
 pub fn disarm(tree: &Tree) -> Result<()> {
-    for init in std::iter::once(&SYSTEMD).chain(&OTHERS) {
+    for init in all() {
         let mut made = BTreeSet::new();
-        for thing in init.things {
-            made.extend(thing.directories_made(tree)?);
+        for file in init.files() {
+            made.extend(file.directories_made(tree)?);
         }
-        let is_link = |thing: &&Thing| matches!(thing.what, What::Link(_));
-        let (links, files): (Vec<_>, Vec<_>) = init.things.iter().partition(is_link);
-        for link in links {
+        for link in init.links() {
             link.take(tree)?;
         }
         for directory in &made {
             remove_directory(tree, directory)?;
         }
         // ORDER: the files go last, for they tell which directories were made.
-        for file in files {
+        for file in init.files() {
             file.take(tree)?;
         }
     }
     Ok(())
+}
+
+fn all() -> impl Iterator<Item = &'static Init> {
+    std::iter::once(&SYSTEMD).chain(&OTHERS)
 }
 
 impl Init {
@@ -220,20 +219,26 @@ impl Init {
         let made: String = missing.iter().map(line).collect();
         // ORDER: the files, which lie in what is needed, tell of the directories before these are
         // made: what is cut is taken out without a trace.
-        for thing in self.things {
-            if let What::File(..) = thing.what {
-                thing.put(tree, mounts, &made)?;
-            }
+        for file in self.files() {
+            file.put(tree, mounts, &made)?;
         }
         for directory in missing {
             make_directory(tree, directory)?;
         }
-        for thing in self.things {
-            if let What::Link(_) = thing.what {
-                thing.put(tree, mounts, &made)?;
-            }
+        for link in self.links() {
+            link.put(tree, mounts, &made)?;
         }
         Ok(())
+    }
+
+    fn files(&self) -> impl Iterator<Item = &'static Thing> + use<> {
+        let is_file = |thing: &&Thing| matches!(thing.what, What::File(..));
+        self.things.iter().filter(is_file)
+    }
+
+    fn links(&self) -> impl Iterator<Item = &'static Thing> + use<> {
+        let is_link = |thing: &&Thing| matches!(thing.what, What::Link(_));
+        self.things.iter().filter(is_link)
     }
 }
 
@@ -317,7 +322,7 @@ fn path(text: &str) -> Result<RelPath> {
 fn open(tree: &Tree, directory: &str) -> Result<Option<Dir>> {
     match tree.open_beneath(&path(directory)?) {
         Ok(dir) => Ok(Some(dir)),
-        Err(error) if error.is_missing() || error.is_not_directory() => Ok(None),
+        Err(error) if error.is_gone() => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -115,9 +115,7 @@ impl Run<'_> {
         });
         Ok(())
     }
-}
 
-impl Run<'_> {
     /// Returns what the clone has to show after its boot, if it is to stay. Who reboots it later
     /// comes without the source, and so does a run that its login is closed to.
     fn probation(&self, agreed: &Agreed) -> Option<Probation> {

@@ -1,5 +1,5 @@
-//! `status`, `rollback`, `confirm`, `discard`, and what the one-shot at boot calls: orders about the switch
-//! given by a person, on the machine itself or over SSH.
+//! `status`, `rollback`, `confirm`, `discard`, and what the one-shot at boot calls: orders about the
+//! switch given by a person, on the machine itself or over SSH.
 //!
 //! Knows nothing of how an order is carried out.
 
@@ -10,20 +10,19 @@ use crate::boot;
 use crate::cli::{BootArguments, ChangeArguments, RollbackArguments, StatusArguments};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
-use crate::orders::{self, ConfirmOrder, Order, RollbackOrder, TargetOrder, TargetState};
+use crate::orders::{
+    self, ConfirmOrder, Order, RollbackOrder, RolledBack, TargetOrder, TargetState,
+};
 use crate::session::{Access, Session, misplaced};
 use crate::settings::{self, Machine};
-use crate::switch::State;
+use crate::switch::{Freed, State};
 use crate::transfer::wire::link::LinkSettings;
 use crate::ui;
 
 /// `instancesync status`.
 pub fn status(arguments: StatusArguments, around: &Surroundings) -> Result<Answer, Failure> {
     let machine = Machine::resolve(arguments.machine, arguments.login, &around.environment)?;
-    let end = End::open(&machine, around)?;
-    let state = end.look();
-    end.close();
-    let state = state?;
+    let state = at(&machine, around, End::look)?;
     Ok(Answer::complete(if arguments.json {
         json(&state)?
     } else {
@@ -35,36 +34,19 @@ pub fn status(arguments: StatusArguments, around: &Surroundings) -> Result<Answe
 pub fn roll_back(arguments: RollbackArguments, around: &Surroundings) -> Result<Answer, Failure> {
     let change = arguments.change;
     let machine = Machine::resolve(change.machine, change.login, &around.environment)?;
-    let end = End::open(&machine, around)?;
-    let order = |dry_run| {
-        Order::Rollback(RollbackOrder {
-            target: end.target(dry_run),
-            reboots: arguments.reboot,
-        })
-    };
-    let perform = |dry_run| match end.perform(&order(dry_run))? {
-        orders::Answer::RolledBack(done) => Ok(done),
-        _ => Err(misplaced()),
-    };
-    let work = || {
+    let (done, text) = at(&machine, around, |end| {
+        let perform = |dry_run| end.roll_back(dry_run, arguments.reboot);
         let state = end.look()?;
         let planned = perform(true)?;
-        if change.dry_run {
-            return Ok((planned, ui::switch::would_roll_back(&state, &planned)));
-        }
         let question = ui::switch::would_roll_back(&state, &planned);
-        settings::confirm(
-            change.yes,
-            around.prompter.as_ref(),
-            &format!("{question}Go ahead?"),
-        )?;
+        if change.dry_run {
+            return Ok((planned, question));
+        }
+        agree(change.yes, &question, around)?;
         let done = perform(false)?;
         let reboots = arguments.reboot && done.needs_reboot;
         Ok((done, ui::switch::rolled_back(&done, reboots)))
-    };
-    let done: Result<_, Failure> = work();
-    end.close();
-    let (done, text) = done?;
+    })?;
     Ok(Answer::complete(match change.json {
         true => json(&done)?,
         false => text,
@@ -74,31 +56,17 @@ pub fn roll_back(arguments: RollbackArguments, around: &Surroundings) -> Result<
 /// `instancesync confirm`.
 pub fn confirm(change: ChangeArguments, around: &Surroundings) -> Result<Answer, Failure> {
     let machine = Machine::resolve(change.machine, change.login, &around.environment)?;
-    let end = End::open(&machine, around)?;
-    let work = || {
+    let (state, text) = at(&machine, around, |end| {
         let state = end.look()?;
         refuse_unconfirmable(&state)?;
         let question = ui::switch::would_confirm(&state);
         if change.dry_run || state.unconfirmed.is_none() {
             return Ok((state, question));
         }
-        settings::confirm(
-            change.yes,
-            around.prompter.as_ref(),
-            &format!("{question}Go ahead?"),
-        )?;
-        let order = Order::Confirm(ConfirmOrder {
-            target: end.target(false),
-            record: None,
-        });
-        match end.perform(&order)? {
-            orders::Answer::Confirmed(_) => Ok((end.look()?, ui::switch::confirmed().to_owned())),
-            _ => Err(misplaced()),
-        }
-    };
-    let done: Result<_, Failure> = work();
-    end.close();
-    let (state, text) = done?;
+        agree(change.yes, &question, around)?;
+        end.confirm()?;
+        Ok((end.look()?, ui::switch::confirmed().to_owned()))
+    })?;
     Ok(Answer::complete(match change.json {
         true => json(&state)?,
         false => text,
@@ -118,30 +86,18 @@ fn refuse_unconfirmable(state: &TargetState) -> Result<(), Failure> {
 /// `instancesync discard`.
 pub fn discard(change: ChangeArguments, around: &Surroundings) -> Result<Answer, Failure> {
     let machine = Machine::resolve(change.machine, change.login, &around.environment)?;
-    let end = End::open(&machine, around)?;
-    let perform = |dry_run| match end.perform(&Order::Discard(end.target(dry_run)))? {
-        orders::Answer::Discarded(freed) => Ok(freed),
-        _ => Err(misplaced()),
-    };
-    let work = || {
+    let (freed, text) = at(&machine, around, |end| {
         let state = end.look()?;
-        let planned = perform(true)?;
+        let planned = end.discard(true)?;
         let question = ui::switch::would_discard(&state);
         if change.dry_run || state.clone == State::Nothing {
             return Ok((planned, question));
         }
-        settings::confirm(
-            change.yes,
-            around.prompter.as_ref(),
-            &format!("{question}Go ahead?"),
-        )?;
-        let freed = perform(false)?;
+        agree(change.yes, &question, around)?;
+        let freed = end.discard(false)?;
         let text = ui::switch::discarded(&freed);
         Ok((freed, text))
-    };
-    let done: Result<_, Failure> = work();
-    end.close();
-    let (freed, text) = done?;
+    })?;
     let text = match change.json {
         true => json(&freed)?,
         false => text,
@@ -151,6 +107,24 @@ pub fn discard(change: ChangeArguments, around: &Surroundings) -> Result<Answer,
         _ => ExitCode::SomeFailed,
     };
     Ok(Answer { text, exit })
+}
+
+/// Asks whether to go ahead, unless `yes` said so already.
+fn agree(yes: bool, question: &str, around: &Surroundings) -> Result<(), Failure> {
+    let question = format!("{question}Go ahead?");
+    settings::confirm(yes, around.prompter.as_ref(), &question)
+}
+
+/// Does some work at a machine, and leaves it.
+fn at<T>(
+    machine: &Machine,
+    around: &Surroundings,
+    work: impl FnOnce(&End) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let end = End::open(machine, around)?;
+    let done = work(&end);
+    end.close();
+    done
 }
 
 /// `instancesync boot`, as the one-shot on the target calls it.
@@ -208,6 +182,30 @@ impl End {
     fn look(&self) -> Result<TargetState, Failure> {
         match self.perform(&Order::Status(self.target(false)))? {
             orders::Answer::Status(state) => Ok(*state),
+            _ => Err(misplaced()),
+        }
+    }
+
+    fn roll_back(&self, dry_run: bool, reboots: bool) -> Result<RolledBack, Failure> {
+        let target = self.target(dry_run);
+        let order = Order::Rollback(RollbackOrder { target, reboots });
+        match self.perform(&order)? {
+            orders::Answer::RolledBack(done) => Ok(done),
+            _ => Err(misplaced()),
+        }
+    }
+
+    fn confirm(&self) -> Result<(), Failure> {
+        let (target, record) = (self.target(false), None);
+        match self.perform(&Order::Confirm(ConfirmOrder { target, record }))? {
+            orders::Answer::Confirmed(_) => Ok(()),
+            _ => Err(misplaced()),
+        }
+    }
+
+    fn discard(&self, dry_run: bool) -> Result<Freed, Failure> {
+        match self.perform(&Order::Discard(self.target(dry_run)))? {
+            orders::Answer::Discarded(freed) => Ok(freed),
             _ => Err(misplaced()),
         }
     }

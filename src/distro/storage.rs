@@ -2,7 +2,7 @@
 
 use super::look::{Look, active_lines};
 use super::mounts::{self, Uuids, device_name, unescape};
-use crate::facts::{Mount, Storage, Swap, VolumeTools};
+use crate::facts::{FILE_SYSTEM_TOOLS, Mount, Storage, Swap, VolumeTools};
 
 /// Gathers all of it.
 pub(super) fn gather(look: &Look) -> Storage {
@@ -34,9 +34,6 @@ pub(super) fn gather(look: &Look) -> Storage {
             .collect(),
     }
 }
-
-/// Types of file systems whose tools are a package of their own, and a program of it.
-const FILE_SYSTEM_TOOLS: [(&str, &str); 2] = [("btrfs", "btrfs"), ("xfs", "xfs_repair")];
 
 fn has_program(look: &Look, program: &str) -> bool {
     ["/sbin", "/bin", "/usr/sbin", "/usr/bin"]

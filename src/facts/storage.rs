@@ -22,11 +22,13 @@ pub struct Storage {
     /// initramfs.
     #[serde(default)]
     pub tools: VolumeTools,
-    /// Types of file systems, of those whose tools no base system brings, for which they are
-    /// installed: `btrfs`, `xfs`.
+    /// Types of [`FILE_SYSTEM_TOOLS`] whose tools are installed.
     #[serde(default)]
     pub file_system_tools: Vec<String>,
 }
+
+/// Types of file systems whose tools no base system brings, with a program of these.
+pub const FILE_SYSTEM_TOOLS: [(&str, &str); 2] = [("btrfs", "btrfs"), ("xfs", "xfs_repair")];
 
 /// Tools for what can lie below file systems.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

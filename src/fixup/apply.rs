@@ -99,7 +99,7 @@ fn apply_one(tree: &Tree, edit: &Edit, originals: Originals<'_>) -> Result<bool>
     match originals {
         Originals::Edited => keep_original(tree, &parent, &name, &found)?,
         Originals::Live(live) => match live.open_beneath(&parent) {
-            Err(error) if error.is_missing() || error.is_not_directory() => {}
+            Err(error) if error.is_gone() => {}
             Err(error) => return Err(error),
             Ok(dir) => keep_original(tree, &parent, &name, &Found::at(&dir, &name)?)?,
         },

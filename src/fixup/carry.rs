@@ -204,11 +204,11 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         let from = match self.staged.live().open_beneath(&parent) {
-            Err(error) if is_gone(&error) => return Ok(()),
+            Err(error) if error.is_gone() => return Ok(()),
             result => result?,
         };
         let status = match from.status_of(&name) {
-            Err(error) if is_gone(&error) => return Ok(()),
+            Err(error) if error.is_gone() => return Ok(()),
             result => result?,
         };
         if reason == Reason::Around && !status.is_directory() {
@@ -247,7 +247,7 @@ impl<'a> Work<'a> {
         };
         let live = self.staged.live().open_beneath(&parent);
         match live.and_then(|live| live.status_of(&name)) {
-            Err(error) if is_gone(&error) => {}
+            Err(error) if error.is_gone() => {}
             result => return result.map(|_| ()),
         }
         let dir = self.staged.stage().open_beneath(&parent)?;
@@ -280,10 +280,6 @@ impl<'a> Work<'a> {
 
 fn own_paths() -> impl Iterator<Item = RelPath> {
     OWN.iter().map(|path| super::path(path))
-}
-
-fn is_gone(error: &FsError) -> bool {
-    error.is_missing() || error.is_not_directory()
 }
 
 /// What is put into a directory moves its time; the directory is the source's and keeps its own.

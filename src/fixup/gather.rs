@@ -85,7 +85,7 @@ impl Reader {
             match read {
                 Ok(()) => {}
                 // A link or file where a directory would be: nothing of ours is below it.
-                Err(error) if error.is_missing() || error.is_not_directory() => {}
+                Err(error) if error.is_gone() => {}
                 Err(error) => self.fail(&path, &error),
             }
         }

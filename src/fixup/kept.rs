@@ -127,7 +127,7 @@ impl Search<'_> {
     fn seen<T>(&mut self, found: Result<T>, path: &RelPath) -> Option<T> {
         match found {
             Ok(found) => Some(found),
-            Err(error) if error.is_missing() || error.is_not_directory() => None,
+            Err(error) if error.is_gone() => None,
             Err(error) => {
                 self.unseen.push((path.clone(), error));
                 None

@@ -9,7 +9,7 @@ use super::{OwnerMap, Task};
 use crate::entry::Timestamp;
 use crate::exclude::Rules;
 use crate::fs::staged::{CLONE_NAME, read_note, write_note};
-use crate::fs::{Dir, FsError, Result, usable_name};
+use crate::fs::{Dir, FsError, Result};
 use crate::relpath::RelPath;
 
 /// Of the note's form; another program's note is refused.
@@ -62,7 +62,7 @@ impl CloneNote {
 
     /// Reads the note beside the stage of `live`; `None` where there is none.
     pub fn read(live: &Dir) -> Result<Option<CloneNote>> {
-        let Some(bytes) = read_note(live, &usable_name(CLONE_NAME)?)? else {
+        let Some(bytes) = read_note(live, CLONE_NAME)? else {
             return Ok(None);
         };
         match postcard::from_bytes::<CloneNote>(&bytes) {
@@ -75,7 +75,7 @@ impl CloneNote {
     pub fn write(&self, live: &Dir) -> Result<()> {
         let bytes = postcard::to_stdvec(self)
             .map_err(|_| unusable("write the note of the clone", Errno::INVAL))?;
-        write_note(live, &usable_name(CLONE_NAME)?, &bytes)
+        write_note(live, CLONE_NAME, &bytes)
     }
 
     /// Returns what to carry right before the switch.

@@ -74,6 +74,14 @@ impl FsError {
         }
     }
 
+    /// Returns the error for something that is another than the one that was looked at.
+    pub fn stale(operation: &str) -> FsError {
+        FsError {
+            operation: operation.to_owned(),
+            errno: Errno::STALE,
+        }
+    }
+
     /// Returns the error for what somebody else holds.
     pub fn locked(operation: &str) -> FsError {
         FsError {
@@ -98,6 +106,11 @@ impl FsError {
     /// Tells whether something else than a directory stands where one was expected.
     pub fn is_not_directory(&self) -> bool {
         matches!(self.errno, Errno::NOTDIR | Errno::LOOP)
+    }
+
+    /// Tells whether nothing can be there: neither the name nor, perhaps, the directory around it.
+    pub fn is_gone(&self) -> bool {
+        self.is_missing() || self.is_not_directory()
     }
 
     /// Tells whether the file system is full or over quota.

@@ -214,11 +214,10 @@ impl Stage {
 /// Refuses a directory that somebody else planted under our name, or that has any of the bits
 /// `open` in its mode.
 pub(super) fn refuse_foreign(dir: &Dir, open: u16) -> Result<()> {
-    let status = dir.status()?;
-    if status.uid() != rustix::process::geteuid().as_raw() || status.mode() & open != 0 {
-        return Err(Errno::PERM).doing("use the private directory .instancesync of somebody else");
+    match dir.status()?.is_ours(open) {
+        true => Ok(()),
+        false => Err(Errno::PERM).doing("use the private directory .instancesync of somebody else"),
     }
-    Ok(())
 }
 
 impl NewFile {

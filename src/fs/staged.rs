@@ -19,7 +19,7 @@ use super::tree::Tree;
 use super::xattrs::Object;
 use super::{Dir, FsError, Result, usable_name};
 use crate::entry::{Metadata, Timestamp};
-use crate::relpath::{Name, RelPath};
+use crate::relpath::RelPath;
 
 /// The new tree of a volume, in its private directory.
 pub const NEW_NAME: &[u8] = b"stage";
@@ -104,9 +104,9 @@ impl Staged {
                 });
             }
             Some(_) => {}
-            None => write_note(&self.live, &usable_name(PAIR_NAME)?, pair.as_bytes())?,
+            None => write_note(&self.live, PAIR_NAME, pair.as_bytes())?,
         }
-        remove_note(&self.live, &usable_name(CLONE_NAME)?)
+        remove_note(&self.live, CLONE_NAME)
     }
 
     /// Returns the tree that will be replaced.
@@ -198,21 +198,21 @@ pub fn open_private(top: &Dir) -> Result<Dir> {
 
 /// Returns the pair whose run began the stages beside `live`; `None` where none has.
 pub fn staged_for(live: &Dir) -> Result<Option<String>> {
-    let pair = read_note(live, &usable_name(PAIR_NAME)?)?;
+    let pair = read_note(live, PAIR_NAME)?;
     Ok(pair.map(|pair| String::from_utf8_lossy(&pair).into_owned()))
 }
 
 /// Reads a note in the private directory of the first volume; `None` where there is none.
-pub fn read_note(live: &Dir, name: &Name) -> Result<Option<Vec<u8>>> {
+pub fn read_note(live: &Dir, name: &[u8]) -> Result<Option<Vec<u8>>> {
     let private = match private_dir(live, &RelPath::root()) {
         Err(error) if error.is_missing() => return Ok(None),
         result => result?,
     };
-    Ok(read_owned(&private, name)?.map(|note| note.contents))
+    Ok(read_owned(&private, &usable_name(name)?)?.map(|note| note.contents))
 }
 
 /// Writes a note there, whole and on disk before it is visible.
-pub fn write_note(live: &Dir, name: &Name, contents: &[u8]) -> Result<()> {
+pub fn write_note(live: &Dir, name: &[u8], contents: &[u8]) -> Result<()> {
     let note = OwnedFile {
         contents: contents.to_vec(),
         metadata: Metadata {
@@ -220,12 +220,14 @@ pub fn write_note(live: &Dir, name: &Name, contents: &[u8]) -> Result<()> {
             ..Metadata::default()
         },
     };
-    replace_owned(&private_dir(live, &RelPath::root())?, name, &note)
+    let private = private_dir(live, &RelPath::root())?;
+    replace_owned(&private, &usable_name(name)?, &note)
 }
 
 /// Removes a note, if it is there.
-pub fn remove_note(live: &Dir, name: &Name) -> Result<()> {
-    match private_dir(live, &RelPath::root()).and_then(|private| private.remove_file(name)) {
+pub fn remove_note(live: &Dir, name: &[u8]) -> Result<()> {
+    let name = usable_name(name)?;
+    match private_dir(live, &RelPath::root()).and_then(|private| private.remove_file(&name)) {
         Err(error) if error.is_missing() => Ok(()),
         result => result,
     }

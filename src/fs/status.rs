@@ -2,6 +2,7 @@
 //! nothing of extended attributes, and changes nothing.
 
 use std::os::fd::AsFd;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FileType, Stat, StatxFlags, major, minor};
 use rustix::io::Errno;
@@ -121,6 +122,22 @@ impl Status {
     /// Returns when anything about the inode changed.
     pub fn ctime(&self) -> Timestamp {
         timestamp(self.stat.st_ctime, self.stat.st_ctime_nsec)
+    }
+
+    /// Returns how long before `now` anything about the inode changed last; `None` where that is
+    /// still to come.
+    pub fn rest(&self, now: SystemTime) -> Option<Duration> {
+        let ctime = self.ctime();
+        let Ok(seconds) = u64::try_from(ctime.seconds) else {
+            return Some(Duration::MAX);
+        };
+        let changed = UNIX_EPOCH + Duration::new(seconds, ctime.nanoseconds);
+        now.duration_since(changed).ok()
+    }
+
+    /// Tells whether it belongs to us, and its mode has none of the bits `open`.
+    pub fn is_ours(&self, open: u16) -> bool {
+        self.uid() == rustix::process::geteuid().as_raw() && self.mode() & open == 0
     }
 
     /// Returns the kind for anything but a symbolic link, whose text takes another call.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clone_note;
 use crate::boot::{
-    self, Booted, MachineState, Stillness, arm, boot_id, disarm, forget_booted, is_booted,
+    self, Booted, MachineState, Stillness, arm, boot_id, disarm_live, forget_booted, is_booted,
     live_tree, place_program, side_tree,
 };
 use crate::distro::gather;
@@ -24,7 +24,7 @@ use crate::exit::ExitCode;
 use crate::facts::MountKind;
 use crate::failure::Failure;
 use crate::fs::staged::{CLONE_NAME, NEW_NAME, private_dir, remove_note, staged_for};
-use crate::fs::{Dir, FsError, Root, usable_name};
+use crate::fs::{Dir, FsError, Root};
 use crate::record::RecordCopy;
 use crate::relpath::RelPath;
 use crate::switch::{
@@ -191,8 +191,7 @@ pub(super) fn discard_rest(order: &TargetOrder) -> Result<Freed, Failure> {
     if is_taken_back || is_booted(&live)?.is_some() {
         remove_run_key(&order.root, memo.as_ref())?;
     }
-    let disarmed = live_tree(&live).and_then(|tree| disarm(&tree));
-    disarmed.map_err(|error| failed(&error))?;
+    disarm_live(&live).map_err(|error| failed(&error))?;
     forget(&live, guard::TAKEN_BACK_NAME)?;
     let volumes = volumes_with_stages(&live, &order.root);
     discard(&live, &volumes, &Gate::open()).map_err(|error| refused(&error))
@@ -239,8 +238,7 @@ pub(super) fn confirm(order: &ConfirmOrder) -> Result<Option<String>, Failure> {
     remove_run_key(root, memo.as_ref())?;
     // ORDER: a guard that starts anew takes a clone with a one-shot and without a note for one
     // that nobody has confirmed.
-    let disarmed = live_tree(&live).and_then(|tree| disarm(&tree));
-    disarmed.map_err(|error| failed(&error))?;
+    disarm_live(&live).map_err(|error| failed(&error))?;
     forget_booted(&live)?;
     forget(&live, CLONE_NAME)?;
     forget(&live, guard::TAKEN_BACK_NAME)?;
@@ -318,8 +316,7 @@ fn lock_within(live: &Dir, limit: Duration) -> Result<(), Failure> {
 }
 
 fn forget(live: &Dir, name: &[u8]) -> Result<(), Failure> {
-    let forget = || remove_note(live, &usable_name(name)?);
-    forget().map_err(|error| failed(&error))
+    remove_note(live, name).map_err(|error| failed(&error))
 }
 
 fn not_ready() -> Failure {

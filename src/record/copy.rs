@@ -70,7 +70,7 @@ fn open_or_make(parent: &Dir, name: &[u8]) -> Result<Dir> {
         _ => {}
     }
     let dir = parent.open_dir(&name)?;
-    match shelf::is_private(&dir.status()?) {
+    match dir.status()?.is_ours(shelf::OPEN) {
         true => Ok(dir),
         false => Err(FsError {
             operation: "keep the record in a directory of somebody else".to_owned(),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::fs::{Dir, Status};
+use crate::fs::Dir;
 use crate::relpath::Name;
 use crate::settings::RecordPlaces;
 
@@ -92,17 +92,15 @@ pub(super) fn make_private(directory: &Path) -> io::Result<Dir> {
     let dir = Dir::open_root(directory).map_err(|error| error.errno)?;
     let status = dir.status().map_err(|error| error.errno)?;
     let own = rustix::process::geteuid().as_raw();
-    let is_ours = [0, own].contains(&link.uid()) && is_private(&status);
+    let is_ours = [0, own].contains(&link.uid()) && status.is_ours(OPEN);
     match is_ours {
         true => Ok(dir),
         false => Err(io::ErrorKind::PermissionDenied.into()),
     }
 }
 
-/// Tells whether nobody else can put something into a directory.
-pub(super) fn is_private(status: &Status) -> bool {
-    status.uid() == rustix::process::geteuid().as_raw() && status.mode() & 0o022 == 0
-}
+/// Bits in the mode of a directory that let others put something into it.
+pub(super) const OPEN: u16 = 0o022;
 
 /// Creates a file for root alone.
 fn open_new(path: &Path) -> io::Result<File> {

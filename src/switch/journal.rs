@@ -194,7 +194,7 @@ fn failed(cause: FsError) -> SwitchError {
 
 /// Reads the journal; `None` where there is none.
 pub(super) fn read(live: &Dir) -> Result<Option<Journal>, SwitchError> {
-    let Some(text) = read_note(live, &own(JOURNAL_NAME)?).map_err(failed)? else {
+    let Some(text) = read_note(live, JOURNAL_NAME).map_err(failed)? else {
         return Ok(None);
     };
     #[derive(Deserialize)]
@@ -216,12 +216,12 @@ pub(super) fn write(live: &Dir, journal: &Journal) -> Result<(), SwitchError> {
     if text.len() > MAX_LEN {
         return Err(SwitchError::TooManyNames);
     }
-    write_note(live, &own(JOURNAL_NAME)?, &text).map_err(failed)
+    write_note(live, JOURNAL_NAME, &text).map_err(failed)
 }
 
 /// Removes it.
 pub(super) fn remove(live: &Dir) -> Result<(), SwitchError> {
-    remove_note(live, &own(JOURNAL_NAME)?).map_err(failed)
+    remove_note(live, JOURNAL_NAME).map_err(failed)
 }
 
 /// Returns what the journal keeps for those who come later, whatever is under way.

@@ -19,7 +19,7 @@ pub fn problem_of(side: Side, kind: ProblemKind, path: Vec<u8>, error: &FsError)
 /// LIVE: a name that is gone, or is something else by now, was removed or replaced after it was
 /// listed; anything else is a failure.
 pub fn source_kind(error: &FsError) -> ProblemKind {
-    if error.is_missing() || error.is_not_directory() {
+    if error.is_gone() {
         ProblemKind::Vanished
     } else {
         ProblemKind::Failed

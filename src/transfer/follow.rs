@@ -61,10 +61,7 @@ impl TargetPass<'_> {
         // Another file may have taken the leader's name; nobody can swap what lies in the stage.
         let linked = temp.dir().status_of(temp.name())?.id();
         if leader.id.is_some_and(|id| id != linked) {
-            return Err(FsError {
-                operation: "link to what has landed".to_owned(),
-                errno: Errno::STALE,
-            });
+            return Err(FsError::stale("link to what has landed"));
         }
         self.publish(temp, place, name)
     }

@@ -12,7 +12,7 @@ use super::target::{TargetPass, count};
 use super::wire::message::{BundleFile, Digest, Outcome};
 use crate::entry::Timestamp;
 use crate::fs::extents::Ground;
-use crate::fs::{Dir, FileId, Result, extents};
+use crate::fs::{Dir, Result, extents};
 use crate::problem::{Problem, ProblemKind, Side};
 
 /// A directory that stays open while files of one listing land.
@@ -47,16 +47,7 @@ impl TargetPass<'_> {
                 Outcome::Same | Outcome::Differs | Outcome::Failed { .. } => &[],
             };
             if let Some((_, dir)) = &place {
-                let compared = open.compared(file.want.index);
-                match (
-                    &file.outcome,
-                    compared.filter(|found| found.attributes_equal),
-                ) {
-                    (Outcome::Same, Some(found)) => {
-                        self.all_is_same(&open, file.want.index, found.id);
-                    }
-                    _ => self.land_small(&open, file.want.index, dir, (&file.outcome, contents)),
-                }
+                self.land_small(&open, file.want.index, dir, (&file.outcome, contents));
             }
             self.settle_one(&open);
         }
@@ -64,15 +55,6 @@ impl TargetPass<'_> {
             Ok(())
         } else {
             Err(TransferError::Protocol("a bundle with bytes left over"))
-        }
-    }
-
-    /// The contents are the same too, and nothing is to be done.
-    fn all_is_same(&self, open: &OpenListing, index: u32, id: FileId) {
-        count(&self.counts.equal);
-        if let Some(entry) = open.entry(index) {
-            let (path, id) = (open.path_of(entry), Some(id));
-            self.leader_landed(open, entry, Leader { path, id });
         }
     }
 

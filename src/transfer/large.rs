@@ -266,14 +266,14 @@ impl LargeLanding {
         if self.known.as_ref().is_some_and(|known| !known.is_whole()) {
             return Ok(Verified::Differs);
         }
-        extents::set_size(self.work(pass)?.file(), size)?;
+        self.work(pass)?.set_size(size)?;
         let landed = match self.hasher.take() {
             Some(hasher) => hasher.finish(size),
             None => self.digest_of_file(pass, size)?,
         };
         if landed != *digest || self.spoiled {
             if let Some(Work::There(there)) = &mut self.work {
-                there.tear_again()?;
+                there.tear()?;
             }
             return Ok(Verified::Differs);
         }

@@ -58,7 +58,7 @@ impl Live {
 
     fn open(&self, path: &RelPath) -> Result<Option<Dir>> {
         match self.root.open_beneath(path) {
-            Err(error) if error.is_missing() || error.is_not_directory() => Ok(None),
+            Err(error) if error.is_gone() => Ok(None),
             result => result.map(Some),
         }
     }
@@ -77,13 +77,6 @@ pub(super) fn is_shared_directory(path: &RelPath) -> bool {
         None => false,
     };
     SHARED.iter().any(|start| is_in(start)) && !is_in(NOT_SHARED)
-}
-
-fn stale(operation: &str) -> FsError {
-    FsError {
-        operation: operation.to_owned(),
-        errno: Errno::STALE,
-    }
 }
 
 impl TargetPass<'_> {
@@ -221,7 +214,7 @@ impl TargetPass<'_> {
         let may_link = has_attributes && entry.link.is_none() && may_share(&path);
         let linked = match may_link && is_single()? {
             true => live.link(&entry.name, &dir, &entry.name),
-            false => Err(stale("link")),
+            false => Err(FsError::stale("link")),
         };
         let id = match linked {
             Ok(()) => None,
@@ -256,12 +249,12 @@ impl TargetPass<'_> {
         let file = from.open_file(&entry.name)?;
         let before: Status = status_of_fd(&file)?;
         if !before.is_file() || before.size() != entry.kind.size() || before.id() != compared {
-            return Err(stale("copy"));
+            return Err(FsError::stale("copy"));
         }
         let new = self.stage(place)?.create_file(entry.metadata.mode)?;
         extents::copy_contents(&file, new.file(), before.size())?;
         if before.has_churned(&status_of_fd(&file)?) {
-            return Err(stale("copy"));
+            return Err(FsError::stale("copy"));
         }
         self.publish_file(new, place, entry, &entry.metadata)
     }

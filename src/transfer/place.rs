@@ -212,10 +212,7 @@ impl TargetPass<'_> {
     ) -> Result<Option<FileId>> {
         let id = crate::fs::status_of_fd(file)?.id();
         if place.dir.status_of(&entry.name)?.id() != id {
-            return Err(FsError {
-                operation: "patch in place".to_owned(),
-                errno: Errno::STALE,
-            });
+            return Err(FsError::stale("patch in place"));
         }
         // ORDER: blocks that were there already are not written before the time stamp, which a
         // later run would believe after a power cut.
@@ -257,10 +254,7 @@ impl TargetPass<'_> {
         let file = place.dir.open_file(&entry.name)?;
         let status: Status = crate::fs::status_of_fd(&file)?;
         if !status.is_file() || status.id() != compared {
-            return Err(FsError {
-                operation: "set attributes".to_owned(),
-                errno: Errno::STALE,
-            });
+            return Err(FsError::stale("set attributes"));
         }
         let object = Object::open(&file);
         let refused = apply_metadata(object, false, &entry.metadata, Before::Unknown);

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use rustix::io::Errno;
-
 use super::TransferError;
 use super::ask::Asks;
 use super::compare::{Action, BasisUse, Existing, Origin, Sharing, attributes_differ, decide};
@@ -274,17 +272,21 @@ impl TargetPass<'_> {
             return Ok(());
         };
         let path = open.path_of(entry);
+        let compared = open.compared(index);
+        if let Some(found) = compared.filter(|found| found.attributes_equal) {
+            count(&self.counts.equal);
+            let id = Some(found.id);
+            self.leader_landed(open, entry, Leader { path, id });
+            return Ok(());
+        }
         let Some(dir) = self.open(&open.directory.path)? else {
             return Ok(());
         };
         let Some(existing) = self.find_again(open, entry)? else {
             return Err(FsError::missing("stat"));
         };
-        if !self.is_dry_run() && open.compared(index).map(|found| found.id) != Some(existing.id) {
-            return Err(FsError {
-                operation: "keep what was compared".to_owned(),
-                errno: Errno::STALE,
-            });
+        if !self.is_dry_run() && compared.map(|found| found.id) != Some(existing.id) {
+            return Err(FsError::stale("keep what was compared"));
         }
         let is_equal = !attributes_differ(entry, &existing.metadata);
         if existing.origin == Origin::Live {

@@ -9,7 +9,7 @@
 use std::collections::{HashSet, hash_map::RandomState};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use super::live::is_shared_directory;
 use crate::fs::Status;
@@ -64,7 +64,8 @@ impl Snapshot {
         now: SystemTime,
     ) -> Option<Print> {
         let is_group = status.link_count() > 1 && !status.is_directory();
-        if is_group || !is_at_rest(status, now) {
+        let is_at_rest = status.rest(now).is_some_and(|rest| rest > AT_REST);
+        if is_group || !is_at_rest {
             return None;
         }
         let half = |key: &RandomState| {
@@ -88,13 +89,4 @@ impl Snapshot {
         known.clear();
         known.extend(found.into_iter().flatten());
     }
-}
-
-fn is_at_rest(status: &Status, now: SystemTime) -> bool {
-    let ctime = status.ctime();
-    let Ok(seconds) = u64::try_from(ctime.seconds) else {
-        return true;
-    };
-    let changed = UNIX_EPOCH + Duration::new(seconds, ctime.nanoseconds);
-    now.duration_since(changed).is_ok_and(|rest| rest > AT_REST)
 }

@@ -225,9 +225,7 @@ impl TargetPass<'_> {
             return Ok(None);
         };
         match root.open_beneath(path) {
-            Err(error) if self.is_dry_run() && (error.is_missing() || error.is_not_directory()) => {
-                Ok(None)
-            }
+            Err(error) if self.is_dry_run() && error.is_gone() => Ok(None),
             result => result.map(Some),
         }
     }

@@ -3,7 +3,7 @@
 
 use rustix::io::Errno;
 
-use super::{Work, is_gone};
+use super::Work;
 use crate::fs::metadata::{Before, apply_metadata, change_mtime, read_metadata};
 use crate::fs::xattrs::Object;
 use crate::fs::{Dir, FsError, Result, Volume};
@@ -34,7 +34,7 @@ impl Work<'_> {
     fn has_nothing_in_stage(&self, path: &RelPath) -> bool {
         match self.staged.stage().open_beneath(path) {
             Ok(dir) => dir.names().is_ok_and(|names| names.is_empty()),
-            Err(error) => is_gone(&error),
+            Err(error) => error.is_gone(),
         }
     }
 
@@ -48,7 +48,7 @@ impl Work<'_> {
             return Ok(None);
         }
         match self.staged.stage().open_beneath(path) {
-            Err(error) if is_gone(&error) => {}
+            Err(error) if error.is_gone() => {}
             result => return result.map(Some),
         }
         let Some((parent, name)) = path.split() else {
@@ -119,7 +119,7 @@ impl Work<'_> {
                 change_mtime(Object::open(&made), live.mtime())
             };
             match finish() {
-                Err(error) if !is_gone(&error) => self.fail(&path, &error),
+                Err(error) if !error.is_gone() => self.fail(&path, &error),
                 _ => {}
             }
         }

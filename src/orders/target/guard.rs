@@ -13,8 +13,8 @@ use super::rollback::go_back;
 use super::settle::remove_run_key;
 use super::{TargetOrder, TargetState, failed, lock, lock_within, open, refused, relative};
 use crate::boot::{
-    Booted, MachineState, boot_id, disarm, is_armed, is_booted, keep_booted, listens, live_tree,
-    note_boot,
+    Booted, MachineState, boot_id, disarm_live, is_armed, is_booted, keep_booted, listens,
+    live_tree, note_boot,
 };
 use crate::exit::ExitCode;
 use crate::failure::Failure;
@@ -54,6 +54,8 @@ enum Look {
     Well,
     /// It has time yet.
     Waits,
+    /// It is on probation no more, or never was: only the run's key has its time.
+    Settled,
     /// It has none any more; why.
     Lost(String),
 }
@@ -96,13 +98,17 @@ pub(super) fn step(root: &Path, elapsed: Duration) -> Result<Option<bool>, Failu
         _ => return Ok(Some(false)),
     };
     match look(&live, &memo, elapsed)? {
-        Look::Over => return Ok(Some(false)),
-        Look::Waits => {}
+        Look::Over => Ok(Some(false)),
+        Look::Waits => Ok(None),
+        Look::Settled if elapsed < key_limit(&memo) => Ok(None),
         // RACE: somebody is at work on it, or has confirmed it just now; the next look tells.
-        Look::Well | Look::Lost(_) if lock(&live).is_err() || is_booted(&live)?.is_none() => {
-            return Ok(None);
+        _ if lock(&live).is_err() || is_booted(&live)?.is_none() => Ok(None),
+        Look::Settled => {
+            remove_run_key(root, Some(&memo))?;
+            disarm_live(&live).map_err(|error| failed(&error))?;
+            Ok(Some(false))
         }
-        Look::Well => note_well(&live)?,
+        Look::Well => note_well(&live).map(|()| None),
         Look::Lost(why) => {
             note_taken_back(&live, why)?;
             // Who waits for ever with a package in hand does not keep the old system away.
@@ -110,17 +116,14 @@ pub(super) fn step(root: &Path, elapsed: Duration) -> Result<Option<bool>, Failu
             let back = go_back(root, &live, (&memo, &relative(&volumes)), (true, locks))?;
             // What is left over is in nobody's way.
             drop(back.tidied);
-            return Ok(Some(back.done.needs_reboot));
+            Ok(Some(back.done.needs_reboot))
         }
     }
-    if !is_key_due(&live, &memo, elapsed)? || lock(&live).is_err() {
-        return Ok(None);
-    }
-    remove_run_key(root, Some(&memo))?;
-    let disarmed = live_tree(&live).and_then(|tree| disarm(&tree));
-    disarmed
-        .map(|()| Some(false))
-        .map_err(|error| failed(&error))
+}
+
+/// Returns how long the run's key stays.
+fn key_limit(memo: &Memo) -> Duration {
+    Duration::from_secs(memo.login.as_ref().map_or(0, |login| login.limit_s))
 }
 
 fn look(live: &Dir, memo: &Memo, elapsed: Duration) -> Result<Look, Failure> {
@@ -129,9 +132,9 @@ fn look(live: &Dir, memo: &Memo, elapsed: Duration) -> Result<Look, Failure> {
     };
     Ok(match &memo.probation {
         // A boot that sets labels anew takes its time, and ends in another one.
-        Some(_) if is_relabelling(live) => Look::Waits,
+        Some(_) if !booted.is_well && is_relabelling(live) => Look::Waits,
         Some(probation) if !booted.is_well => judge(probation, &booted, elapsed),
-        _ => Look::Waits,
+        _ => Look::Settled,
     })
 }
 
@@ -169,17 +172,6 @@ fn is_well(ports: &[u16], wants_route: bool) -> bool {
     has_booted && (machine.has_default_route || !wants_route)
 }
 
-/// Tells whether the key has nobody to wait for: its time is over, or there is none and the clone
-/// needs no guard.
-fn is_key_due(live: &Dir, memo: &Memo, elapsed: Duration) -> Result<bool, Failure> {
-    let is_on_probation = match (&memo.probation, is_booted(live)?) {
-        (Some(_), Some(booted)) => !booted.is_well,
-        _ => false,
-    };
-    let limit_s = memo.login.as_ref().map_or(0, |login| login.limit_s);
-    Ok(!is_on_probation && elapsed >= Duration::from_secs(limit_s))
-}
-
 /// Ends the probation of a clone; the run's key keeps its own time.
 fn note_well(live: &Dir) -> Result<(), Failure> {
     let Some(booted) = is_booted(live)? else {
@@ -211,13 +203,11 @@ fn note_taken_back(live: &Dir, why: String) -> Result<(), Failure> {
     };
     let text = serde_json::to_vec(&taken_back)
         .map_err(|error| Failure::new(ExitCode::Failed, "target: a note").because(&error))?;
-    let write = || write_note(live, &usable_name(TAKEN_BACK_NAME)?, &text);
-    write().map_err(|error| failed(&error))
+    write_note(live, TAKEN_BACK_NAME, &text).map_err(|error| failed(&error))
 }
 
 /// Returns what is known of a clone that gave way. A note that makes no sense tells nothing.
 pub(super) fn taken_back(live: &Dir) -> Result<Option<TakenBack>, Failure> {
-    let read = || read_note(live, &usable_name(TAKEN_BACK_NAME)?);
-    let note = read().map_err(|error| failed(&error))?;
+    let note = read_note(live, TAKEN_BACK_NAME).map_err(|error| failed(&error))?;
     Ok(note.and_then(|note| serde_json::from_slice(&note).ok()))
 }

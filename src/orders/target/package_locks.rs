@@ -105,7 +105,7 @@ fn try_all(tree: &Tree) -> Result<Vec<OwnedFd>, Held> {
             Ok(Some(file)) => held.push(file),
             // Without the file nobody is at work, or the manager is not there at all.
             Ok(None) => {}
-            Err(error) if error.is_missing() || error.is_not_directory() => {}
+            Err(error) if error.is_gone() => {}
             Err(error) if error.is_locked() => return Err(Held::By(lock.manager)),
             Err(error) => return Err(Held::Failed(lock.path, error)),
         }

@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use super::{failed, refused, relative};
-use crate::boot::{self, boot_id, disarm, live_tree, side_tree};
+use crate::boot::{self, boot_id, disarm, disarm_live, side_tree};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::fs::staged::{NEW_NAME, PREVIOUS_NAME, read_note, write_note};
-use crate::fs::{Dir, FsError, usable_name};
+use crate::fs::{Dir, FsError};
 use crate::orders::clone_note;
 use crate::relpath::RelPath;
 use crate::switch::{Gate, Memo, Repaired, State, repair, status};
@@ -19,8 +19,8 @@ const ROLLED_BACK_NAME: &[u8] = b"rolled-back";
 /// Notes that the clone is running and will not be live any more. ORDER: before the rollback; it
 /// counts only when that is done.
 pub(super) fn note_rollback(live: &Dir) -> Result<(), Failure> {
-    let write = || write_note(live, &usable_name(ROLLED_BACK_NAME)?, boot_id().as_bytes());
-    write().map_err(|error| failed(&error))
+    let written = write_note(live, ROLLED_BACK_NAME, boot_id().as_bytes());
+    written.map_err(|error| failed(&error))
 }
 
 /// Tells whether programs of this boot were started from what is not live any more: it is what
@@ -29,8 +29,7 @@ pub(super) fn waits_for_reboot(live: &Dir, state: &State) -> Result<bool, Failur
     if let State::Switched { memo, .. } = state {
         return Ok(memo.boot_id == boot_id());
     }
-    let read = || read_note(live, &usable_name(ROLLED_BACK_NAME)?);
-    let note = read().map_err(|error| failed(&error))?;
+    let note = read_note(live, ROLLED_BACK_NAME).map_err(|error| failed(&error))?;
     Ok(note.is_some_and(|note| note == boot_id().as_bytes()))
 }
 
@@ -75,7 +74,7 @@ pub(super) fn settle_units(live: &Dir, volumes: &[RelPath]) -> Result<(), Failur
         State::Interrupted { .. } => Ok(()),
         State::Switched { .. } => disarm_side(live, volumes, PREVIOUS_NAME),
         State::Nothing | State::Staging | State::Staged | State::Discarding => {
-            disarm(&live_tree(live)?)?;
+            disarm_live(live)?;
             disarm_side(live, volumes, NEW_NAME)
         }
     };

@@ -177,7 +177,7 @@ fn a_switch_that_is_refused_leaves_no_unit() {
     assert_eq!(target.switch().unwrap_err().exit, ExitCode::Refused);
     assert_eq!(target.listing(), before);
     assert!(!target.has(&format!(".instancesync/stage/{BOOT_UNIT}")));
-    remove_note(&target.live(), &usable_name(CLONE_NAME).unwrap()).unwrap();
+    remove_note(&target.live(), CLONE_NAME).unwrap();
     assert_eq!(target.switch().unwrap_err().exit, ExitCode::Refused);
     let held = target.live();
     held.lock().unwrap();
@@ -231,7 +231,7 @@ fn the_first_boot_is_noted_until_somebody_confirms() {
     seen(&target.order()).unwrap();
     assert!(!target.has(BOOT_UNIT));
     assert_eq!(look(&target.order()).unwrap().unconfirmed, None);
-    let note = read_note(&target.live(), &usable_name(CLONE_NAME).unwrap());
+    let note = read_note(&target.live(), CLONE_NAME);
     assert_eq!(note.unwrap(), None);
     target.roll_back().unwrap();
     assert_eq!(target.text("usr/bin/tool"), "old");

@@ -5,7 +5,7 @@ use super::super::finding::{Found, found};
 use super::super::input::{PlanInput, has_own_data};
 use super::super::wording::list;
 use crate::exclude::Verdict;
-use crate::facts::{FsFeatures, Mount, MountKind, Storage};
+use crate::facts::{FILE_SYSTEM_TOOLS, FsFeatures, Mount, MountKind, Storage};
 
 pub(super) fn mount_left_out(input: &PlanInput<'_>) -> Option<Found> {
     if input.one_file_system {
@@ -122,14 +122,17 @@ const VOLUMES: [(&str, HasVolumes, HasVolumes); 3] = [
     ("LUKS", |storage| storage.luks, |storage| storage.tools.luks),
 ];
 
-pub(super) fn volumes_unsupported(input: &PlanInput<'_>) -> Option<Found> {
-    let volumes: Vec<&str> = VOLUMES
+/// Returns the names of those for which `is_meant` says so.
+fn volumes(is_meant: impl Fn(HasVolumes, HasVolumes) -> bool) -> Vec<&'static str> {
+    let meant = VOLUMES
         .iter()
-        .filter(|(_, has, has_tools)| {
-            has(&input.target.storage) && !has_tools(&input.source.storage)
-        })
-        .map(|(name, ..)| *name)
-        .collect();
+        .filter(|(_, has, has_tools)| is_meant(*has, *has_tools));
+    meant.map(|(name, ..)| *name).collect()
+}
+
+pub(super) fn volumes_unsupported(input: &PlanInput<'_>) -> Option<Found> {
+    let (source, target) = (&input.source.storage, &input.target.storage);
+    let volumes = volumes(|has, has_tools| has(target) && !has_tools(source));
     if volumes.is_empty() {
         return None;
     }
@@ -148,7 +151,7 @@ pub(super) fn file_system_tools_missing(input: &PlanInput<'_>) -> Option<Found> 
     let mounts = input.target.storage.mounts.iter();
     let mut missing: Vec<&str> = mounts
         .map(|mount| &*mount.fs_type)
-        .filter(|fs_type| ["btrfs", "xfs"].contains(fs_type))
+        .filter(|fs_type| FILE_SYSTEM_TOOLS.iter().any(|(of, _)| of == fs_type))
         .filter(|fs_type| !tools.iter().any(|tool| tool == fs_type))
         .collect();
     missing.sort_unstable();
@@ -166,11 +169,7 @@ pub(super) fn file_system_tools_missing(input: &PlanInput<'_>) -> Option<Found> 
 
 pub(super) fn volumes_left_behind(input: &PlanInput<'_>) -> Option<Found> {
     let (source, target) = (&input.source.storage, &input.target.storage);
-    let volumes: Vec<&str> = VOLUMES
-        .iter()
-        .filter(|(_, has, _)| has(source) && !has(target))
-        .map(|(name, ..)| *name)
-        .collect();
+    let volumes = volumes(|has, _| has(source) && !has(target));
     if volumes.is_empty() {
         return None;
     }

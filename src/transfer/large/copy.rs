@@ -52,13 +52,6 @@ pub(super) struct Known {
 }
 
 impl Known {
-    fn with_slot(slot: Option<Slot>) -> Known {
-        Known {
-            slot,
-            ..Known::default()
-        }
-    }
-
     /// Tells whether the whole is known.
     pub(super) fn is_whole(&self) -> bool {
         self.leaves.is_some()
@@ -121,7 +114,10 @@ impl LargeLanding {
         extents::set_size(new.file(), grid.size)?;
         let file = duplicate(new.file())?;
         self.work = Some(Work::New(new));
-        self.known = Some(Known::with_slot(Some(slot)));
+        self.known = Some(Known {
+            slot: Some(slot),
+            ..Known::default()
+        });
         Ok(Some(Early { file, is_filled }))
     }
 

@@ -27,11 +27,10 @@ pub(super) struct There {
 impl There {
     /// Takes the file, of `size` bytes.
     pub(super) fn new(file: OwnedFd, size: u64) -> There {
-        let is_torn = false;
         There {
             file,
             size,
-            is_torn,
+            is_torn: false,
         }
     }
 
@@ -40,15 +39,9 @@ impl There {
         &self.file
     }
 
-    /// Does so once more, after it was given its length and turned out to be wrong.
-    pub(super) fn tear_again(&mut self) -> Result<()> {
-        self.is_torn = false;
-        self.tear()
-    }
-
     /// Makes it a byte longer: neither the old file nor the new one, it cannot be taken for either
     /// by a run after a cut. Its time stamp can be that of the source's by chance.
-    fn tear(&mut self) -> Result<()> {
+    pub(super) fn tear(&mut self) -> Result<()> {
         if !self.is_torn {
             extents::set_size(&self.file, self.size + 1)?;
             self.is_torn = true;
@@ -72,6 +65,14 @@ impl Work {
             there.tear()?;
         }
         Ok(self.file())
+    }
+
+    /// Gives it its length: from now on it is whole, if it is right.
+    pub(super) fn set_size(&mut self, size: u64) -> Result<()> {
+        if let Work::There(there) = self {
+            there.is_torn = false;
+        }
+        extents::set_size(self.file(), size)
     }
 
     /// Lets go of it; a new file is not continued later.

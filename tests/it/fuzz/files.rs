@@ -16,7 +16,7 @@ use instancesync::fixup::{CloneNote, Gathered, Task};
 use instancesync::fs::staged::{read_note, staged_for, write_note};
 use instancesync::fs::{Dir, Staged};
 use instancesync::orders::{Order, RollbackOrder, TargetOrder};
-use instancesync::relpath::{Name, RelPath};
+use instancesync::relpath::RelPath;
 use instancesync::ssh::Address;
 use instancesync::switch::{Gate, JOURNAL_NAME, memo, repair, status};
 use instancesync::ui::escape;
@@ -56,10 +56,6 @@ fn words_or_bytes(words: &'static [&'static str]) -> impl Strategy<Value = Vec<u
     let noise = vec(any::<u8>(), 0..20);
     let lines = vec(prop_oneof![6 => word, 1 => noise], 0..14);
     lines.prop_map(|lines| lines.join(&b'\n'))
-}
-
-fn name(text: &[u8]) -> Name {
-    Name::new(text).unwrap()
 }
 
 /// All contents of files below a root, wherever they lie, but of what is about to be replaced.
@@ -147,11 +143,11 @@ proptest! {
         Staged::make(&live, &[]).unwrap();
         let rule = Rule::new(Verdict::Keep, "/etc/x", "test").because("why");
         CloneNote::new(Rules::new(vec![rule]).unwrap()).write(&live).unwrap();
-        let mut bytes = read_note(&live, &name(b"clone")).unwrap().unwrap();
+        let mut bytes = read_note(&live, b"clone").unwrap().unwrap();
         mutate(&mut bytes, &changes);
         let bytes = if is_noise { noise } else { bytes };
         for note in [&b"clone"[..], b"pair", BOOTED_NAME, JOURNAL_NAME] {
-            write_note(&live, &name(note), &bytes).unwrap();
+            write_note(&live, note, &bytes).unwrap();
         }
         if let Ok(Some(note)) = CloneNote::read(&live) {
             for path in &note.volumes {
