@@ -9,6 +9,7 @@ mod machine;
 mod reboot;
 mod stillness;
 mod units;
+mod watcher;
 
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
@@ -28,6 +29,7 @@ pub use machine::{MachineState, boot_id, listens};
 pub use reboot::{reboot_now, reboot_soon};
 pub use stillness::{Stillness, let_go_after_holder};
 pub use units::{arm, disarm, is_armed};
+pub use watcher::{Watcher, outlive};
 
 /// The label of SELinux, which decides whether the init may start a file.
 const LABEL: &[u8] = b"security.selinux";

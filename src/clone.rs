@@ -38,6 +38,8 @@ use crate::source::Source;
 use crate::transfer::wire::link::LinkSettings;
 use crate::transfer::wire::packing;
 
+pub use self::quiesce::start_after_stopper;
+
 /// The run's key stays on an unconfirmed clone for so many seconds, or as long as the reboot may
 /// take.
 const KEY_LIMIT_S: u64 = 900;

@@ -6,12 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
-use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{after_name, own_program};
+use super::after_name;
+use super::watcher::{Watcher, outlive};
 
 /// The word of `/proc/PID/stat` that says that a process is the kernel's own (PF_KTHREAD,
 /// linux/sched.h).
@@ -37,14 +36,12 @@ const SPARED: [&str; 14] = [
 ];
 /// LIMIT: how often it is looked for processes that were born meanwhile.
 const ROUNDS: usize = 10;
-/// What the watcher is told when it has nothing to do.
-const DONE: &str = "done";
 
 /// A machine that is held still until this is dropped.
 #[must_use]
 pub struct Stillness {
     held: Vec<Pid>,
-    watcher: Option<Child>,
+    watcher: Option<Watcher>,
 }
 
 /// A process, as the kernel shows it.
@@ -84,21 +81,11 @@ impl Stillness {
     /// Has a process of ours let these go on if we die before we can.
     fn watch(&mut self, new: &[Pid]) {
         if self.watcher.is_none() {
-            let watcher = own_program("--let-go").stdin(Stdio::piped()).spawn();
-            self.watcher = watcher.ok();
+            self.watcher = Watcher::start("--let-go");
         }
-        let lines: String = new
-            .iter()
-            .map(|pid| format!("{}\n", number(*pid)))
-            .collect();
-        self.tell_watcher(&lines);
-    }
-
-    /// One that has died hears nothing; then nobody watches.
-    fn tell_watcher(&mut self, text: &str) {
-        let input = self.watcher.as_mut().and_then(|child| child.stdin.as_mut());
-        if let Some(input) = input {
-            drop(input.write_all(text.as_bytes()));
+        if let Some(watcher) = &mut self.watcher {
+            new.iter()
+                .for_each(|pid| watcher.tell(&number(*pid).to_string()));
         }
     }
 }
@@ -106,24 +93,16 @@ impl Stillness {
 impl Drop for Stillness {
     fn drop(&mut self) {
         send(&self.held, Signal::CONT);
-        self.tell_watcher(DONE);
-        if let Some(mut watcher) = self.watcher.take() {
-            drop(watcher.stdin.take());
-            drop(watcher.wait());
+        if let Some(watcher) = self.watcher.take() {
+            watcher.let_off();
         }
     }
 }
 
-/// Waits for the end of whoever holds the machine, and lets go what it has named on our standard
-/// input, unless it did itself.
+/// Waits for the end of whoever holds the machine, and lets go what it holds still.
 pub fn let_go_after_holder() {
-    let mut text = String::new();
-    // An input that breaks has ended.
-    drop(std::io::stdin().read_to_string(&mut text));
-    if text.ends_with(DONE) {
-        return;
-    }
-    let numbers = text.lines().filter_map(|line| line.parse().ok());
+    let duties = outlive();
+    let numbers = duties.iter().filter_map(|duty| duty.parse().ok());
     let held: Vec<Pid> = numbers.filter_map(Pid::from_raw).collect();
     send(&held, Signal::CONT);
 }

@@ -180,4 +180,7 @@ pub struct BootArguments {
     /// Let processes go on that whoever started this holds, when it ends
     #[arg(long, conflicts_with_all = ["reboot", "watch"])]
     pub let_go: bool,
+    /// Start services again that whoever started this has stopped, when it ends
+    #[arg(long, conflicts_with_all = ["reboot", "watch", "let_go"])]
+    pub start_units: bool,
 }

@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::boot::{Watcher, outlive};
 use crate::interrupt::{Interrupt, Subscription};
 use crate::monitor::{Event, Monitor};
 use crate::problem::{Problem, ProblemKind, Side};
@@ -20,7 +21,7 @@ const MANAGERS: [(&str, bool, &str); 3] = [
 const NOT_RUNNING: i32 = 3;
 
 /// Services that are stopped; dropping it starts them again, and so does a process that ends on
-/// the spot.
+/// the spot. If it is killed, its watcher does.
 pub(super) struct Quiesced<'a> {
     stopped: Arc<Stopped>,
     monitor: &'a dyn Monitor,
@@ -29,7 +30,13 @@ pub(super) struct Quiesced<'a> {
 
 /// The last that was stopped is the first to start.
 #[derive(Default)]
-struct Stopped(Mutex<Vec<String>>);
+struct Stopped(Mutex<Units>);
+
+#[derive(Default)]
+struct Units {
+    names: Vec<String>,
+    watcher: Option<Watcher>,
+}
 
 impl<'a> Quiesced<'a> {
     /// Stops `units` in their order. One that cannot be stopped is a problem: its files are copied
@@ -86,15 +93,32 @@ impl Drop for Quiesced<'_> {
 impl Stopped {
     fn add(&self, unit: &str) {
         let mut units = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        units.push(unit.to_owned());
+        if units.watcher.is_none() {
+            units.watcher = Watcher::start("--start-units");
+        }
+        if let Some(watcher) = &mut units.watcher {
+            watcher.tell(unit);
+        }
+        units.names.push(unit.to_owned());
     }
 
     /// Starts all, once, and tells how each went. Who comes second waits until all run.
     fn start(&self, tell: impl Fn(&str, Result<(), String>)) {
         let mut units = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(unit) = units.pop() {
+        while let Some(unit) = units.names.pop() {
             tell(&unit, control("start", &unit));
         }
+        if let Some(watcher) = units.watcher.take() {
+            watcher.let_off();
+        }
+    }
+}
+
+/// Waits for the end of whoever has stopped services, and starts them again.
+pub fn start_after_stopper() {
+    for unit in outlive().iter().rev() {
+        // Nobody is there any more who could be told.
+        drop(control("start", unit));
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{Answer, Surroundings, json};
 use crate::boot;
 use crate::cli::{BootArguments, ChangeArguments, RollbackArguments, StatusArguments};
+use crate::clone;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::orders::{
@@ -132,6 +133,10 @@ pub fn boot(arguments: &BootArguments) -> Result<(), Failure> {
     let root = Path::new("/");
     if arguments.let_go {
         boot::let_go_after_holder();
+        return Ok(());
+    }
+    if arguments.start_units {
+        clone::start_after_stopper();
         return Ok(());
     }
     let reboots = match (arguments.reboot, arguments.watch) {

@@ -8,6 +8,7 @@ mod guard;
 mod kill;
 mod pair;
 mod refused;
+mod sabotage;
 mod stacks;
 mod whole;
 

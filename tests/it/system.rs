@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use instancesync::cli;
@@ -16,6 +16,7 @@ use instancesync::interrupt::{Interrupt, InterruptCause};
 use instancesync::settings::{Environment, OutputSettings};
 use instancesync::ui::{Questions, Ui};
 use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
 
 use crate::support::binary::{Outcome, login, over_ssh, run};
 use crate::support::can_run;
@@ -517,31 +518,70 @@ fn services_are_stopped_for_the_last_pass_and_always_started_again() {
     );
 }
 
-#[test]
-fn a_second_ctrl_c_starts_what_was_stopped_before_it_ends_the_run() {
-    let (source, target) = (source(), SmallRoot::new());
-    let place = tempfile::tempdir().unwrap();
-    note_calls(place.path());
-    let log = || fs::read_to_string(place.path().join("log")).unwrap_or_default();
-    let mut run = quiescing(place.path(), "slow", &source, &target)
-        .spawn()
-        .unwrap();
-    let until = Instant::now() + Duration::from_secs(20);
-    let wait_for = |what: &str| {
-        while !log().contains(what) {
-            assert!(Instant::now() < until, "no {what}: {}", log());
+/// A run that stops services for ever, until this is dropped; its calls.
+struct Stopping {
+    place: TempDir,
+    run: Child,
+    _trees: (SmallRoot, SmallRoot),
+}
+
+impl Stopping {
+    /// Starts it, and waits until it is at the second service.
+    fn start() -> Stopping {
+        let trees = (source(), SmallRoot::new());
+        let place = tempfile::tempdir().unwrap();
+        note_calls(place.path());
+        let run = quiescing(place.path(), "slow", &trees.0, &trees.1).spawn();
+        let stopping = Stopping {
+            place,
+            run: run.unwrap(),
+            _trees: trees,
+        };
+        stopping.wait_for("stop slow\n");
+        stopping
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.place.path().join("log")).unwrap_or_default()
+    }
+
+    #[track_caller]
+    fn wait_for(&self, what: &str) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while !self.log().contains(what) {
+            assert!(Instant::now() < until, "no {what}: {}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
-    };
-    wait_for("stop slow");
-    let process = Pid::from_child(&run);
-    kill_process(process, Signal::INT).unwrap();
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.run), signal).unwrap();
+    }
+}
+
+impl Drop for Stopping {
+    fn drop(&mut self) {
+        fs::write(self.place.path().join("go"), "").unwrap();
+    }
+}
+
+const STOPPED_AND_STARTED: &str = "stop db.service\nstop slow\nstart slow\nstart db.service\n";
+
+#[test]
+fn a_second_ctrl_c_starts_what_was_stopped_before_it_ends_the_run() {
+    let mut stopping = Stopping::start();
+    stopping.signal(Signal::INT);
     std::thread::sleep(Duration::from_millis(300));
-    kill_process(process, Signal::INT).unwrap();
-    assert_eq!(run.wait().unwrap().code(), Some(130));
-    assert_eq!(
-        log(),
-        "stop db.service\nstop slow\nstart slow\nstart db.service\n"
-    );
-    fs::write(place.path().join("go"), "").unwrap();
+    stopping.signal(Signal::INT);
+    assert_eq!(stopping.run.wait().unwrap().code(), Some(130));
+    assert_eq!(stopping.log(), STOPPED_AND_STARTED);
+}
+
+#[test]
+fn what_a_run_has_stopped_that_is_killed_starts_again() {
+    let mut stopping = Stopping::start();
+    stopping.signal(Signal::KILL);
+    stopping.run.wait().unwrap();
+    stopping.wait_for("start db.service\n");
+    assert_eq!(stopping.log(), STOPPED_AND_STARTED);
 }

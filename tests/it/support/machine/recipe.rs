@@ -9,11 +9,12 @@ use super::disk::Mounted;
 use crate::support::sshd::make_key;
 
 /// What every machine has.
-const PACKAGES: [&str; 5] = [
+const PACKAGES: [&str; 6] = [
     "openssh-server",
     "systemd-sysv",
     "dbus",
     "iproute2",
+    "nftables",
     "sqlite3",
 ];
 
