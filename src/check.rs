@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::fixup::CloneNote;
-use crate::fs::{Dir, FsError, Staged, Status, Tree};
+use crate::fs::{Dir, FsError, Staged, Status, Tree, extents};
 use crate::relpath::RelPath;
 
 /// The order to check the stage of a system.
@@ -60,6 +60,9 @@ impl CheckReport {
             })
     }
 }
+
+/// How programs begin (elf.h, ELFMAG).
+const ELF: &[u8; 4] = b"\x7fELF";
 
 /// One check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,10 +206,23 @@ impl Stage<'_> {
         self.seen(self.tree().resolve(path.as_bytes()))
     }
 
-    /// Returns where a program of the clone is; `None` where none can be started under that path.
+    /// Returns where a program of the clone is; `None` where the kernel starts none under that path.
     fn program(&self, path: &str) -> Option<RelPath> {
         let (found, status) = self.look(path)?;
-        (status.is_file() && status.mode() & 0o111 != 0).then_some(found)
+        let may_start = status.is_file() && status.mode() & 0o111 != 0;
+        (may_start && self.seen(self.has_head(&found))?).then_some(found)
+    }
+
+    /// Tells whether a file begins as programs and scripts do: a text without `#!` is started by
+    /// shells, not by the kernel.
+    fn has_head(&self, path: &RelPath) -> crate::fs::Result<bool> {
+        let Some((parent, name)) = path.split() else {
+            return Ok(false);
+        };
+        let file = self.tree().open_beneath(&parent)?.open_file(&name)?;
+        let mut head = [0; ELF.len()];
+        extents::read_at(&file, &mut head, 0)?;
+        Ok(head == *ELF || head.starts_with(b"#!"))
     }
 
     /// Returns the first of `paths` that is a program of the clone.

@@ -161,7 +161,7 @@ fn can_check(test: &str) -> bool {
 /// Breaks one thing in a stage.
 type Breakage = fn(&Path);
 
-const BREAKAGES: [(&str, Breakage); 12] = [
+const BREAKAGES: [(&str, Breakage); 13] = [
     ("loader", |stage| {
         for library in walkdir::WalkDir::new(stage).into_iter().flatten() {
             if library.file_name() == "libc.so.6" {
@@ -188,6 +188,12 @@ const BREAKAGES: [(&str, Breakage); 12] = [
     ("init", |stage| {
         fs::remove_file(stage.join("sbin/init")).unwrap();
         symlink("/lib/nowhere", stage.join("sbin/init")).unwrap();
+    }),
+    ("init", |stage| {
+        fs::remove_file(stage.join("sbin/init")).unwrap();
+        put(stage, "sbin/init", "exec /lib/systemd/systemd\n");
+        let is_program = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(stage.join("sbin/init"), is_program).unwrap();
     }),
     ("root-shell", |stage| {
         put(

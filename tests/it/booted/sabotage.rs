@@ -89,7 +89,7 @@ fn sabotages() -> Vec<Sabotage> {
         ),
         sabotage(
             "an init that does not start",
-            "cp /bin/true /root/true; rm /sbin/init; printf 'no program' >/sbin/init; chmod 755 /sbin/init",
+            "rm /sbin/init; echo exec >/sbin/init; chmod 755 /sbin/init",
             Expected::Refused("init"),
         ),
     ]
