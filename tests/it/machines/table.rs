@@ -109,8 +109,11 @@ fn long() -> Vec<Row> {
             },
         ),
         row(
-            "btrfs target with cloud-init and netplan, source the same on ext4",
-            with_cloud_init(source),
+            "btrfs with cloud-init and netplan, on both sides",
+            Recipe {
+                root: RootFs::Btrfs,
+                ..with_cloud_init(source)
+            },
             Recipe {
                 root: RootFs::Btrfs,
                 ..with_cloud_init(target)
