@@ -73,6 +73,13 @@ pub struct Record {
     pub packages: Vec<String>,
     /// Whether it was undone.
     pub is_undone: bool,
+    /// Whether nothing of it failed after the record was made; records of before did not say.
+    #[serde(default = "yes")]
+    pub is_finished: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Record {
@@ -85,6 +92,7 @@ impl Record {
             files: Vec::new(),
             packages: Vec::new(),
             is_undone: false,
+            is_finished: false,
         }
     }
 }
@@ -165,6 +173,12 @@ impl Copies {
             dir = open_or_make(&dir, &name(part)?)?;
         }
         place_state(&dir, &leaf, state)
+    }
+
+    /// Removes the copies of a clean-up that has changed nothing.
+    pub fn discard(self, all: &Dir) -> Result<()> {
+        let name = self.path.rsplit('/').next().unwrap_or_default();
+        all.remove_tree(&crate::fs::usable_name(name.as_bytes())?)
     }
 
     /// Returns what was kept of a path.
