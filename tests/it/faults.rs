@@ -9,5 +9,6 @@ mod inject;
 mod keys;
 mod link;
 mod orders;
+mod prune;
 mod switch;
 mod trees;
