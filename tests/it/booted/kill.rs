@@ -1,8 +1,7 @@
 //! Whatever is killed at whatever moment: the target boots, as before or as the clone, never as a
 //! mixture, and the same command then completes. INSTANCESYNC_SEEDS asks for more moments.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -13,9 +12,6 @@ use crate::support::manifest::Manifest;
 use crate::support::places::{assert_code, assert_none};
 use crate::support::rng::Rng;
 use crate::support::{can_run, seeds};
-
-/// LIMIT: how long a run may take to reach the moment that is waited for.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,11 +120,6 @@ fn wait_for(moment: Moment, rng: &mut Rng, pair: &Pair<'_>, run: &Started) {
         std::thread::sleep(Duration::from_millis(rng.below(12_000) as u64));
         return;
     }
-    let root: Option<PathBuf> = pair.target.running_root();
-    let journal = root.unwrap().join(".instancesync/journal");
-    let deadline = Instant::now() + PATIENCE;
-    while !Path::new(&journal).exists() && run.is_running() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_micros(200));
-    }
+    pair.wait_for_journal(run);
     std::thread::sleep(Duration::from_micros(rng.below(30_000) as u64));
 }
