@@ -149,6 +149,8 @@ pub struct UndoReport {
     pub ending: Ending,
     /// What sshd says afterwards.
     pub sshd: SshdCheck,
+    /// What else failed.
+    pub problems: Vec<String>,
 }
 
 impl CleanupReport {
@@ -161,7 +163,8 @@ impl CleanupReport {
 impl UndoReport {
     /// Returns the code that the process ends with.
     pub fn exit(&self) -> ExitCode {
-        exit(self.left.is_empty() && !matches!(self.sshd, SshdCheck::Failed(_)))
+        let is_whole = self.left.is_empty() && self.problems.is_empty();
+        exit(is_whole && !matches!(self.sshd, SshdCheck::Failed(_)))
     }
 }
 
@@ -300,7 +303,7 @@ pub fn undo(
     report.time = Some(plan.time().to_owned());
     report.copies = Some(plan.copies().to_owned());
     report.packages = plan.packages().to_vec();
-    report.restored = plan.restore.iter().map(|(path, _)| path.clone()).collect();
+    report.restored = plan.restore.iter().map(|file| file.path.clone()).collect();
     report.left.clone_from(&plan.left);
     watcher.undo_planned(&report);
     if settings.dry_run {
@@ -308,10 +311,13 @@ pub fn undo(
     }
     confirm(settings.yes, prompter, "Take this clean-up back?")?;
     let _lock = keep_copy::lock(&tree).map_err(failed)?;
-    report.restored = plan.apply(&tree).map_err(failed)?;
+    let done = plan.apply(&tree);
+    report.restored = done.restored;
+    report.problems = done.problems;
     report.left.clone_from(&plan.left);
     report.ending = Ending::Done;
     report.sshd = sshd::check(&tree, &ThisMachine);
+    report.problems.extend(tree.take_troubles());
     Ok(report)
 }
 

@@ -48,11 +48,21 @@ pub struct Done {
 /// Carries out the work. An error means that nothing was changed.
 pub fn apply(work: &Work<'_>, watch: &dyn Fn(&str)) -> Result<Done> {
     let sshd_before = sshd::check(work.tree, work.programs);
-    let (copies, _lock, time) = Copies::create(work.tree)?;
+    let (copies, lock, time) = Copies::create(work.tree)?;
     let mut record = Record::new(time, work.generation);
-    let put_back = put_back_states(work)?;
     watch("keeping copies");
-    keep(work, &copies, &mut record, &put_back)?;
+    let kept = put_back_states(work).and_then(|put_back| {
+        keep(work, &copies, &mut record, &put_back)?;
+        Ok(put_back)
+    });
+    let put_back = match kept {
+        Ok(put_back) => put_back,
+        Err(error) => {
+            // The first error is the one to report.
+            drop(copies.discard(&lock));
+            return Err(error);
+        }
+    };
     let mut done = Done {
         copies: copies.path.clone(),
         ..Done::default()
@@ -75,15 +85,22 @@ pub fn apply(work: &Work<'_>, watch: &dyn Fn(&str)) -> Result<Done> {
         }
     }
     record.packages.clone_from(&done.packages);
+    record.is_finished = done.problems.is_empty();
     if let Err(error) = copies.write(&record) {
         done.problems.push(sentence(&copies.path, &error));
     }
     done.sshd = sshd::check(work.tree, work.programs);
-    if let (SshdCheck::Passed, SshdCheck::Failed(complaint)) = (&sshd_before, &done.sshd) {
+    let complaint = match (&sshd_before, &done.sshd) {
+        (SshdCheck::Passed, SshdCheck::Failed(complaint)) => Some(complaint.as_str()),
+        (SshdCheck::Passed, SshdCheck::NotPossible) => Some("it cannot be asked"),
+        _ => None,
+    };
+    if let Some(complaint) = complaint {
         let problem = format!("sshd would not start any more ({complaint})");
         done.problems.push(problem);
         take_back_sshd(work, &mut done);
     }
+    done.problems.extend(work.tree.take_troubles());
     Ok(done)
 }
 
@@ -156,6 +173,7 @@ fn change_file(tree: &Tree, change: &Change) -> Result<()> {
     if Print::of(&spot.state()?) != Print::of(&change.before) {
         return Err(changed_meanwhile());
     }
+    spot.sweep();
     spot.place(&change.after)
 }
 
@@ -163,6 +181,7 @@ fn put_back_file(work: &Work<'_>, path: &str, state: &State) -> Result<()> {
     let Some(spot) = work.tree.locate(path, Last::Itself)? else {
         return Err(FsError::missing("put back"));
     };
+    spot.sweep();
     if Print::of(&spot.state()?) == Print::of(state) {
         return Ok(());
     }
@@ -180,6 +199,11 @@ fn remove_packages(rpm: &Rpm<'_>, packages: &[String], done: &mut Done) {
             Err(error) => complaint = with_cause(&error),
         }
         match rpm.packages() {
+            Ok(present) if present.is_empty() => {
+                let problem = "rpm lists no package any more, so nobody knows which are gone";
+                done.problems.push(problem.to_owned());
+                return;
+            }
             Ok(present) => {
                 let present: Vec<String> = present.iter().map(|package| package.id()).collect();
                 left.retain(|id| present.contains(id));
@@ -231,7 +255,7 @@ mod tests {
     use std::ffi::OsString;
     use std::time::Duration;
 
-    use super::{Done, Work, apply};
+    use super::{Copies, Done, Rpm, Work, apply};
     use crate::cleanup::draft::{Change, Draft};
     use crate::cleanup::profile::CleanupProfile;
     use crate::cleanup::programs::{Output, ProgramError, Programs};
@@ -250,6 +274,101 @@ mod tests {
                 stderr: "sshd_config line 2: bad".into(),
                 ..Output::default()
             })
+        }
+    }
+
+    /// What a played rpm does; the last of several is done again.
+    #[derive(Clone, Copy)]
+    enum Answer {
+        Says(&'static str),
+        Complains(&'static str),
+        Hangs,
+    }
+    use Answer::{Complains, Hangs, Says};
+
+    struct Played(Cell<usize>, &'static [Answer]);
+
+    impl Programs for Played {
+        fn run(&self, command: &[OsString], _limit: Duration) -> Result<Output, ProgramError> {
+            let number = self.0.get().min(self.1.len() - 1);
+            self.0.set(number + 1);
+            let (is_success, stdout, stderr) = match self.1[number] {
+                Says(stdout) => (true, stdout, ""),
+                Complains(stderr) => (false, "", stderr),
+                Hangs => {
+                    return Err(ProgramError::Slow {
+                        program: command[0].to_string_lossy().into_owned(),
+                        seconds: 1800,
+                    });
+                }
+            };
+            Ok(Output {
+                is_success,
+                stdout: stdout.into(),
+                stderr: stderr.to_owned(),
+            })
+        }
+    }
+
+    const GOES: &str = "goes-1-1.noarch";
+    const BOTH: &str = "goes\x1f1\x1f1\x1fnoarch\x1f\x1d\x1d\x1d\x1e\
+                        stays\x1f1\x1f1\x1fnoarch\x1f\x1d\x1d\x1d\x1e";
+    const ONE: &str = "stays\x1f1\x1f1\x1fnoarch\x1f\x1d\x1d\x1d\x1e";
+
+    #[test]
+    fn what_rpm_does_instead_of_a_removal_is_told() {
+        // A removal, a list; where it is still there, a removal without scripts, and a list.
+        let cases: [(&[Answer], bool, &str); 7] = [
+            (&[Says(""), Says(ONE)], true, ""),
+            (
+                &[
+                    Complains("a script failed"),
+                    Says(BOTH),
+                    Says(""),
+                    Says(ONE),
+                ],
+                true,
+                "",
+            ),
+            (
+                &[Hangs, Says(BOTH), Hangs, Says(BOTH)],
+                false,
+                "did not end within 1800 s",
+            ),
+            (
+                &[Says(""), Says(BOTH)],
+                false,
+                "goes-1-1.noarch: rpm kept it",
+            ),
+            (&[Says(""), Complains("no database")], false, "no database"),
+            (&[Says(""), Says("goes\x1f")], false, "something unexpected"),
+            (&[Says("")], false, "rpm lists no package any more"),
+        ];
+        for (answers, is_gone, expected) in cases {
+            let place = tempfile::tempdir().unwrap();
+            let database = place.path().join("var/lib/rpm");
+            std::fs::create_dir_all(&database).unwrap();
+            std::fs::write(database.join("Packages"), "").unwrap();
+            let tree = Tree::open(place.path()).unwrap();
+            let programs = Played(Cell::new(0), answers);
+            let rpm = Rpm::find(&tree, &programs);
+            let work = Work {
+                tree: &tree,
+                programs: &programs,
+                rpm: rpm.as_ref(),
+                profile: &CleanupProfile::shipped().unwrap(),
+                generation: None,
+                changes: &[],
+                packages: vec![GOES.to_owned()],
+            };
+            let done = apply(&work, &|_| {}).unwrap();
+            assert_eq!(done.packages == [GOES], is_gone, "{expected}: {done:?}");
+            assert_eq!(done.problems.is_empty(), is_gone, "{expected}: {done:?}");
+            let problems = done.problems.concat();
+            assert!(problems.contains(expected), "{expected}: {problems}");
+            let (_, record) = Copies::newest(&tree).unwrap().unwrap();
+            assert_eq!(record.packages, done.packages, "{expected}");
+            assert_eq!(record.is_finished, is_gone, "{expected}");
         }
     }
 

@@ -8,10 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::edits::changed_lines;
+use super::keep_copy::{Copies, Print, Record};
 use super::packages::Package;
 use super::tree::{Last, State, Tree};
 use crate::entry::{Metadata, Timestamp};
 use crate::fs::Result;
+
+/// Where the link of a masked unit leads.
+const NOTHING: &[u8] = b"/dev/null";
+/// Why a file is put back.
+const LOST: &str = "a package took it along in a clean-up that was not finished";
 
 /// What happens to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,7 +186,6 @@ impl<'a> Draft<'a> {
 
     /// Plans a link to `/dev/null`.
     pub fn mask(&mut self, path: &str, reason: &str) {
-        const NOTHING: &[u8] = b"/dev/null";
         match self.look(path, Last::Itself) {
             None => {}
             Some((_, State::Link { text, .. })) if text == NOTHING => {}
@@ -190,6 +195,25 @@ impl<'a> Draft<'a> {
                     metadata: self.fresh(0o777),
                 };
                 self.plan(path, state, after, reason);
+            }
+        }
+    }
+
+    /// Plans to put back what packages took along in a clean-up that was not finished.
+    pub fn put_back_lost(&mut self, copies: &Copies, record: &Record) {
+        let files = record.files.iter().filter(|_| !record.is_finished);
+        for file in files.filter(|file| file.before == file.after) {
+            let Some((path, State::Absent)) = self.look(&file.path, Last::Itself) else {
+                continue;
+            };
+            match copies.kept(&file.path) {
+                Ok(state) if Print::of(&state) == file.before => {
+                    self.plan(path, State::Absent, state, LOST);
+                }
+                Ok(_) => self.problems.push(format!("{path}: its copy is damaged")),
+                Err(error) => self
+                    .problems
+                    .push(format!("{path}: {error}: {}", error.cause())),
             }
         }
     }
@@ -234,7 +258,8 @@ fn files<'a>(packages: &[&'a Package]) -> impl Iterator<Item = &'a str> {
 fn action(before: &State, after: &State) -> Action {
     match (before, after) {
         (_, State::Absent) => Action::Remove,
-        (_, State::Link { .. }) => Action::Mask,
+        (_, State::Link { text, .. }) if text == NOTHING => Action::Mask,
+        (_, State::Link { .. }) => Action::Create,
         (State::File { .. }, State::File { .. }) => Action::Edit,
         (State::Absent, State::File { .. }) => Action::Create,
         (State::Link { .. }, State::File { .. }) => Action::Replace,

@@ -5,6 +5,8 @@
 //! `record.json`. All of it is on disk before the first change. Knows nothing of packages but
 //! their names.
 
+use std::time::{Duration, Instant};
+
 use serde::{Deserialize, Serialize};
 
 use super::profile::Generation;
@@ -18,6 +20,8 @@ use crate::relpath::{Name, RelPath};
 pub const COPIES: &str = "/var/lib/instancesync/cleanup";
 const RECORD: &[u8] = b"record.json";
 const FILES: &[u8] = b"files";
+/// LIMIT: how long somebody else may hold the lock; starting a program takes milliseconds.
+const LOCKING: Duration = Duration::from_secs(1);
 /// Of the record; another number is another program's.
 const FORMAT: u32 = 1;
 
@@ -73,6 +77,13 @@ pub struct Record {
     pub packages: Vec<String>,
     /// Whether it was undone.
     pub is_undone: bool,
+    /// Whether nothing of it failed after the record was made; records of before did not say.
+    #[serde(default = "yes")]
+    pub is_finished: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Record {
@@ -85,6 +96,7 @@ impl Record {
             files: Vec::new(),
             packages: Vec::new(),
             is_undone: false,
+            is_finished: false,
         }
     }
 }
@@ -167,6 +179,12 @@ impl Copies {
         place_state(&dir, &leaf, state)
     }
 
+    /// Removes the copies of a clean-up that has changed nothing.
+    pub fn discard(self, all: &Dir) -> Result<()> {
+        let name = self.path.rsplit('/').next().unwrap_or_default();
+        all.remove_tree(&crate::fs::usable_name(name.as_bytes())?)
+    }
+
     /// Returns what was kept of a path.
     pub fn kept(&self, path: &str) -> Result<State> {
         let (parents, leaf) = split(path)?;
@@ -206,14 +224,24 @@ impl Copies {
 }
 
 /// Locks all clean-ups of a root, making their directory if need be.
+///
+/// RACE: a program that is being started has the handle of its parent, until it runs.
 pub fn lock(tree: &Tree) -> Result<Dir> {
     let all = tree.private_directory(COPIES)?;
-    match all.lock() {
-        Err(error) => Err(FsError {
-            operation: "lock the copies against a second clean-up".to_owned(),
-            ..error
-        }),
-        Ok(()) => Ok(all),
+    let until = Instant::now() + LOCKING;
+    loop {
+        match all.lock() {
+            Ok(()) => return Ok(all),
+            Err(error) if error.is_locked() && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) => {
+                return Err(FsError {
+                    operation: "lock the copies against a second clean-up".to_owned(),
+                    ..error
+                });
+            }
+        }
     }
 }
 

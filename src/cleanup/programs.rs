@@ -7,13 +7,19 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// LIMIT: what one program may print, in bytes. The names of all files of a large installation
 /// are some 50 MB.
 const MAX_OUTPUT: u64 = 512 << 20;
+/// How much is read at once, in bytes: what a pipe holds.
+const PART_LEN: usize = 64 << 10;
 /// LIMIT: how much of the complaints of a program is shown, in bytes.
 const MAX_COMPLAINT: usize = 2000;
+/// LIMIT: how long nothing may come of a program that has ended before nothing more is waited for. A
+/// service that a script of a package has started holds its output for as long as it lives.
+const SILENCE: Duration = Duration::from_secs(5);
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Why a program did not do its work.
@@ -120,22 +126,41 @@ impl Programs for ThisMachine {
     }
 }
 
-type Reading = std::thread::JoinHandle<std::io::Result<Vec<u8>>>;
+type Reading = Receiver<std::io::Result<Vec<u8>>>;
 
+/// Reads in a thread of its own, which ends with the stream.
 fn read_all(stream: impl Read + Send + 'static) -> Reading {
+    let (parts, reading) = channel();
     std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        stream.take(MAX_OUTPUT).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    })
+        let mut stream = stream.take(MAX_OUTPUT);
+        let mut buffer = vec![0u8; PART_LEN];
+        loop {
+            let part = match stream.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(count) => Ok(buffer.get(..count).unwrap_or_default().to_vec()),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
+            let is_over = part.is_err();
+            if parts.send(part).is_err() || is_over {
+                return;
+            }
+        }
+    });
+    reading
 }
 
+/// Returns what was read, to the end of the stream or until nothing more comes.
 fn collect(reading: Option<Reading>) -> std::io::Result<Vec<u8>> {
-    match reading {
-        Some(reading) => reading
-            .join()
-            .unwrap_or_else(|_| Err(std::io::Error::other("a reader thread ended early"))),
-        None => Ok(Vec::new()),
+    let mut bytes = Vec::new();
+    let Some(reading) = reading else {
+        return Ok(bytes);
+    };
+    loop {
+        match reading.recv_timeout(SILENCE) {
+            Ok(part) => bytes.append(&mut part?),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Ok(bytes),
+        }
     }
 }
 
@@ -166,7 +191,7 @@ fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<bool>> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::{ProgramError, Programs, ThisMachine};
 
@@ -187,6 +212,15 @@ mod tests {
     fn ends_what_takes_too_long_with_its_children() {
         let error = run(&["sh", "-c", "sleep 100 & sleep 100"], 100).unwrap_err();
         assert!(matches!(error, ProgramError::Slow { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_service_that_a_program_leaves_behind_holds_up_nobody() {
+        let began = Instant::now();
+        let output = run(&["sh", "-c", "echo done; sleep 30 &"], 60_000).unwrap();
+        assert!(output.is_success);
+        assert_eq!(output.stdout, b"done\n");
+        assert!(began.elapsed() < Duration::from_secs(25));
     }
 
     #[test]

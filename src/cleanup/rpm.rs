@@ -107,6 +107,13 @@ impl<'a> Rpm<'a> {
                 complaint: output.complaint(),
             });
         }
+        // A database that cannot be opened may be an empty list and exit code 0.
+        if output.stdout.is_empty() && !output.stderr.trim().is_empty() {
+            return Err(RpmError::Refused {
+                what: "list the packages",
+                complaint: output.complaint(),
+            });
+        }
         parse_packages(&String::from_utf8_lossy(&output.stdout))
     }
 
@@ -214,8 +221,11 @@ fn parse_open_needs(complaints: &str) -> Vec<OpenNeed> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+    use std::time::Duration;
+
     use super::{OpenNeed, Rpm, parse_open_needs, parse_packages};
-    use crate::cleanup::programs::ThisMachine;
+    use crate::cleanup::programs::{Output, ProgramError, Programs, ThisMachine};
     use crate::cleanup::tree::Tree;
 
     #[test]
@@ -269,6 +279,31 @@ mod tests {
             assert!(parse_packages(answer).is_err(), "{answer:?}");
         }
         assert!(parse_packages("").unwrap().is_empty());
+    }
+
+    /// A program that says nothing else than this.
+    struct Says(Output);
+
+    impl Programs for Says {
+        fn run(&self, _: &[OsString], _: Duration) -> Result<Output, ProgramError> {
+            Ok(self.0.clone())
+        }
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_opened_is_no_empty_one() {
+        for (stderr, is_refused) in [("error: cannot open Packages index", true), ("\n", false)] {
+            let says = Says(Output {
+                is_success: true,
+                stderr: stderr.to_owned(),
+                ..Output::default()
+            });
+            let rpm = Rpm {
+                programs: &says,
+                start: vec!["rpm".into()],
+            };
+            assert_eq!(rpm.packages().is_err(), is_refused, "{stderr:?}");
+        }
     }
 
     #[test]

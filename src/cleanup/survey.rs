@@ -57,10 +57,8 @@ impl<'a> Survey<'a> {
         }
         let newest = Copies::newest(tree)
             .map_err(|error| super::in_root(settings, "cannot read earlier copies", &error))?;
-        let (cleaned_before, cleaned) = match newest {
-            Some((_, record)) => (Some(record.time), record.generation),
-            None => (None, None),
-        };
+        let cleaned_before = newest.as_ref().map(|(_, record)| record.time.clone());
+        let cleaned = newest.as_ref().and_then(|(_, record)| record.generation);
         // Once cleaned and given another release, nothing tells any more what it was.
         machine.generation = machine.generation.or(cleaned);
         if machine.generation.is_none() && cleaned_before.is_none() && !settings.force {
@@ -87,7 +85,11 @@ impl<'a> Survey<'a> {
         };
         let mut draft = draft(tree, &packages, &chosen);
         let advice = steps::plan_files(&situation, &mut draft);
-        let (changes, problems) = draft.finish();
+        if let Some((copies, record)) = &newest {
+            draft.put_back_lost(copies, record);
+        }
+        let (changes, mut problems) = draft.finish();
+        problems.extend(tree.take_troubles());
         let plan = CleanupPlan {
             install: release_packages(profile, &becomes),
             files: changes.iter().map(|change| change.shown.clone()).collect(),
@@ -157,6 +159,9 @@ fn refusal(tree: &Tree, machine: &Recognition) -> Failure {
     }
     for sentence in &machine.evidence {
         what.push_str(&format!("; {sentence}"));
+    }
+    for trouble in tree.take_troubles() {
+        what.push_str(&format!("; {trouble}"));
     }
     Failure::new(ExitCode::Refused, what.trim_end().to_owned())
         .hint("--force looks for Amazon's packages and files by name all the same")

@@ -4,14 +4,15 @@
 //! found is held by a handle, so that nothing can be swapped in between. Knows nothing of what
 //! the files mean.
 
-use std::collections::VecDeque;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
 
 use crate::entry::{Kind, Metadata};
 use crate::fs::metadata::{Before, apply_metadata, read_metadata};
-use crate::fs::owned::{OwnedFile, read_owned, replace_owned};
+use crate::fs::owned::{OwnedFile, is_temporary, read_owned, replace_owned, temporary_name};
 use crate::fs::xattrs::Object;
 use crate::fs::{Dir, FsError, Result};
 use crate::relpath::{Name, RelPath};
@@ -24,6 +25,8 @@ const MAX_LINKS: usize = 40;
 pub struct Tree {
     root: Dir,
     path: PathBuf,
+    /// What could not be looked at, so that nobody takes it for missing.
+    troubles: RefCell<BTreeSet<String>>,
 }
 
 /// Whether a link in the last place is what is meant, or what it leads to.
@@ -71,6 +74,7 @@ impl Tree {
         Ok(Tree {
             root: Dir::open_root(path)?,
             path: path.to_owned(),
+            troubles: RefCell::default(),
         })
     }
 
@@ -83,6 +87,29 @@ impl Tree {
     pub fn is_live(&self) -> bool {
         let live = Dir::open_root(Path::new("/")).and_then(|root| root.id());
         matches!((self.root.id(), live), (Ok(one), Ok(other)) if one == other)
+    }
+
+    /// Returns what could not be looked at since the last time, a sentence for each path.
+    pub fn take_troubles(&self) -> Vec<String> {
+        self.troubles.take().into_iter().collect()
+    }
+
+    /// Notes an error unless it says that nothing is there.
+    fn note<T>(&self, path: &str, result: Result<T>) -> Option<T> {
+        match result {
+            Ok(value) => return Some(value),
+            Err(error) if error.is_gone() => {}
+            Err(error) => {
+                let sentence = format!("{path}: {error}: {}", error.cause());
+                self.troubles.borrow_mut().insert(sentence);
+            }
+        }
+        None
+    }
+
+    /// Writes what has changed to the disk that the root is on.
+    pub fn sync(&self) -> Result<()> {
+        self.root.sync_file_system()
     }
 
     /// Finds the place of an absolute path; `None` where a directory on the way is missing.
@@ -146,8 +173,11 @@ impl Tree {
 
     /// Returns what is at the end of a path, links followed; `None` where nothing readable is.
     pub fn text(&self, path: &str) -> Option<String> {
-        let spot = self.locate(path, Last::Followed).ok().flatten()?;
-        match spot.state().ok()? {
+        let spot = self.note(path, self.locate(path, Last::Followed))??;
+        if !self.note(path, spot.is_replaceable())? {
+            return None;
+        }
+        match self.note(path, spot.state())? {
             State::File { contents, .. } => Some(String::from_utf8_lossy(&contents).into_owned()),
             State::Absent | State::Link { .. } => None,
         }
@@ -155,10 +185,10 @@ impl Tree {
 
     /// Tells whether something that is no directory is at the end of a path, links followed.
     pub fn has_file(&self, path: &str) -> bool {
-        let spot = self.locate(path, Last::Followed).ok().flatten();
-        spot.is_some_and(|spot| {
-            let status = spot.dir.status_of(&spot.name);
-            status.is_ok_and(|status| !status.is_directory())
+        let spot = self.note(path, self.locate(path, Last::Followed));
+        spot.flatten().is_some_and(|spot| {
+            let status = self.note(path, spot.dir.status_of(&spot.name));
+            status.is_some_and(|status| !status.is_directory())
         })
     }
 
@@ -179,17 +209,20 @@ impl Tree {
     }
 
     fn exists(&self, path: &str) -> bool {
-        let spot = self.locate(path, Last::Itself).ok().flatten();
-        spot.is_some_and(|spot| spot.dir.status_of(&spot.name).is_ok())
+        let spot = self.note(path, self.locate(path, Last::Itself));
+        spot.flatten()
+            .is_some_and(|spot| self.note(path, spot.dir.status_of(&spot.name)).is_some())
     }
 
     fn children(&self, path: &str, glob: &GlobMatcher) -> Vec<String> {
         let directory = match self.locate(path, Last::Followed) {
             Ok(Some(spot)) => spot.dir.open_dir(&spot.name),
             Ok(None) if path.is_empty() => self.root.open_beneath(&RelPath::root()),
-            _ => return Vec::new(),
+            Ok(None) => return Vec::new(),
+            Err(error) => Err(error),
         };
-        let names = directory.and_then(|dir| dir.names()).unwrap_or_default();
+        let names = directory.and_then(|dir| dir.names());
+        let names = self.note(path, names).unwrap_or_default();
         let names = names
             .iter()
             .filter_map(|name| std::str::from_utf8(name).ok());
@@ -266,6 +299,18 @@ impl Spot {
     pub fn place(&self, state: &State) -> Result<()> {
         place_state(&self.dir, &self.name, state)
     }
+
+    /// Removes what a clean-up that was killed has left beside this place. What cannot be removed
+    /// stays: it has no name that anybody asks for.
+    pub fn sweep(&self) {
+        for name in self.dir.names().unwrap_or_default() {
+            if let Ok(name) = crate::fs::usable_name(&name)
+                && is_temporary(name.as_bytes())
+            {
+                drop(self.dir.remove_file(&name));
+            }
+        }
+    }
 }
 
 /// Reads a file or link of a directory.
@@ -311,8 +356,7 @@ pub fn place_state(dir: &Dir, name: &Name, state: &State) -> Result<()> {
 }
 
 fn place_link(dir: &Dir, name: &Name, text: &[u8], metadata: &Metadata) -> Result<()> {
-    let temp = format!(".instancesync-{}", std::process::id());
-    let temp = crate::fs::usable_name(temp.as_bytes())?;
+    let temp = temporary_name()?;
     match dir.remove_file(&temp) {
         Err(error) if !error.is_missing() => return Err(error),
         _ => {}

@@ -20,12 +20,30 @@ pub struct Left {
     pub because: String,
 }
 
+/// A file that is restored.
+pub struct Restore {
+    /// Its path.
+    pub path: String,
+    /// What is there now, by the plan.
+    present: Print,
+    state: State,
+}
+
+/// What came of an undo besides what is left.
+#[derive(Default)]
+pub struct Undone {
+    /// The paths that are restored.
+    pub restored: Vec<String>,
+    /// What else failed.
+    pub problems: Vec<String>,
+}
+
 /// What undo would do.
 pub struct UndoPlan {
     copies: Copies,
     record: Record,
     /// What is to be where.
-    pub restore: Vec<(String, State)>,
+    pub restore: Vec<Restore>,
     /// What is not restored.
     pub left: Vec<Left>,
 }
@@ -43,7 +61,10 @@ impl UndoPlan {
             left: Vec::new(),
         };
         for file in plan.record.files.clone() {
-            plan.consider(tree, &file, is_forced)?;
+            // What cannot be looked at does not keep the others from being restored.
+            if let Err(error) = plan.consider(tree, &file, is_forced) {
+                plan.leave(&file.path, &error);
+            }
         }
         Ok(Some(plan))
     }
@@ -61,6 +82,13 @@ impl UndoPlan {
     /// Returns the packages that do not come back.
     pub fn packages(&self) -> &[String] {
         &self.record.packages
+    }
+
+    fn leave(&mut self, path: &str, error: &FsError) {
+        self.left.push(Left {
+            path: path.to_owned(),
+            because: format!("{error}: {}", error.cause()),
+        });
     }
 
     fn consider(&mut self, tree: &Tree, file: &KeptFile, is_forced: bool) -> Result<()> {
@@ -92,7 +120,10 @@ impl UndoPlan {
         }
         let state = match file.before {
             Print::Absent => State::Absent,
-            Print::File(_) | Print::Link(_) => self.copies.kept(&file.path)?,
+            Print::File(_) | Print::Link(_) => match self.copies.kept(&file.path) {
+                Err(error) if error.is_gone() => State::Absent,
+                state => state?,
+            },
         };
         if Print::of(&state) != file.before {
             leave("its copy is damaged".to_owned());
@@ -104,32 +135,54 @@ impl UndoPlan {
             leave(format!("sshd would ask {program}, which is gone"));
             return Ok(());
         }
-        self.restore.push((file.path.clone(), state));
+        self.restore.push(Restore {
+            path: file.path.clone(),
+            present,
+            state,
+        });
         Ok(())
     }
 
-    /// Restores the files. Returns what was restored and adds to what is left.
-    pub fn apply(&mut self, tree: &Tree) -> Result<Vec<String>> {
-        let mut restored = Vec::new();
-        for (path, state) in std::mem::take(&mut self.restore) {
-            let placed = match tree.locate(&path, Last::Itself) {
-                Ok(Some(spot)) => spot.place(&state),
-                Ok(None) => Err(FsError::missing("restore")),
-                Err(error) => Err(error),
-            };
-            match placed {
-                Ok(()) => restored.push(path),
-                Err(error) => {
-                    let because = format!("{error}: {}", error.cause());
-                    self.left.push(Left { path, because });
-                }
+    /// Restores the files. Adds to what is left.
+    pub fn apply(&mut self, tree: &Tree) -> Undone {
+        let mut done = Undone::default();
+        for file in std::mem::take(&mut self.restore) {
+            match restore(tree, &file) {
+                Ok(()) => done.restored.push(file.path),
+                Err(error) => self.leave(&file.path, &error),
+            }
+        }
+        for file in &self.record.files {
+            if let Ok(Some(spot)) = tree.locate(&file.path, Last::Itself) {
+                spot.sweep();
             }
         }
         // What is left can still be restored, by force.
         self.record.is_undone = self.left.is_empty();
-        self.copies.write(&self.record)?;
-        Ok(restored)
+        // ORDER: the copies may be on another disk; they do not say "undone" before it is so.
+        let noted = tree.sync().and_then(|()| self.copies.write(&self.record));
+        if let Err(error) = noted {
+            let cause = error.cause();
+            let path = &self.copies.path;
+            let problem = format!("{path}: the undo could not be noted: {error}: {cause}");
+            done.problems.push(problem);
+        }
+        done
     }
+}
+
+fn restore(tree: &Tree, file: &Restore) -> Result<()> {
+    let spot = tree
+        .locate(&file.path, Last::Itself)?
+        .ok_or_else(|| FsError::missing("restore"))?;
+    // RACE: between this look and the rename another writer loses.
+    if Print::of(&spot.state()?) != file.present {
+        return Err(FsError {
+            operation: "restore a file that somebody else changes".to_owned(),
+            errno: rustix::io::Errno::BUSY,
+        });
+    }
+    spot.place(&file.state)
 }
 
 /// Returns a program that the file would have sshd ask and that is not there.

@@ -16,6 +16,20 @@ const MAX_OWNED_LEN: u64 = 16 << 20;
 /// Until it has the attributes of the one whose place it takes.
 const PRIVATE: u16 = 0o600;
 
+/// What the names begin with that files have before they get their own; the process ends them.
+const TEMPORARY: &str = ".instancesync-";
+
+/// Returns the name that a file has before it gets its own.
+pub fn temporary_name() -> Result<Name> {
+    usable_name(format!("{TEMPORARY}{}", std::process::id()).as_bytes())
+}
+
+/// Tells whether a name is such a one, of any process: a killed one has left it.
+pub fn is_temporary(name: &[u8]) -> bool {
+    let number = name.strip_prefix(TEMPORARY.as_bytes());
+    number.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
+}
+
 /// A file as it was read.
 #[derive(Debug)]
 pub struct OwnedFile {
@@ -47,7 +61,7 @@ pub fn read_owned(dir: &Dir, name: &Name) -> Result<Option<OwnedFile>> {
 
 /// Puts `file` under `name`, on disk before it is visible.
 pub fn replace_owned(dir: &Dir, name: &Name, file: &OwnedFile) -> Result<()> {
-    let temp_name = usable_name(format!(".instancesync-{}", std::process::id()).as_bytes())?;
+    let temp_name = temporary_name()?;
     match dir.remove_file(&temp_name) {
         Err(error) if !error.is_missing() => return Err(error),
         _ => {}

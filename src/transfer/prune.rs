@@ -2,12 +2,13 @@
 //! never on another file system, never more than the limit. The candidates wait in a file, so
 //! that memory does not grow with them. Knows nothing of the source.
 
-use std::fs::File;
-use std::io::{BufReader, Read, Seek, Write};
+use std::io::{BufReader, Read};
+use std::os::fd::OwnedFd;
 
 use super::itemize::DELETING;
 use super::place::Place;
 use super::target::{TargetPass, count};
+use crate::fs::extents::{read_at, write_at};
 use crate::fs::metadata::change_mtime;
 use crate::fs::xattrs::Object;
 use crate::fs::{FsError, Result, usable_name};
@@ -21,8 +22,35 @@ const MEMORY_LEN: usize = 4 << 20;
 #[derive(Debug)]
 pub struct Extras {
     waiting: Vec<u8>,
-    spool: Option<File>,
+    /// How long `waiting` may become.
+    spills_at: usize,
+    spool: Option<Spool>,
     limit: Limit,
+}
+
+/// Candidates in a file, from its beginning.
+#[derive(Debug)]
+struct Spool {
+    file: OwnedFd,
+    len: u64,
+}
+
+/// Reads a spool.
+struct SpoolReader<'a> {
+    spool: &'a Spool,
+    at: u64,
+}
+
+impl Read for SpoolReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        // Behind its length may be what is left of a write that failed.
+        let left = self.spool.len - self.at;
+        let length = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let buffer = buffer.get_mut(..length).unwrap_or_default();
+        let count = read_at(&self.spool.file, buffer, self.at).map_err(|error| error.errno)?;
+        self.at += count as u64;
+        Ok(count)
+    }
 }
 
 /// How many may go.
@@ -37,6 +65,7 @@ impl Extras {
     pub fn new(limit: u64) -> Extras {
         Extras {
             waiting: Vec::new(),
+            spills_at: MEMORY_LEN,
             spool: None,
             limit: Limit {
                 left: limit,
@@ -52,7 +81,7 @@ impl Extras {
         }
         push_part(&mut self.waiting, place.path.as_bytes());
         push_part(&mut self.waiting, name.as_bytes());
-        if self.waiting.len() > MEMORY_LEN {
+        if self.waiting.len() > self.spills_at {
             self.spill(pass, place)
         } else {
             Ok(())
@@ -60,24 +89,32 @@ impl Extras {
     }
 
     fn spill(&mut self, pass: &TargetPass<'_>, place: Place<'_>) -> Result<()> {
+        // What cannot be written stays in memory; a full disk is not asked again for each name.
+        self.spills_at = self.waiting.len() + MEMORY_LEN;
         if self.spool.is_none() {
-            let new = pass.stage(place)?.create_file(0o600)?;
-            self.spool = Some(File::from(new.into_file()));
+            let file = pass.stage(place)?.create_file(0o600)?.into_file();
+            self.spool = Some(Spool { file, len: 0 });
         }
-        if let Some(file) = &mut self.spool {
-            file.write_all(&self.waiting)
-                .map_err(|error| FsError::from_io("note what is to be deleted", &error))?;
+        if let Some(spool) = &mut self.spool {
+            write_at(&spool.file, &self.waiting, spool.len).map_err(|error| FsError {
+                operation: "note what is to be deleted".to_owned(),
+                ..error
+            })?;
+            spool.len += self.waiting.len() as u64;
             self.waiting.clear();
+            self.spills_at = MEMORY_LEN;
         }
         Ok(())
     }
 
     /// Removes all candidates.
     pub fn remove_all(mut self, pass: &TargetPass<'_>) -> Result<()> {
-        if let Some(mut file) = self.spool.take() {
-            file.rewind()
-                .map_err(|error| FsError::from_io("read what is to be deleted", &error))?;
-            self.remove_listed(pass, &mut BufReader::new(file))?;
+        if let Some(spool) = self.spool.take() {
+            let reader = SpoolReader {
+                spool: &spool,
+                at: 0,
+            };
+            self.remove_listed(pass, &mut BufReader::new(reader))?;
         }
         let waiting = std::mem::take(&mut self.waiting);
         self.remove_listed(pass, &mut &waiting[..])?;

@@ -245,6 +245,9 @@ pub fn undo_ending(report: &UndoReport) -> String {
             sshd(&mut text, &report.sshd);
         }
     }
+    for problem in &report.problems {
+        text.line(0, &format!("problem: {problem}"));
+    }
     text.0
 }
 

@@ -4,9 +4,9 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::support::manifest::{Manifest, diff};
+use crate::support::places::bring;
 use crate::support::{Ability, can_run, sshd};
 use instancesync::check::{CheckFacts, CheckOutcome, CheckReport, check};
 use instancesync::exclude::{Rule, Rules, Verdict};
@@ -31,20 +31,6 @@ fn put(root: &Path, at: &str, contents: &str) {
     let file = root.join(at);
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(file, contents).unwrap();
-}
-
-/// Copies a program with all libraries that the loader would open for it.
-fn bring(root: &Path, program: &str) {
-    let listed = Command::new("ldd").arg(program).output().unwrap();
-    let listed = String::from_utf8(listed.stdout).unwrap();
-    let words = listed
-        .split_whitespace()
-        .filter(|word| word.starts_with('/'));
-    for path in words.chain([program]) {
-        let to = root.join(path.trim_start_matches('/'));
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(path, to).unwrap();
-    }
 }
 
 impl Ground {

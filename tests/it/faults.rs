@@ -1,6 +1,7 @@
 //! Whatever call of the file system fails, whichever disk fills up or turns read-only, however the
 //! link behaves: nothing wrong has a final name, all that is amiss is told, the next run completes.
 
+mod cleanup;
 mod copy;
 mod disks;
 mod fixups;
@@ -8,5 +9,6 @@ mod inject;
 mod keys;
 mod link;
 mod orders;
+mod prune;
 mod switch;
 mod trees;

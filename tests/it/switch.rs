@@ -603,3 +603,61 @@ fn a_discard_that_was_cut_goes_on() {
         }
     }
 }
+
+/// Writes a program of the shell.
+fn put_script(path: &Path, text: &str) {
+    fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// What watches over a clone may fail, and is started again until it has ended well. The boot does not
+/// wait for it.
+#[test]
+fn the_script_of_every_init_starts_the_guard_again_until_it_is_over() {
+    for (script, start) in [
+        ("src/boot/sysv.sh", "set -- start; . ./script"),
+        ("src/boot/openrc.sh", ". ./script; start"),
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
+        let text = fs::read_to_string(shipped).unwrap();
+        let ours = at("ours").display().to_string();
+        assert!(text.contains("/.instancesync/instancesync"), "{script}");
+        fs::write(
+            at("script"),
+            text.replace("/.instancesync/instancesync", &ours),
+        )
+        .unwrap();
+        put_script(
+            &at("ours"),
+            "echo \"$*\" >>calls; [ $# = 1 ] || [ $(wc -l <calls) -ge 4 ] && touch over$#",
+        );
+        put_script(&at("sleep"), "echo sleep \"$@\" >>pauses");
+        let path = format!("{}:/usr/bin:/bin", place.path().display());
+        let run = |command: &str| {
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", command]).current_dir(place.path());
+            assert!(
+                shell.env("PATH", &path).status().unwrap().success(),
+                "{script}"
+            );
+        };
+        run(start);
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while !at("over2").exists() && std::time::Instant::now() < until {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let calls = fs::read_to_string(at("calls")).unwrap();
+        assert_eq!(
+            calls, "boot\nboot --watch\nboot --watch\nboot --watch\n",
+            "{script}"
+        );
+        let pauses = fs::read_to_string(at("pauses")).unwrap();
+        assert_eq!(pauses, "sleep 10\nsleep 10\n", "{script}");
+        // Without the program there is nothing to start.
+        fs::remove_file(at("ours")).unwrap();
+        run(start);
+        assert_eq!(fs::read_to_string(at("calls")).unwrap(), calls, "{script}");
+    }
+}

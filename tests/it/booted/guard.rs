@@ -1,8 +1,7 @@
 //! Clones on probation: one that nobody confirms, or that cannot be reached, gives way to the system
 //! that it replaced, by itself.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -12,8 +11,6 @@ use crate::support::can_run;
 use crate::support::machine::{BOOTED, Network, Recipe};
 use crate::support::places::{assert_code, assert_none};
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// What a screen says, without its lines.
 fn words(screen: &str) -> String {
     screen.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -22,12 +19,7 @@ fn words(screen: &str) -> String {
 /// Kills the run on the source when it has switched, so that nobody confirms the clone.
 fn lose_the_source(pair: &Pair<'_>, limit_s: &str) {
     let run = pair.launch(&["--confirm-within", limit_s]);
-    let journal = pair.target.running_root().unwrap();
-    let journal = journal.join(".instancesync/journal");
-    let deadline = Instant::now() + PATIENCE;
-    while !Path::new(&journal).exists() && run.is_running() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    pair.wait_for_journal(&run);
     run.signal(Signal::KILL);
     run.wait();
 }

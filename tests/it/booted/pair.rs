@@ -3,6 +3,7 @@
 //! Knows nothing of what should come of a clone.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::support::binary::{self, Outcome};
 use crate::support::machine::{Machine, Mounted, Network, Recipe, Started};
@@ -11,6 +12,8 @@ use crate::support::machine::{Machine, Mounted, Network, Recipe, Started};
 pub const TARGET: &str = "192.0.2.2";
 /// How the target is named on the command line.
 const LOGIN: &str = "root@192.0.2.2";
+/// LIMIT: how long a run may take to reach the moment that is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Top-level directories with a file each that tells whose it is.
 const MARKED: [&str; 7] = ["etc", "home", "opt", "root", "srv", "usr", "var"];
 
@@ -79,6 +82,16 @@ impl<'n> Pair<'n> {
     #[track_caller]
     pub fn clone_with(&self, more: &[&str]) -> Outcome {
         self.launch(more).wait()
+    }
+
+    /// Waits until the switch of a run has begun, or the run has ended.
+    pub fn wait_for_journal(&self, run: &Started) {
+        let journal = self.target.running_root().unwrap();
+        let journal = journal.join(".instancesync/journal");
+        let deadline = Instant::now() + PATIENCE;
+        while !journal.exists() && run.is_running() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_micros(200));
+        }
     }
 
     /// Runs a command about the target on the source: `status`, `rollback`, `discard`.

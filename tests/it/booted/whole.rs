@@ -14,13 +14,6 @@ fn furnished(network: &Network) -> Pair<'_> {
     pair
 }
 
-/// Returns the events of a run with `--json` that have this name.
-fn events(outcome: &Outcome, name: &str) -> Vec<serde_json::Value> {
-    let lines = outcome.stdout.lines();
-    let events = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    events.filter(|event| event["event"] == name).collect()
-}
-
 /// Asserts that nothing of a run is on a running machine: no key, no process, no file.
 #[track_caller]
 pub fn assert_nothing_left(machine: &Machine<'_>, context: &str) {
@@ -80,13 +73,13 @@ fn a_target_in_use_becomes_the_clone_of_a_running_source_and_boots_as_it() {
 /// What a run tells of its switch: microseconds, far below what a person notices.
 #[track_caller]
 fn assert_was_switched_in_a_moment(outcome: &Outcome) {
-    let switched = events(outcome, "switched");
+    let switched = outcome.events("switched");
     assert_eq!(switched.len(), 1, "{outcome:#?}");
     let elapsed_us = switched[0]["elapsed_us"].as_u64().unwrap();
     // Times are not asserted; that it is one is.
     assert!(elapsed_us > 0, "{switched:?}");
     println!("neither the one nor the other for {elapsed_us} us");
-    let summary = events(outcome, "summary");
+    let summary = outcome.events("summary");
     assert_eq!(summary[0]["switch_us"].as_u64(), Some(elapsed_us));
 }
 

@@ -60,7 +60,8 @@ impl Fault {
     }
 }
 
-fn is_writing(call: &str) -> bool {
+/// Tells whether a call changes something.
+pub fn is_writing(call: &str) -> bool {
     let begins = [
         "mk", "rename", "fch", "ch", "futimens", "utimens", "fset", "lset", "fremove",
     ];

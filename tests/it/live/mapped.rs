@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use super::states::three_passes;
+use crate::staged::passes;
 use crate::support::engine::Job;
 use crate::support::places::in_memory;
 
@@ -85,7 +85,7 @@ fn what_is_written_through_a_mapping_between_two_passes_arrives_with_the_next() 
         thread::sleep(REST);
         let mut job = Job::new(place.path(), target.path()).deleting(u64::MAX);
         job.policy.staged = staged.then(Vec::new);
-        job.plans = three_passes();
+        job.plans = passes();
         job.before_pass = Box::new(move |number| {
             if number == 2 {
                 // The page may still be waiting for its disk.

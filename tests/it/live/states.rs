@@ -9,10 +9,8 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use instancesync::monitor::Pass;
-use instancesync::transfer::sender::{Deletes, PassPlan, Turn};
-
 use super::{Crew, change};
+use crate::staged::passes;
 use crate::support::engine::Job;
 use crate::support::manifest::{Manifest, diff};
 use crate::support::places::{Places, assert_none};
@@ -169,7 +167,7 @@ fn three_passes_over_a_source_that_comes_to_rest_before_the_last_make_it_equal()
         let mut crew = Some(Crew::start(workers));
         thread::sleep(Duration::from_millis(200));
         let mut job = Job::new(&places.source, &places.ours).deleting(u64::MAX);
-        job.plans = three_passes();
+        job.plans = passes();
         // What is to hold still does so before the last pass, as under quiesce.
         job.before_pass = Box::new(move |number| match number {
             2 => drop(crew.take().map(Crew::finish)),
@@ -181,18 +179,4 @@ fn three_passes_over_a_source_that_comes_to_rest_before_the_last_make_it_equal()
         let differences = diff(&Manifest::of(&places.source), &Manifest::of(&places.ours));
         assert_none(&differences, &format!("seed {seed}: after three passes"));
     }
-}
-
-/// By attributes, by contents, and a last look.
-pub(super) fn three_passes() -> Vec<PassPlan> {
-    let plan = |pass, turn| PassPlan {
-        pass,
-        deletes: Deletes::AtEnd,
-        turn,
-    };
-    vec![
-        plan(Pass::Timestamp, Turn::Early),
-        plan(Pass::Checksum, Turn::Early),
-        plan(Pass::Timestamp, Turn::Last),
-    ]
 }

@@ -68,7 +68,7 @@ impl<'n> Pair<'n> {
         assert_eq!(outcome.code, Some(0), "the clone: {outcome:#?}");
         self.boot = self.target.wait_for_boot(&self.boot.clone());
         self.assert_is_clone();
-        let summary = events(&outcome, "summary");
+        let summary = outcome.events("summary");
         Came::Back {
             switch_us: summary[0]["switch_us"].as_u64().unwrap(),
             away_seconds: summary[0]["stages_ms"]["reboot"].as_u64().unwrap() / 1000,
@@ -100,16 +100,9 @@ impl<'n> Pair<'n> {
     }
 }
 
-/// Returns the events of a run with `--json` that have this name.
-pub fn events(outcome: &Outcome, name: &str) -> Vec<serde_json::Value> {
-    let lines = outcome.stdout.lines();
-    let events = lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    events.filter(|event| event["event"] == name).collect()
-}
-
 /// The ids of the findings that block.
 fn reasons(outcome: &Outcome) -> Vec<String> {
-    let plan = events(outcome, "plan");
+    let plan = outcome.events("plan");
     let findings = plan[0]["plan"]["findings"].as_array().unwrap();
     let blockers = findings.iter().filter(|one| one["level"] == "blocker");
     blockers

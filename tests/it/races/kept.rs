@@ -13,10 +13,11 @@ use super::{ACCOUNT, Attacker, Field, SECRET, assert_secrets_kept, each_file, ex
 use crate::support::engine::Job;
 use crate::support::{Ability, can_run, span};
 
-/// How many of each kind of file there are.
-const COUNT: usize = 24;
-/// What is in files of the account.
-const OWN: &str = "made by the account";
+/// How many of each kind of file there are: enough that a swap often falls between two looks at one.
+const COUNT: usize = 96;
+/// What is in files of the account: as long as what is in those of root, so that no size tells
+/// them apart.
+const OWN: &str = "made by account; ";
 /// What is in programs of root, with and without rights of their own.
 const TOOL: &str = "a program of root ";
 const PLAIN: &str = "another program of root ";

@@ -10,6 +10,7 @@ use filetime::FileTime;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::{ACCOUNT, Attacker, DIRECTORIES, FILES, Field, LARGE, assert_secrets_kept, attack};
+use crate::support::attributes::encode_acl;
 use crate::support::engine::Job;
 use crate::support::manifest::{Manifest, diff};
 use crate::support::places::assert_none;
@@ -183,32 +184,22 @@ fn attributes_are_set_and_removed() {
     );
 }
 
-/// An ACL as the kernel keeps it, with one further account.
-fn acl() -> Vec<u8> {
-    let nobody = u32::MAX;
-    let entries = [
-        (1, 6, nobody),
-        (2, 4, 33),
-        (4, 4, nobody),
-        (16, 4, nobody),
-        (32, 0, nobody),
-    ];
-    let mut bytes = 2u32.to_le_bytes().to_vec();
-    for (tag, permissions, id) in entries {
-        bytes.extend_from_slice(&u16::to_le_bytes(tag));
-        bytes.extend_from_slice(&u16::to_le_bytes(permissions));
-        bytes.extend_from_slice(&u32::to_le_bytes(id));
-    }
-    bytes
-}
-
 #[test]
 fn access_lists_are_set() {
     let listed = |directory: &Path| {
+        // One further account beside owner, group, mask and others.
+        let nobody = u32::MAX;
+        let acl = encode_acl(&[
+            (1, 6, nobody),
+            (2, 4, 33),
+            (4, 4, nobody),
+            (16, 4, nobody),
+            (32, 0, nobody),
+        ]);
         each_file(directory, |file| {
-            xattr::set(file, "system.posix_acl_access", &acl()).unwrap();
+            xattr::set(file, "system.posix_acl_access", &acl).unwrap();
         });
-        xattr::set(directory, "system.posix_acl_default", &acl()).unwrap();
+        xattr::set(directory, "system.posix_acl_default", &acl).unwrap();
     };
     race("access_lists_are_set", (1, listed), as_it_is, false);
 }

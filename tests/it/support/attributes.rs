@@ -138,7 +138,6 @@ pub fn change_acl(path: &Path, rng: &mut Rng) {
     }
 }
 
-/// An ACL as the kernel stores it: version 2, then tag, permissions and id of each entry.
 fn acl(rng: &mut Rng) -> Vec<u8> {
     const USER: u16 = 2;
     const GROUP: u16 = 8;
@@ -148,11 +147,19 @@ fn acl(rng: &mut Rng) -> Vec<u8> {
     entries.push((GROUP, rng.below(8) as u16, 1000));
     entries.push((16, rng.below(8) as u16, NOBODY));
     entries.push((32, rng.below(8) as u16, NOBODY));
-    let mut bytes = 2u32.to_le_bytes().to_vec();
+    encode_acl(&entries)
+}
+
+/// The only version that there is.
+const ACL_VERSION: u32 = 2;
+
+/// Returns the bytes by which the kernel knows these entries: tag, permissions and id.
+pub fn encode_acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
+    let mut bytes = ACL_VERSION.to_le_bytes().to_vec();
     for (tag, permissions, id) in entries {
-        bytes.extend_from_slice(&u16::to_le_bytes(tag));
-        bytes.extend_from_slice(&u16::to_le_bytes(permissions));
-        bytes.extend_from_slice(&u32::to_le_bytes(id));
+        bytes.extend_from_slice(&tag.to_le_bytes());
+        bytes.extend_from_slice(&permissions.to_le_bytes());
+        bytes.extend_from_slice(&id.to_le_bytes());
     }
     bytes
 }

@@ -29,6 +29,16 @@ pub struct Outcome {
     pub stderr: String,
 }
 
+impl Outcome {
+    /// Returns the events of a run with `--json` that have this name. Other lines may be between
+    /// them, where both streams were one.
+    pub fn events(&self, name: &str) -> Vec<serde_json::Value> {
+        let lines = self.stdout.lines();
+        let events = lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        events.filter(|event| event["event"] == name).collect()
+    }
+}
+
 /// A started run.
 pub struct Run {
     child: Child,

@@ -134,6 +134,20 @@ pub fn in_memory() -> TempDir {
     }
 }
 
+/// Copies a program with all libraries that the loader would open for it.
+pub fn bring(root: &Path, program: &str) {
+    let listed = Command::new("ldd").arg(program).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let words = listed
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'));
+    for path in words.chain([program]) {
+        let to = root.join(path.trim_start_matches('/'));
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(path, to).unwrap();
+    }
+}
+
 /// A source with one directory, `many`, of files that do not compress; `size_of` says how long each
 /// is.
 pub fn much_to_send(seed: u64, count: usize, size_of: impl Fn(usize) -> usize) -> Places {
