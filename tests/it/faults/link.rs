@@ -80,7 +80,8 @@ fn a_link_that_ends_after_any_byte_ends_the_run_and_the_next_completes() {
             again.run().stats();
             assert_same(&places, &context);
             if is_through {
-                assert!(bytes > 100, "{context}");
+                // The least is what the messages of one pass are long.
+                assert!(bytes > 60, "{context}");
                 break;
             }
         }
