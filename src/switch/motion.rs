@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::choose::in_order;
+use super::choose::{in_order, is_boot};
 use super::journal::{self, Journal, Phase, Step};
 use super::volume::Volume;
 use super::{Gate, SwitchError, Switched};
@@ -73,16 +73,30 @@ impl<'a> Motion<'a> {
 
     /// Lets every name change sides, and returns how many microseconds that took.
     fn exchange(&self) -> Result<u64, SwitchError> {
-        let steps = in_order(&self.journal.parts);
+        let steps = self.steps_in_order();
         self.sync()?;
         let start = Instant::now();
+        let mut before = None;
         for (index, step) in steps {
             if let Some(volume) = self.volumes.get(index) {
                 self.gate.pass()?;
+                let now = (index, is_boot(&volume.path().join(&step.name)));
+                // ORDER: what reaches one disk before another is anybody's guess.
+                if before.is_some_and(|(last, boots)| last != index && boots != now.1) {
+                    self.sync()?;
+                }
+                before = Some(now);
                 volume.swap(&step.name)?;
             }
         }
         Ok(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn steps_in_order(&self) -> Vec<(usize, &Step)> {
+        in_order(
+            &self.journal.parts,
+            self.journal.phase == Phase::RollingBack,
+        )
     }
 
     /// Tells whether every name has changed sides.
@@ -142,7 +156,7 @@ impl<'a> Motion<'a> {
             self.gate.pass()?;
             volume.rename_side(from, to)?;
         }
-        let mut steps = in_order(&self.journal.parts);
+        let mut steps = self.steps_in_order();
         steps.reverse();
         for (index, step) in steps {
             if let Some(volume) = self.volumes.get(index) {

@@ -240,7 +240,11 @@ fn the_first_boot_is_noted_until_somebody_confirms() {
 /// A clone on probation that boots.
 fn on_probation(limit_s: u64, witness: Witness) -> Target {
     let mut target = Target::new();
-    target.probation = Some(Probation { limit_s, witness });
+    target.probation = Some(Probation {
+        limit_s,
+        witness,
+        kernel: None,
+    });
     target.switch().unwrap();
     target.pretend_reboot();
     boot::boot(target.root()).unwrap();
@@ -353,6 +357,7 @@ fn a_home_that_the_clone_lacks_is_in_nobodys_way() {
     target.probation = Some(Probation {
         limit_s: 0,
         witness: Witness::Source,
+        kernel: None,
     });
     target.switch().unwrap();
     target.pretend_reboot();

@@ -132,7 +132,7 @@ fn what_programs_are_loaded_from_goes_last() {
     };
     let root = part("", &["bin", "etc", "lib64", "root", "srv", "usr"]);
     let parts = [root, part("home", &["a"]), part("var", &["log"])];
-    let order: Vec<String> = in_order(&parts)
+    let order: Vec<String> = in_order(&parts, false)
         .into_iter()
         .map(|(index, step)| absolute(&parts[index].volume.join(&step.name)))
         .collect();
