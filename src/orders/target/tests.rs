@@ -351,6 +351,37 @@ fn a_clone_that_sets_its_labels_anew_has_time() {
 }
 
 #[test]
+fn a_clone_under_another_kernel_than_its_own_is_taken_back() {
+    for (kernel, comes_back) in [(None, false), (Some("0.0-not-this-one"), true)] {
+        let mut target = Target::new();
+        let own = crate::loader::running_kernel();
+        target.probation = Some(Probation {
+            limit_s: 1000,
+            witness: Witness::Source,
+            kernel: Some(kernel.unwrap_or(&own).to_owned()),
+        });
+        target.switch().unwrap();
+        target.pretend_reboot();
+        boot::boot(target.root()).unwrap();
+        assert_eq!(see(&target.order()).is_err(), comes_back, "{kernel:?}");
+        if comes_back {
+            guard::step(target.root(), Duration::ZERO).unwrap();
+            let state = look(&target.order()).unwrap();
+            let why = state.taken_back.unwrap().why;
+            assert!(
+                why.starts_with("Linux 0.0-not-this-one did not come up"),
+                "{why}"
+            );
+        }
+        assert_eq!(
+            target.text("usr/bin/tool") == "old",
+            comes_back,
+            "{kernel:?}"
+        );
+    }
+}
+
+#[test]
 fn a_home_that_the_clone_lacks_is_in_nobodys_way() {
     let mut target = Target::new();
     fs::remove_dir_all(target.root().join(".instancesync/stage/root")).unwrap();
