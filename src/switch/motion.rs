@@ -80,12 +80,9 @@ impl<'a> Motion<'a> {
         for (index, step) in steps {
             if let Some(volume) = self.volumes.get(index) {
                 self.gate.pass()?;
-                let now = (index, is_boot(&volume.path().join(&step.name)));
-                // ORDER: what reaches one disk before another is anybody's guess.
-                if before.is_some_and(|(last, boots)| last != index && boots != now.1) {
+                if crosses(&mut before, (index, volume), step) {
                     self.sync()?;
                 }
-                before = Some(now);
                 volume.swap(&step.name)?;
             }
         }
@@ -158,9 +155,13 @@ impl<'a> Motion<'a> {
         }
         let mut steps = self.steps_in_order();
         steps.reverse();
+        let mut before = None;
         for (index, step) in steps {
             if let Some(volume) = self.volumes.get(index) {
                 self.gate.pass()?;
+                if crosses(&mut before, (index, volume), step) {
+                    drop(self.sync());
+                }
                 volume.settle(&step.name, [step.old, step.new])?;
                 if is_done(volume, step)? {
                     volume.swap(&step.name)?;
@@ -196,6 +197,19 @@ impl<'a> Motion<'a> {
     fn sync(&self) -> Result<(), SwitchError> {
         self.volumes.iter().try_for_each(Volume::sync)
     }
+}
+
+/// Tells whether what the machine boots by begins or ends with a step, and lies on another volume
+/// than what is before it. ORDER: which of two disks has its names first is anybody's guess, so
+/// the one has to be synced before the other is touched.
+fn crosses(
+    before: &mut Option<(usize, bool)>,
+    (index, volume): (usize, &Volume),
+    step: &Step,
+) -> bool {
+    let boots = is_boot(&volume.path().join(&step.name));
+    let last = before.replace((index, boots));
+    last.is_some_and(|(last, booted)| last != index && booted != boots)
 }
 
 /// Tells whether a name has changed sides, by what lies beside the live tree: nobody else writes

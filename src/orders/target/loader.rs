@@ -120,6 +120,7 @@ mod tests {
                 (".instancesync/stage/boot/vmlinuz-2", "2"),
                 (".instancesync/stage/lib/modules/2/modules.dep", ""),
                 (".instancesync/stage/boot/vmlinuz-3", "without modules"),
+                (".instancesync/stage/etc/default/locale", ""),
             ] {
                 let path = machine.at(path);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();

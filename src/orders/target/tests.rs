@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::SystemTime;
 
 use super::*;
-use crate::exclude::Rules;
+use crate::exclude::{Rule, Rules, Verdict};
 use crate::fixup::CloneNote;
 use crate::fs::staged::{CLONE_NAME, read_note};
 use crate::switch::Witness;
@@ -409,7 +409,9 @@ fn a_rollback_takes_the_modules_of_newer_kernels_along() {
     put("usr/lib/modules/6.1.0-1/modules.dep", "old");
     put(".instancesync/stage/lib/modules/6.1.0-1/modules.dep", "new");
     put("boot/vmlinuz-6.1.0-1", "");
-    put(".instancesync/stage/boot/vmlinuz-6.1.0-1", "");
+    let boot = Rule::new(Verdict::Keep, "/boot/***", "x").because("the target's");
+    let note = CloneNote::new(Rules::new(vec![boot]).unwrap());
+    note.write(&target.live()).unwrap();
     target.switch().unwrap();
     put("boot/vmlinuz-6.1.0-2", "");
     put("lib/modules/6.1.0-2/kernel/a.ko", "of the clone");
