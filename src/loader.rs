@@ -161,17 +161,8 @@ pub fn make(
         let what = format!("the source's kernel {wanted} has not come along with its modules");
         return Err(refused(what));
     }
-    for release in &kernels.source {
-        workshop.make_image(release)?;
-        if !is_filled(staged.stage(), &image_of(release)) {
-            let what = format!("target: the initramfs of {release} was not made");
-            return Err(Failure::new(ExitCode::Failed, what));
-        }
-    }
-    let mut menu = workshop.make_menu()?;
-    if kernels.source.contains(wanted) {
-        menu = menu::with_word(&menu, wanted, PANIC);
-    }
+    make_images(staged, kernels, workshop)?;
+    let menu = make_menu(kernels, wanted, workshop)?;
     let fallback = fallback(kernels, wanted);
     let entries = menu::entries(&menu);
     let pair = (find(&entries, wanted)?, find(&entries, fallback)?);
@@ -196,6 +187,39 @@ pub fn make(
         fallback: fallback.to_owned(),
         is_tried,
     })
+}
+
+fn make_images(
+    staged: &Staged,
+    kernels: &Kernels,
+    workshop: &Workshop<'_>,
+) -> std::result::Result<(), Failure> {
+    for release in &kernels.source {
+        workshop.make_image(release)?;
+        if !is_filled(staged.stage(), &image_of(release)) {
+            let what = format!("target: the initramfs of {release} was not made");
+            return Err(Failure::new(ExitCode::Failed, what));
+        }
+    }
+    Ok(())
+}
+
+fn make_menu(
+    kernels: &Kernels,
+    wanted: &str,
+    workshop: &Workshop<'_>,
+) -> std::result::Result<String, Failure> {
+    let menu = workshop.make_menu()?;
+    if !menu::asks_environment(&menu) {
+        let what = "the menu that GRUB made does not boot what is saved";
+        return Err(refused(format!("{what}, as /{SETTINGS} wants")));
+    }
+    Ok(
+        match kernels.source.iter().any(|release| release == wanted) {
+            true => menu::with_word(&menu, wanted, PANIC),
+            false => menu,
+        },
+    )
 }
 
 /// Returns the target's kernel that boots where `wanted` does not: the one that runs, if it has

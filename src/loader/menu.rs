@@ -66,6 +66,12 @@ fn kernel_of(line: &str) -> Option<&str> {
     release.filter(|_| COMMANDS.contains(&command))
 }
 
+/// Tells whether the menu boots what GRUB's environment says.
+pub fn asks_environment(menu: &str) -> bool {
+    let mut lines = menu.lines().map(str::trim);
+    lines.any(|line| line.starts_with("set default=") && line.contains("${saved_entry}"))
+}
+
 /// Returns the menu with a word more for a kernel, wherever it is loaded.
 pub fn with_word(menu: &str, kernel: &str, word: &str) -> String {
     let lines = menu.split_inclusive('\n').map(|line| {
@@ -82,7 +88,7 @@ pub fn with_word(menu: &str, kernel: &str, word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{MenuEntry, entries, with_word};
+    use super::{MenuEntry, asks_environment, entries, with_word};
 
     const MENU: &str = r#"
 function gfxmode {
@@ -130,6 +136,20 @@ menuentry 'System setup' $menuentry_id_option 'uefi-firmware' {
             "menuentry 'a' --id ' {\n linux /vmlinuz-1\n",
         ] {
             drop(entries(odd));
+        }
+    }
+
+    #[test]
+    fn a_menu_that_asks_no_environment_is_known() {
+        for (menu, asks) in [
+            ("else\n   set default=\"${saved_entry}\"\nfi\n", true),
+            (
+                "   set default=\"0\"\n  set saved_entry=\"${prev_saved_entry}\"\n",
+                false,
+            ),
+            (MENU, false),
+        ] {
+            assert_eq!(asks_environment(menu), asks, "{menu}");
         }
     }
 

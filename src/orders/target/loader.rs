@@ -90,7 +90,7 @@ mod tests {
     fn menu(boot: &Path) -> String {
         let names = fs::read_dir(boot).unwrap();
         let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut menu = String::new();
+        let mut menu = "set default=\"${saved_entry}\"\n".to_owned();
         for release in names.filter_map(|name| Some(name.strip_prefix("vmlinuz-")?.to_owned())) {
             menu += &format!(
                 "menuentry 'x' $menuentry_id_option 'id-{release}' {{\n\
