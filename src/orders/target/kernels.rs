@@ -53,9 +53,11 @@ pub(super) fn bring_modules(root: &Path, live: &Dir, volumes: &[RelPath]) -> Res
 }
 
 fn has_boot(tree: &Tree) -> bool {
-    let boot = RelPath::new(BOOT).and_then(|path| Ok(tree.open_beneath(&path)));
-    let names = boot.ok().and_then(|dir| dir.ok()?.names().ok());
-    names.is_some_and(|names| !names.is_empty())
+    let names = || {
+        let boot = RelPath::new(BOOT).ok()?;
+        tree.open_beneath(&boot).ok()?.names().ok()
+    };
+    names().is_some_and(|names| !names.is_empty())
 }
 
 fn bring(version: &str, live: &Tree, previous: &Tree) -> Result<(), FsError> {
