@@ -133,6 +133,26 @@ pub fn prepare(staged: &Staged) -> Result<()> {
     write(staged.stage(), &directory, name.as_bytes(), &settings)
 }
 
+/// Links into the stage what the target keeps at the top of a `/boot` of its own: it stays where it
+/// is, but GRUB's menu is made of what lies in the stage.
+pub fn show_kept(staged: &Staged, rules: &Rules) -> Result<()> {
+    let boot = path("boot");
+    let (live, stage) = (
+        staged.live().open_beneath(&boot)?,
+        staged.stage().open_beneath(&boot)?,
+    );
+    for name in live.names()? {
+        let name = usable_name(&name)?;
+        let decision = rules.decide_deep(&boot.join(&name), false);
+        let is_kept = decision.verdict == Verdict::Keep && !live.status_of(&name)?.is_directory();
+        match stage.status_of(&name) {
+            Err(error) if error.is_missing() && is_kept => live.link(&name, &stage, &name)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn environment(tree: &Tree, place: &RelPath) -> Result<OwnedFile> {
     let found = read_owned(&tree.open_beneath(place)?, &usable_name(ENVIRONMENT_NAME)?)?;
     Ok(found.unwrap_or_else(|| OwnedFile {

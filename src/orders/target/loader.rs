@@ -32,6 +32,7 @@ fn make_with(order: &LoaderOrder, programs: &dyn Programs) -> Result<LoaderRepor
     note.edited.dedup();
     note.write(&live).map_err(|error| failed(&error))?;
     clone_note::carry(&live, &note)?;
+    loader::show_kept(&staged, &note.rules).map_err(|error| failed(&error))?;
     // The target's own kernels are in the stage now, too.
     let kernels = Kernels::of(staged.stage(), &note.rules).map_err(|error| failed(&error))?;
     let workshop = Workshop {
@@ -58,6 +59,7 @@ mod tests {
     use crate::loader::{LoaderOrder, LoaderReport, settle};
     use crate::orders::RollbackOrder;
     use crate::orders::target::{SwitchOrder, TargetOrder, roll_back, switch_over};
+    use crate::relpath::RelPath;
 
     /// Programs that do what those of a machine would, without a name space. The menu names the
     /// stage where a bind mount would show it.
@@ -71,11 +73,8 @@ mod tests {
             let stdout = match &words[..] {
                 [_, "--target=abstraction", _] => String::new(),
                 [_, "--target=fs", _] => self.file_system.to_owned(),
-                [.., _, stage, "0", release] => {
-                    let image = Path::new(stage).join(format!("boot/initrd.img-{release}"));
-                    fs::write(image, "made").unwrap();
-                    String::new()
-                }
+                [.., stage, "0", release] => image(&Path::new(stage).join("boot"), release),
+                [.., "1", boot, "boot", release] => image(Path::new(boot), release),
                 [.., boot, _, _] => menu(Path::new(boot)),
                 _ => panic!("{words:?}"),
             };
@@ -85,6 +84,11 @@ mod tests {
                 stderr: String::new(),
             })
         }
+    }
+
+    fn image(boot: &Path, release: &str) -> String {
+        fs::write(boot.join(format!("initrd.img-{release}")), "made").unwrap();
+        String::new()
     }
 
     fn menu(boot: &Path) -> String {
@@ -136,6 +140,21 @@ mod tests {
                 "/etc/default/***",
             ];
             let note = CloneNote::new(Rules::new(rules.map(keep).to_vec()).unwrap());
+            note.write(&machine.live()).unwrap();
+            machine
+        }
+
+        /// The same with `/boot` as a volume with a stage of its own.
+        fn with_boot_apart() -> Machine {
+            let machine = Machine::new();
+            let private = machine.at("boot/.instancesync");
+            fs::create_dir(&private).unwrap();
+            fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).unwrap();
+            let stage = machine.at(".instancesync/stage/boot");
+            fs::rename(&stage, private.join("stage")).unwrap();
+            fs::create_dir(stage).unwrap();
+            let mut note = CloneNote::read(&machine.live()).unwrap().unwrap();
+            note.volumes = vec![RelPath::new(b"boot").unwrap()];
             note.write(&machine.live()).unwrap();
             machine
         }
@@ -247,6 +266,21 @@ mod tests {
         let environment = machine.text(".instancesync/stage/boot/grub/grubenv");
         assert!(environment.contains("saved_entry=id-2\n"), "{environment}");
         assert!(!environment.contains("next_entry=id"), "{environment}");
+    }
+
+    #[test]
+    fn a_boot_of_its_own_has_both_kernels_in_the_menu() {
+        let machine = Machine::with_boot_apart();
+        let report = machine.make("ext2");
+        assert_eq!((&*report.fallback, report.is_tried), ("1", true));
+        let staged = |name: &str| machine.text(&format!("boot/.instancesync/stage/{name}"));
+        let menu = staged("grub/grub.cfg");
+        assert!(menu.contains("vmlinuz-1 root=x\n"), "{menu}");
+        assert!(menu.contains("vmlinuz-2 root=x panic=60\n"), "{menu}");
+        assert_eq!(staged("grub/i386-pc/normal.mod"), "module");
+        assert_eq!(staged("initrd.img-2"), "made");
+        assert!(staged("grub/grubenv").contains("saved_entry=id-1\nnext_entry=id-2\n"));
+        assert_eq!(machine.text("boot/grub/grub.cfg"), "old menu");
     }
 
     #[test]

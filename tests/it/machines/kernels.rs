@@ -61,9 +61,7 @@ fn boot_the_sources_kernel(source: &Recipe, target: &Recipe) {
     assert!(entry.contains(release), "{entry}");
     target.ask("! grub-editenv list | grep -e next_entry= -e instancesync");
     target.ask("! grep -r instancesync /boot/grub/grub.cfg");
-    target.ask(&format!(
-        "update-initramfs -u -k {release} && update-initramfs -u && update-grub"
-    ));
+    target.ask(&format!("update-initramfs -u -k {release} && update-grub"));
     pair.reboot_target();
     assert_eq!(
         pair.target.ask("uname -r").trim(),
