@@ -151,7 +151,7 @@ pub fn check(root: &Path, staged: &Staged, source: &CheckFacts) -> CheckReport {
     note("fstab", "the root in fstab is the target's", stage.fstab());
     note(
         "kernel",
-        "the target's kernels find their modules",
+        "the kernels to boot find their modules",
         stage.kernel(),
     );
     note(

@@ -9,6 +9,7 @@ mod fixups;
 mod hold_back;
 mod hooks;
 mod links;
+mod loader;
 mod preparation;
 mod quiesce;
 mod route;

@@ -23,6 +23,7 @@ pub mod fs;
 pub mod inspect;
 pub mod interrupt;
 pub mod layout;
+pub mod loader;
 pub mod merger;
 pub mod monitor;
 pub mod orders;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::check;
 use crate::cleanup;
 use crate::failure::Failure;
+use crate::loader::{LoaderOrder, LoaderReport};
 use crate::prompter::NobodyThere;
 use crate::switch::{Freed, Switched};
 pub use digests::{DigestOrder, Digested, digest_of};
@@ -44,6 +45,8 @@ pub enum Order {
     Check(check::CheckOrder),
     /// Read files and tell what they are by their contents.
     Digests(DigestOrder),
+    /// Make in the stage what a clone with the source's kernel boots by.
+    Loader(LoaderOrder),
 }
 
 /// What came of an order; each has its own.
@@ -67,6 +70,8 @@ pub enum Answer {
     Checked(check::CheckReport),
     /// Of reading files, in their order; `None` for one that is not there.
     Digests(Vec<Option<Digested>>),
+    /// Of making what the clone boots by.
+    LoaderMade(LoaderReport),
 }
 
 impl Order {
@@ -94,6 +99,7 @@ impl Order {
             Order::Confirm(order) => target::confirm(order).map(Answer::Confirmed),
             Order::Check(order) => check::perform(order).map(Answer::Checked),
             Order::Digests(order) => digests::perform(order).map(Answer::Digests),
+            Order::Loader(order) => target::make_loader(order).map(Answer::LoaderMade),
         }
     }
 }

@@ -11,6 +11,8 @@ use crate::relpath::RelPath;
 const INITS: [&str; 3] = ["/sbin/init", "/etc/init", "/bin/init"];
 /// Where kernels are booted from.
 const BOOT: &[u8] = b"boot";
+/// How the image of a kernel is called, before its release.
+const IMAGE: &[u8] = b"vmlinuz-";
 /// LIMIT: how many paths a failure names.
 const MAX_NAMED: usize = 5;
 
@@ -112,7 +114,7 @@ impl Stage<'_> {
         let note = self.seen(self.note()).flatten().unwrap_or_default();
         let boot = RelPath::new(BOOT).unwrap_or_default();
         if !note.rules.leaves_alone(&boot, true) {
-            return not_applicable("the clone has kernels of its own");
+            return self.own_kernels(&boot);
         }
         let system = self.seen(Root::open(self.root));
         let kernels = system.and_then(|system| self.seen(gather_kernels(&system)));
@@ -138,6 +140,35 @@ impl Stage<'_> {
                 "the target boots Linux {} and the clone has no modules for it; do not include \
                  /lib/modules of the source",
                 missing.join(", ")
+            )),
+        }
+    }
+
+    /// Looks for what belongs to each kernel in the `/boot` of the stage.
+    fn own_kernels(&self, boot: &RelPath) -> CheckOutcome {
+        let names = self.seen(self.tree().open_beneath(boot).and_then(|dir| dir.names()));
+        let names = names.unwrap_or_default();
+        let images = names.iter().filter_map(|name| name.strip_prefix(IMAGE));
+        let kernels: Vec<_> = images.map(String::from_utf8_lossy).collect();
+        let lacks = |version: &str| {
+            let modules = format!("/lib/modules/{version}");
+            let initramfs = format!("/boot/initrd.img-{version}");
+            self.look(&modules).is_none() || self.look(&initramfs).is_none()
+        };
+        let lacking: Vec<&str> = kernels
+            .iter()
+            .map(|version| &**version)
+            .filter(|version| lacks(version))
+            .collect();
+        if kernels.is_empty() {
+            return not_applicable("the clone has no kernel in /boot");
+        }
+        match lacking.is_empty() {
+            true => CheckOutcome::Passed,
+            false => failed(format!(
+                "the clone has Linux {} without its modules or initramfs; remove what is left of it, \
+                 or leave --kernel source away",
+                lacking.join(", ")
             )),
         }
     }

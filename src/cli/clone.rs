@@ -130,7 +130,11 @@ pub struct ProfileArguments {
     /// Whose host name the clone has: target, source, or a name
     #[arg(long, value_name = "NAME", default_value = "target")]
     pub hostname: String,
-    /// Whose kernel and boot loader the clone has
+    /// Whose kernel the clone boots; the boot loader is always the target's
+    ///
+    /// With the source's, its initramfs is made for the target's hardware and GRUB's menu is made
+    /// anew, before the switch; the target's kernel stays in the menu as the one to fall back to.
+    /// It takes GRUB on the target and initramfs-tools on the source.
     #[arg(long, value_name = "POLICY", default_value = "target")]
     pub kernel: KernelChoice,
 }
@@ -158,6 +162,8 @@ pub enum IdentityChoice {
 pub enum KernelChoice {
     /// The target's own
     Target,
+    /// The source's, with the target's to fall back to
+    Source,
 }
 
 /// One of the flags that select entries.

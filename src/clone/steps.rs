@@ -57,6 +57,7 @@ impl<'r> Run<'r> {
                 Step::FixUp => {
                     self.check_complete()?;
                     self.fix_up(session, agreed)?;
+                    self.make_loader(session, agreed)?;
                 }
                 Step::Check => {
                     self.check_complete()?;

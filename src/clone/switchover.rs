@@ -123,6 +123,7 @@ impl Run<'_> {
         let comes = self.reboots().is_some() && !agreed.closes_login;
         Some(Probation {
             limit_s: limit.as_secs(),
+            kernel: self.booted_kernel(agreed).map(str::to_owned),
             witness: match comes {
                 true => Witness::Source,
                 false => Witness::Clone {

@@ -1,7 +1,7 @@
 //! Architecture, C library, layout of `/usr`, process 1, firmware and boot loader. Knows
 //! nothing of kernels.
 
-use super::look::Look;
+use super::look::{Look, active_lines};
 use crate::facts::{Boot, BootLoader, BootMode, Init, Libc, UsrLayout};
 
 /// Returns the architecture: the kernel's word, or that of a program's head.
@@ -140,7 +140,26 @@ pub(super) fn boot(look: &Look, is_container: bool) -> Boot {
         true => BootLoader::None,
         false => loader(look),
     };
-    Boot { mode, loader }
+    Boot {
+        mode,
+        loader,
+        makes_menu: loader == BootLoader::Grub2 && makes_menu(look),
+        initramfs_tools: look
+            .first(["/usr/sbin/update-initramfs", "/sbin/update-initramfs"])
+            .is_some(),
+    }
+}
+
+fn makes_menu(look: &Look) -> bool {
+    let has_program = look
+        .first(["/usr/sbin/grub-mkconfig", "/usr/sbin/grub2-mkconfig"])
+        .is_some();
+    let settings = look.text("/etc/default/grub").unwrap_or_default();
+    let has_entries = active_lines(&settings).any(|line| {
+        let value = line.strip_prefix("GRUB_ENABLE_BLSCFG=");
+        value.is_some_and(|value| value.trim_matches(['"', '\'']) == "true")
+    });
+    has_program && !has_entries
 }
 
 fn loader(look: &Look) -> BootLoader {

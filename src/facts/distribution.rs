@@ -123,6 +123,11 @@ pub struct Boot {
     pub mode: BootMode,
     /// By which boot loader, as its files in `/boot` and `/etc` tell.
     pub loader: BootLoader,
+    /// Whether GRUB's `grub-mkconfig` makes its menu from the kernels in `/boot`. It does not where
+    /// each kernel has an entry of its own (Boot Loader Specification).
+    pub makes_menu: bool,
+    /// Whether initramfs images are made by initramfs-tools.
+    pub initramfs_tools: bool,
 }
 
 /// By which firmware it boots.

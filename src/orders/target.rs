@@ -5,6 +5,7 @@
 
 mod guard;
 mod kernels;
+mod loader;
 mod package_locks;
 mod rollback;
 mod settle;
@@ -33,6 +34,7 @@ use crate::switch::{
 };
 pub(super) use guard::see;
 pub use guard::{TakenBack, guard};
+pub(super) use loader::make_loader;
 use package_locks::PackageLocks;
 pub(super) use rollback::roll_back;
 pub use rollback::{RollbackOrder, RolledBack};
@@ -236,6 +238,7 @@ pub(super) fn confirm(order: &ConfirmOrder) -> Result<Option<String>, Failure> {
     lock(&live)?;
     let memo = memo(&live).map_err(|error| refused(&error))?;
     remove_run_key(root, memo.as_ref())?;
+    crate::loader::settle(&live).map_err(|error| failed(&error))?;
     // ORDER: a guard that starts anew takes a clone with a one-shot and without a note for one
     // that nobody has confirmed.
     disarm_live(&live).map_err(|error| failed(&error))?;

@@ -118,6 +118,14 @@ pub const CHECKS: &[Check] = &[
     blocker("other-init", &[11], distribution::other_init),
     blocker("other-family", &[6], distribution::other_family),
     blocker("kernel-too-old", &[4, 5], kernel::too_old),
+    blocker("kernel-needs-stage", &[5], kernel::needs_stage),
+    blocker("kernel-needs-grub", &[5], kernel::needs_grub),
+    blocker(
+        "kernel-needs-initramfs-tools",
+        &[5],
+        kernel::needs_initramfs_tools,
+    ),
+    blocker("kernel-left-behind", &[5], kernel::left_behind),
     blocker(
         "selinux-policy-missing",
         &[18],
@@ -165,6 +173,8 @@ pub const CHECKS: &[Check] = &[
     ),
     warning("other-kernel", &[5, 6], kernel::other),
     warning("kernel-without-modules", &[5], kernel::without_modules),
+    warning("kernel-without-fallback", &[5], kernel::without_fallback),
+    warning("kernel-for-elsewhere", &[5], kernel::for_elsewhere),
     warning("other-boot-mode", &[29], platform::other_boot_mode),
     warning("other-boot-loader", &[29], platform::other_boot_loader),
     warning(

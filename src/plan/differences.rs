@@ -78,8 +78,15 @@ fn identity(input: &PlanInput<'_>) -> Option<String> {
 fn kernel(input: &PlanInput<'_>) -> Option<String> {
     let source = input.source.kernels.running.as_deref();
     let target = input.target.kernels.running.as_deref()?;
-    let stays = input.policies.kernel == KernelPolicy::Target && source != Some(target);
-    stays.then(|| format!("it boots the target's Linux {target}"))
+    match input.policies.kernel {
+        _ if source == Some(target) => None,
+        KernelPolicy::Target => Some(format!("it boots the target's Linux {target}")),
+        KernelPolicy::Source => Some(format!(
+            "it boots the source's Linux {}, made ready for the target's hardware; Linux {target} \
+             stays to fall back to",
+            source?
+        )),
+    }
 }
 
 fn network(input: &PlanInput<'_>) -> Option<String> {

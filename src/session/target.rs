@@ -6,6 +6,7 @@ use std::path::Path;
 use super::Session;
 use super::orders::misplaced;
 use crate::failure::Failure;
+use crate::loader::{LoaderOrder, LoaderReport};
 use crate::orders::{
     Answer, ConfirmOrder, DigestOrder, Digested, Order, SwitchOrder, TargetOrder, TargetState,
 };
@@ -58,6 +59,14 @@ impl Session {
         };
         match self.order(&Order::Digests(order))? {
             Answer::Digests(found) if found.len() == paths.len() => Ok(found),
+            _ => Err(misplaced()),
+        }
+    }
+
+    /// Has made in the stage what a clone with the source's kernel boots by. Takes minutes.
+    pub fn make_loader(&self, order: LoaderOrder) -> Result<LoaderReport, Failure> {
+        match self.order(&Order::Loader(order))? {
+            Answer::LoaderMade(report) => Ok(report),
             _ => Err(misplaced()),
         }
     }

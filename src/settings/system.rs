@@ -73,6 +73,7 @@ impl SystemSettings {
                 hostname: hostname_policy,
                 kernel: match arguments.kernel {
                     KernelChoice::Target => KernelPolicy::Target,
+                    KernelChoice::Source => KernelPolicy::Source,
                 },
             },
             hostname,

@@ -8,6 +8,8 @@ use crate::relpath::{Name, RelPath};
 
 /// Made by the file system itself, of no use anywhere else.
 const LOST_AND_FOUND: &[u8] = b"lost+found";
+/// What the machine boots by.
+const BOOT: &[u8] = b"boot";
 /// A name that stands for whatever lies in a directory when the rules are asked about it.
 const ANY_NAME: &[u8] = b"any-name";
 
@@ -146,11 +148,17 @@ fn refuse_mounted_side(seen: &Seen, path: &RelPath) -> Result<(), SwitchError> {
 
 /// Returns all steps, each with the index of its part. ORDER: data first; what programs are
 /// loaded from last and close together, for while only one of them is new, nothing starts.
-pub(super) fn in_order<'a>(parts: &'a [Part]) -> Vec<(usize, &'a Step)> {
+///
+/// ORDER: what the machine boots by goes after all else, and comes back before it: the kernel
+/// that is booted after a power cut then has its modules, as the clone has those of both.
+pub(super) fn in_order<'a>(parts: &'a [Part], is_back: bool) -> Vec<(usize, &'a Step)> {
     let each = parts.iter().enumerate();
-    let mut steps: Vec<(usize, usize, &'a Step)> = each
+    let mut steps: Vec<(i8, usize, &'a Step)> = each
         .flat_map(|(index, part)| {
-            let ranked = move |step: &'a Step| (rank(&part.volume.join(&step.name)), index, step);
+            let ranked = move |step: &'a Step| {
+                let path = part.volume.join(&step.name);
+                (rank(&path, is_back), index, step)
+            };
             let steps: &[Step] = &part.steps;
             steps.iter().map(ranked)
         })
@@ -160,9 +168,21 @@ pub(super) fn in_order<'a>(parts: &'a [Part]) -> Vec<(usize, &'a Step)> {
     steps.map(|(_, index, step)| (index, step)).collect()
 }
 
-/// Returns the place of a path among all: data, `/var`, `/etc`, programs and libraries.
-fn rank(path: &RelPath) -> usize {
-    match path.parts().next().unwrap_or_default() {
+/// Tells whether the machine boots by a name.
+pub(super) fn is_boot(path: &RelPath) -> bool {
+    path.parts().next() == Some(BOOT)
+}
+
+/// Returns the place of a path among all: data, `/var`, `/etc`, programs and libraries, `/boot`. On
+/// a file system of its own the menu goes after the kernels that it names.
+fn rank(path: &RelPath, is_back: bool) -> i8 {
+    let mut parts = path.parts();
+    match parts.next().unwrap_or_default() {
+        BOOT => {
+            let is_loader = parts.next().is_some_and(|name| name.starts_with(b"grub"));
+            let rank = if is_loader { 5 } else { 4 };
+            if is_back { -rank } else { rank }
+        }
         b"var" => 1,
         b"etc" => 2,
         b"usr" | b"bin" | b"sbin" => 3,

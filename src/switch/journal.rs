@@ -80,6 +80,9 @@ pub struct Probation {
     pub limit_s: u64,
     /// Who has to be content.
     pub witness: Witness,
+    /// The release of the kernel that has to run, where another one is there to fall back to.
+    #[serde(default)]
+    pub kernel: Option<String>,
 }
 
 /// Who sees that a clone lives.

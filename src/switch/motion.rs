@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::choose::in_order;
+use super::choose::{in_order, is_boot};
 use super::journal::{self, Journal, Phase, Step};
 use super::volume::Volume;
 use super::{Gate, SwitchError, Switched};
@@ -73,16 +73,27 @@ impl<'a> Motion<'a> {
 
     /// Lets every name change sides, and returns how many microseconds that took.
     fn exchange(&self) -> Result<u64, SwitchError> {
-        let steps = in_order(&self.journal.parts);
+        let steps = self.steps_in_order();
         self.sync()?;
         let start = Instant::now();
+        let mut before = None;
         for (index, step) in steps {
             if let Some(volume) = self.volumes.get(index) {
                 self.gate.pass()?;
+                if crosses(&mut before, (index, volume), step) {
+                    self.sync()?;
+                }
                 volume.swap(&step.name)?;
             }
         }
         Ok(u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn steps_in_order(&self) -> Vec<(usize, &Step)> {
+        in_order(
+            &self.journal.parts,
+            self.journal.phase == Phase::RollingBack,
+        )
     }
 
     /// Tells whether every name has changed sides.
@@ -142,11 +153,15 @@ impl<'a> Motion<'a> {
             self.gate.pass()?;
             volume.rename_side(from, to)?;
         }
-        let mut steps = in_order(&self.journal.parts);
+        let mut steps = self.steps_in_order();
         steps.reverse();
+        let mut before = None;
         for (index, step) in steps {
             if let Some(volume) = self.volumes.get(index) {
                 self.gate.pass()?;
+                if crosses(&mut before, (index, volume), step) {
+                    drop(self.sync());
+                }
                 volume.settle(&step.name, [step.old, step.new])?;
                 if is_done(volume, step)? {
                     volume.swap(&step.name)?;
@@ -182,6 +197,19 @@ impl<'a> Motion<'a> {
     fn sync(&self) -> Result<(), SwitchError> {
         self.volumes.iter().try_for_each(Volume::sync)
     }
+}
+
+/// Tells whether what the machine boots by begins or ends with a step, and lies on another volume
+/// than what is before it. ORDER: which of two disks has its names first is anybody's guess, so
+/// the one has to be synced before the other is touched.
+fn crosses(
+    before: &mut Option<(usize, bool)>,
+    (index, volume): (usize, &Volume),
+    step: &Step,
+) -> bool {
+    let boots = is_boot(&volume.path().join(&step.name));
+    let last = before.replace((index, boots));
+    last.is_some_and(|(last, booted)| last != index && booted != boots)
 }
 
 /// Tells whether a name has changed sides, by what lies beside the live tree: nobody else writes

@@ -20,6 +20,7 @@ use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::fs::staged::{read_note, write_note};
 use crate::fs::{Dir, usable_name};
+use crate::loader;
 use crate::switch::{Memo, Probation, State, Witness, status};
 
 /// The note of a clone that was taken back; it goes with the next switch and with a discard.
@@ -130,6 +131,10 @@ fn look(live: &Dir, memo: &Memo, elapsed: Duration) -> Result<Look, Failure> {
     let Some(booted) = is_booted(live)? else {
         return Ok(Look::Over);
     };
+    if let Some(wrong) = wrong_kernel(memo).filter(|_| !booted.is_well) {
+        return Ok(Look::Lost(wrong));
+    }
+    settle_kernel(live, memo)?;
     Ok(match &memo.probation {
         // A boot that sets labels anew takes its time, and ends in another one.
         Some(_) if !booted.is_well && is_relabelling(live) => Look::Waits,
@@ -172,6 +177,23 @@ fn is_well(ports: &[u16], wants_route: bool) -> bool {
     has_booted && (machine.has_default_route || !wants_route)
 }
 
+/// Returns what is wrong with the kernel that runs, if it is another one than the clone was to boot:
+/// that did not come up, and the loader has fallen back.
+fn wrong_kernel(memo: &Memo) -> Option<String> {
+    let wanted = memo.probation.as_ref()?.kernel.as_ref()?;
+    let running = loader::running_kernel();
+    (*wanted != running && memo.boot_id != boot_id())
+        .then(|| format!("Linux {wanted} did not come up, {running} was booted"))
+}
+
+/// A kernel that was tried and came as far as this boots from now on.
+fn settle_kernel(live: &Dir, memo: &Memo) -> Result<(), Failure> {
+    match wrong_kernel(memo) {
+        Some(_) => Ok(()),
+        None => loader::settle(live).map_err(|error| failed(&error)),
+    }
+}
+
 /// Ends the probation of a clone; the run's key keeps its own time.
 fn note_well(live: &Dir) -> Result<(), Failure> {
     let Some(booted) = is_booted(live)? else {
@@ -190,6 +212,14 @@ fn note_well(live: &Dir) -> Result<(), Failure> {
 pub(in crate::orders) fn see(order: &TargetOrder) -> Result<TargetState, Failure> {
     let live = open(&order.root)?;
     lock_within(&live, SEEING)?;
+    if let State::Switched { memo, .. } = status(&live).map_err(|error| refused(&error))? {
+        if let Some(wrong) = wrong_kernel(&memo) {
+            let what = format!("target: the clone gives way to the old system: {wrong}");
+            return Err(Failure::new(ExitCode::Failed, what)
+                .hint("its console has told why; --kernel target takes the target's kernel"));
+        }
+        settle_kernel(&live, &memo)?;
+    }
     note_well(&live)?;
     super::look(order)
 }

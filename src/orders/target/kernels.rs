@@ -1,6 +1,6 @@
-//! Modules of the kernels that a clone has installed since the switch: `/boot` is the target's own
-//! and stays, so that the next boot starts one of them also after a rollback. Knows nothing of
-//! boot loaders.
+//! Modules of the kernels that a clone has installed since the switch: where `/boot` is the target's
+//! own and stays, the next boot starts one of them also after a rollback. Knows nothing of boot
+//! loaders.
 
 use std::path::Path;
 
@@ -20,12 +20,19 @@ use crate::relpath::{Name, RelPath};
 
 /// Where modules lie, be it through a link.
 const MODULES: &[u8] = b"/lib/modules";
+/// Where kernels lie.
+const BOOT: &[u8] = b"boot";
 /// What is brought has this name until it is whole.
 const TEMP: &[u8] = b".instancesync-modules";
 
 /// Brings the modules of every kernel of the system at `root` that has an image, and whose modules
 /// what was replaced does not have, to what was replaced.
 pub(super) fn bring_modules(root: &Path, live: &Dir, volumes: &[RelPath]) -> Result<(), Failure> {
+    // With the source's kernel it was replaced as well, and comes back with its own kernels.
+    let replaced = side_tree(live, volumes, PREVIOUS_NAME);
+    if replaced.is_ok_and(|tree| has_boot(&tree)) {
+        return Ok(());
+    }
     let system = Root::open(root).map_err(|error| failed(&error))?;
     let kernels = gather_kernels(&system).map_err(|error| failed(&error))?;
     let bootable = kernels.installed.into_iter();
@@ -43,6 +50,14 @@ pub(super) fn bring_modules(root: &Path, live: &Dir, volumes: &[RelPath]) -> Res
         })?;
     }
     Ok(())
+}
+
+fn has_boot(tree: &Tree) -> bool {
+    let names = || {
+        let boot = RelPath::new(BOOT).ok()?;
+        tree.open_beneath(&boot).ok()?.names().ok()
+    };
+    names().is_some_and(|names| !names.is_empty())
 }
 
 fn bring(version: &str, live: &Tree, previous: &Tree) -> Result<(), FsError> {

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::SystemTime;
 
 use super::*;
-use crate::exclude::Rules;
+use crate::exclude::{Rule, Rules, Verdict};
 use crate::fixup::CloneNote;
 use crate::fs::staged::{CLONE_NAME, read_note};
 use crate::switch::Witness;
@@ -240,7 +240,11 @@ fn the_first_boot_is_noted_until_somebody_confirms() {
 /// A clone on probation that boots.
 fn on_probation(limit_s: u64, witness: Witness) -> Target {
     let mut target = Target::new();
-    target.probation = Some(Probation { limit_s, witness });
+    target.probation = Some(Probation {
+        limit_s,
+        witness,
+        kernel: None,
+    });
     target.switch().unwrap();
     target.pretend_reboot();
     boot::boot(target.root()).unwrap();
@@ -347,12 +351,44 @@ fn a_clone_that_sets_its_labels_anew_has_time() {
 }
 
 #[test]
+fn a_clone_under_another_kernel_than_its_own_is_taken_back() {
+    for (kernel, comes_back) in [(None, false), (Some("0.0-not-this-one"), true)] {
+        let mut target = Target::new();
+        let own = crate::loader::running_kernel();
+        target.probation = Some(Probation {
+            limit_s: 1000,
+            witness: Witness::Source,
+            kernel: Some(kernel.unwrap_or(&own).to_owned()),
+        });
+        target.switch().unwrap();
+        target.pretend_reboot();
+        boot::boot(target.root()).unwrap();
+        assert_eq!(see(&target.order()).is_err(), comes_back, "{kernel:?}");
+        if comes_back {
+            guard::step(target.root(), Duration::ZERO).unwrap();
+            let state = look(&target.order()).unwrap();
+            let why = state.taken_back.unwrap().why;
+            assert!(
+                why.starts_with("Linux 0.0-not-this-one did not come up"),
+                "{why}"
+            );
+        }
+        assert_eq!(
+            target.text("usr/bin/tool") == "old",
+            comes_back,
+            "{kernel:?}"
+        );
+    }
+}
+
+#[test]
 fn a_home_that_the_clone_lacks_is_in_nobodys_way() {
     let mut target = Target::new();
     fs::remove_dir_all(target.root().join(".instancesync/stage/root")).unwrap();
     target.probation = Some(Probation {
         limit_s: 0,
         witness: Witness::Source,
+        kernel: None,
     });
     target.switch().unwrap();
     target.pretend_reboot();
@@ -373,7 +409,9 @@ fn a_rollback_takes_the_modules_of_newer_kernels_along() {
     put("usr/lib/modules/6.1.0-1/modules.dep", "old");
     put(".instancesync/stage/lib/modules/6.1.0-1/modules.dep", "new");
     put("boot/vmlinuz-6.1.0-1", "");
-    put(".instancesync/stage/boot/vmlinuz-6.1.0-1", "");
+    let boot = Rule::new(Verdict::Keep, "/boot/***", "x").because("the target's");
+    let note = CloneNote::new(Rules::new(vec![boot]).unwrap());
+    note.write(&target.live()).unwrap();
     target.switch().unwrap();
     put("boot/vmlinuz-6.1.0-2", "");
     put("lib/modules/6.1.0-2/kernel/a.ko", "of the clone");

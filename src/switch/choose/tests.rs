@@ -130,16 +130,25 @@ fn what_programs_are_loaded_from_goes_last() {
         old_top: Metadata::default(),
         new_top: Metadata::default(),
     };
-    let root = part("", &["bin", "etc", "lib64", "root", "srv", "usr"]);
-    let parts = [root, part("home", &["a"]), part("var", &["log"])];
-    let order: Vec<String> = in_order(&parts)
-        .into_iter()
-        .map(|(index, step)| absolute(&parts[index].volume.join(&step.name)))
-        .collect();
+    let root = part("", &["bin", "boot", "etc", "lib64", "root", "srv", "usr"]);
+    let boot = part("boot", &["grub", "initrd.img-2", "vmlinuz-2"]);
+    let parts = [root, part("home", &["a"]), part("var", &["log"]), boot];
+    let order = |is_back| -> Vec<String> {
+        let steps = in_order(&parts, is_back).into_iter();
+        let paths = steps.map(|(index, step)| parts[index].volume.join(&step.name));
+        paths.map(|path| absolute(&path)).collect()
+    };
+    let system = [
+        "/root", "/srv", "/home/a", "/var/log", "/etc", "/bin", "/lib64", "/usr",
+    ];
+    let kernels = ["/boot", "/boot/initrd.img-2", "/boot/vmlinuz-2"];
     assert_eq!(
-        order,
-        [
-            "/root", "/srv", "/home/a", "/var/log", "/etc", "/bin", "/lib64", "/usr"
-        ]
+        order(false),
+        [&system[..], &kernels, &["/boot/grub"]].concat()
+    );
+    // On the way back the menu of the old kernels is there before anything else.
+    assert_eq!(
+        order(true),
+        [&["/boot/grub"][..], &kernels, &system].concat()
     );
 }

@@ -1,10 +1,10 @@
-//! Kernels and their packages on a clone that boots the target's: what an administrator does next
-//! has to work.
+//! Kernels and their packages on a clone that boots the target's, or the source's: what an
+//! administrator does next has to work.
 
-use super::pair::Pair;
+use super::pair::{Came, Pair};
 use crate::support::can_run;
 use crate::support::machine::Network;
-use crate::support::vm::{Recipe, VIRTUAL};
+use crate::support::vm::{Firmware, Layout, Recipe, Swap, VIRTUAL, VmStack};
 
 #[test]
 #[ignore = "virtual machines, minutes each: scripts/test --machines"]
@@ -34,4 +34,77 @@ fn a_clone_renews_its_kernels_and_boots_again() {
         .ask("sed -n 's/^\\tlinux.*vmlinuz-\\([^ ]*\\).*/\\1/p' /boot/grub/grub.cfg | head -n 1");
     pair.reboot_target();
     assert_eq!(pair.target.ask("uname -r"), first, "not the first entry");
+}
+
+/// Clones with the source's kernel, looks at what an administrator does next, and goes back.
+fn boot_the_sources_kernel(source: &Recipe, target: &Recipe) {
+    let network = Network::new();
+    let mut pair = Pair::start(&network, source, target);
+    let [own, _] = pair.target_is_booted_by();
+    let own = own.trim();
+    let release = pair.source.ask("uname -r");
+    let release = release.trim();
+    assert_ne!(release, own, "there is nothing to tell them by");
+    pair.expect_kernel_of_source();
+    let came = pair.clone_with("--kernel source");
+    assert!(matches!(came, Came::Back { .. }), "{came:?}");
+    let target = &pair.target;
+    // Both are there, and the one that was tried is the one that boots.
+    for version in [own, release] {
+        target.ask(&format!(
+            "cd /boot && test -s vmlinuz-{version} && test -s initrd.img-{version} &&
+            test -e /lib/modules/{version}/modules.dep && grep -q vmlinuz-{version} grub/grub.cfg"
+        ));
+    }
+    let saved = "grub-editenv list | grep '^saved_entry=gnulinux-.*'";
+    let entry = target.ask(saved);
+    assert!(entry.contains(release), "{entry}");
+    target.ask("! grub-editenv list | grep -e next_entry= -e instancesync");
+    target.ask("! grep -r instancesync /boot/grub/grub.cfg");
+    target.ask(&format!("update-initramfs -u -k {release} && update-grub"));
+    pair.reboot_target();
+    assert_eq!(
+        pair.target.ask("uname -r").trim(),
+        release,
+        "after update-grub"
+    );
+    pair.target.ask("/.instancesync/instancesync status");
+    let rollback = "/.instancesync/instancesync rollback --reboot";
+    pair.reboot_target_by(rollback);
+    assert_eq!(pair.target.ask("uname -r").trim(), own);
+    let left = format!("ls /boot /lib/modules | grep {release}");
+    pair.target.ask(&format!("! {{ {left}; }}"));
+    assert_eq!(pair.target.ask("cat /etc/marker"), "target\n");
+    pair.target.ask("update-grub && modprobe dummy");
+}
+
+#[test]
+#[ignore = "virtual machines, minutes each: scripts/test --machines"]
+fn a_clone_with_the_sources_kernel_boots_it() {
+    if can_run("a_clone_with_the_sources_kernel_boots_it", VIRTUAL) {
+        boot_the_sources_kernel(&Recipe::SOURCE, &Recipe::TARGET);
+    }
+}
+
+#[test]
+#[ignore = "virtual machines, minutes each: scripts/test --machines"]
+fn a_clone_with_the_sources_kernel_boots_it_by_efi() {
+    if !can_run("a_clone_with_the_sources_kernel_boots_it_by_efi", VIRTUAL) {
+        return;
+    }
+    let stack = VmStack::Networkd;
+    let target = Recipe {
+        firmware: Firmware::Efi,
+        layout: Layout::SeparateBoot,
+        swap: Swap::File,
+        stack,
+        ..Recipe::TARGET
+    };
+    boot_the_sources_kernel(
+        &Recipe {
+            stack,
+            ..Recipe::SOURCE
+        },
+        &target,
+    );
 }

@@ -10,8 +10,8 @@ use crate::support::vm::{Launched, Recipe, Vm};
 /// Where the source has the program; no clone takes it along.
 const PROGRAM: &str = "/usr/local/bin/instancesync";
 /// What must be on the target after a clone as it was before.
-const OWN: &str = "hostname; cat /etc/machine-id; cat /etc/ssh/ssh_host_ed25519_key.pub; uname -r
-    cat /proc/cmdline; ip -brief address; ip route
+const OWN: &str = "hostname; cat /etc/machine-id; cat /etc/ssh/ssh_host_ed25519_key.pub
+    ip -brief address; ip route
     findmnt -rno TARGET,SOURCE,FSTYPE,FSROOT -t ext4,xfs,btrfs,vfat
     swapon --show=NAME,TYPE --noheadings";
 
@@ -21,6 +21,8 @@ pub struct Pair<'n> {
     pub target: Vm<'n>,
     boot: String,
     own: String,
+    /// What the target is booted by: the release of the kernel, and its command line.
+    booted_by: [String; 2],
 }
 
 /// How a clone went.
@@ -40,14 +42,31 @@ impl<'n> Pair<'n> {
             target: Vm::create(network, target),
             boot: String::new(),
             own: String::new(),
+            booted_by: Default::default(),
         };
         pair.source.switch_on();
         pair.target.switch_on();
         pair.boot = pair.target.wait_until_up();
         pair.source.wait_until_up();
         pair.own = pair.target.ask(OWN);
+        pair.booted_by = pair.target_is_booted_by();
         pair.source.lend(Path::new(&binary::program()), PROGRAM);
         pair
+    }
+
+    /// By what the target is booted now: the release of the kernel, and its command line.
+    #[track_caller]
+    pub fn target_is_booted_by(&self) -> [String; 2] {
+        ["uname -r", "cat /proc/cmdline"].map(|command| self.target.ask(command))
+    }
+
+    /// From now on the target is to boot the source's kernel, with its own command line.
+    pub fn expect_kernel_of_source(&mut self) {
+        let kernel = self.source.ask("uname -r");
+        let [own, line] = &self.booted_by;
+        let line = line.replace(own.trim(), kernel.trim());
+        let line = format!("{} panic=60\n", line.trim_end());
+        self.booted_by = [kernel, line];
     }
 
     /// Starts the clone on the source.
@@ -78,7 +97,13 @@ impl<'n> Pair<'n> {
     /// Boots the target once more, in order.
     #[track_caller]
     pub fn reboot_target(&mut self) {
-        self.target.ssh("systemctl reboot");
+        self.reboot_target_by("systemctl reboot");
+    }
+
+    /// Boots it once more by a command.
+    #[track_caller]
+    pub fn reboot_target_by(&mut self, command: &str) {
+        self.target.ssh(command);
         self.boot = self.target.wait_for_boot(&self.boot.clone());
     }
 
@@ -87,6 +112,7 @@ impl<'n> Pair<'n> {
     pub fn assert_is_clone(&self) {
         let target = &self.target;
         assert_eq!(target.ask(OWN), self.own, "something of its own is lost");
+        assert_eq!(self.target_is_booted_by(), self.booted_by);
         assert_eq!(target.ask("gift"), "gift\n");
         assert_eq!(target.ask("systemctl is-active hello"), "active\n");
         assert_eq!(target.ask("cat /home/alice/note"), "a note of alice\n");

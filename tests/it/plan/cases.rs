@@ -3,7 +3,7 @@
 //! Knows nothing of texts; the snapshots do.
 
 use instancesync::exclude::Verdict;
-use instancesync::exclude::profile::{HostnamePolicy, IdentityPolicy};
+use instancesync::exclude::profile::{HostnamePolicy, IdentityPolicy, KernelPolicy};
 use instancesync::facts::{
     Agent, BootLoader, BootMode, DnsKind, Family, Firewall, FsFeatures, Init, Libc, MountKind,
     NetworkStack, PlatformKind, SelinuxMode, ServiceKind, UsrLayout,
@@ -33,6 +33,15 @@ pub fn all() -> Vec<&'static Case> {
         .iter()
         .flat_map(|theme| theme.iter())
         .collect()
+}
+
+/// Lets the clone boot a kernel that only the source has.
+fn kernel_of_source(pair: &mut Pair) {
+    pair.policies.kernel = KernelPolicy::Source;
+    pair.is_staged = true;
+    let kernel = "6.1.0-47-cloud-amd64";
+    pair.source.kernels.running = Some(kernel.to_owned());
+    pair.source.kernels.installed[0].version = kernel.to_owned();
 }
 
 const SAFETY: &[Case] = &[
@@ -162,6 +171,65 @@ const SYSTEM: &[Case] = &[
         "kernel-without-modules",
         |p| p.target.kernels.installed[0].has_modules = false,
         |p| p.target.kernels.installed[0].has_image = false,
+    ),
+    case(
+        "kernel-needs-stage",
+        |p| {
+            kernel_of_source(p);
+            p.is_staged = false;
+        },
+        kernel_of_source,
+    ),
+    case(
+        "kernel-needs-grub",
+        |p| {
+            kernel_of_source(p);
+            p.target.boot.makes_menu = false;
+        },
+        |p| {
+            kernel_of_source(p);
+            p.source.boot.makes_menu = false;
+        },
+    ),
+    case(
+        "kernel-needs-initramfs-tools",
+        |p| {
+            kernel_of_source(p);
+            p.source.boot.initramfs_tools = false;
+        },
+        |p| {
+            kernel_of_source(p);
+            p.target.boot.initramfs_tools = false;
+        },
+    ),
+    case(
+        "kernel-left-behind",
+        |p| {
+            kernel_of_source(p);
+            p.keep("/lib/modules/*");
+        },
+        |p| {
+            // The target has it, too.
+            p.policies.kernel = KernelPolicy::Source;
+            p.is_staged = true;
+            p.keep("/lib/modules/*");
+        },
+    ),
+    case(
+        "kernel-without-fallback",
+        |p| {
+            kernel_of_source(p);
+            p.target.kernels.installed[0].has_modules = false;
+        },
+        |p| p.target.kernels.installed.clear(),
+    ),
+    case(
+        "kernel-for-elsewhere",
+        |p| {
+            kernel_of_source(p);
+            p.target.platform.kind = PlatformKind::Metal;
+        },
+        kernel_of_source,
     ),
     case(
         "selinux-policy-missing",

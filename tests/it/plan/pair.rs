@@ -202,6 +202,8 @@ fn machine(name: &str) -> Facts {
         boot: Boot {
             mode: BootMode::Bios,
             loader: BootLoader::Grub2,
+            makes_menu: true,
+            initramfs_tools: true,
         },
         platform: Platform {
             kind: PlatformKind::Qemu,

@@ -41,6 +41,7 @@ const STORY: &[&str] = &[
     "plan",
     "cleanup",
     "check",
+    "loader",
     "orders",
     "boot",
     "record",
