@@ -150,7 +150,7 @@ impl Work<'_> {
             }
             match link(from, name, to) {
                 Ok(()) => {
-                    publish(to, name, found.as_ref())?;
+                    without_rest(to, publish(to, name, found.as_ref()))?;
                     self.stats.linked_count += 1;
                     return Ok(());
                 }
@@ -169,11 +169,7 @@ impl Work<'_> {
                 result => result.map(|_| ()),
             };
             let published = copied.and_then(|()| publish(to, name, found.as_ref()));
-            if let Err(error) = published {
-                // The first error is the one to report.
-                drop(free_temp(to));
-                return Err(error);
-            }
+            without_rest(to, published)?;
             self.stats.copied_count += 1;
             self.stats.renumbered_count += u64::from(is_renumbered);
         }
@@ -244,6 +240,12 @@ fn free_temp(to: &Dir) -> Result<Name> {
 
 fn link(from: &Dir, name: &Name, to: &Dir) -> Result<()> {
     from.link(name, to, &free_temp(to)?)
+}
+
+/// Lets no temp stand where something failed.
+fn without_rest(to: &Dir, result: Result<()>) -> Result<()> {
+    // The first error is the one to report.
+    result.inspect_err(|_| drop(free_temp(to)))
 }
 
 /// Gives the temp its name, in place of whatever `found` is.

@@ -69,7 +69,7 @@ fn boot_the_sources_kernel(source: &Recipe, target: &Recipe) {
         "after update-grub"
     );
     pair.target.ask("/.instancesync/instancesync status");
-    let rollback = "/.instancesync/instancesync rollback --reboot";
+    let rollback = "/.instancesync/instancesync rollback --yes --reboot";
     pair.reboot_target_by(rollback);
     assert_eq!(pair.target.ask("uname -r").trim(), own);
     let left = format!("ls /boot /lib/modules | grep {release}");
@@ -107,4 +107,28 @@ fn a_clone_with_the_sources_kernel_boots_it_by_efi() {
         },
         &target,
     );
+}
+
+#[test]
+#[ignore = "virtual machines, minutes each: scripts/test --machines"]
+fn a_kernel_of_the_source_that_does_not_come_up_gives_way() {
+    let test = "a_kernel_of_the_source_that_does_not_come_up_gives_way";
+    if !can_run(test, VIRTUAL) {
+        return;
+    }
+    let network = Network::new();
+    let pair = Pair::start(&network, &Recipe::SOURCE, &Recipe::TARGET);
+    let before = pair.target_is_booted_by();
+    // In the initramfs of the clone alone: nothing makes another one for the source.
+    let script = "/etc/initramfs-tools/scripts/init-top/die";
+    pair.source.ask(&format!(
+        "printf '#!/bin/sh\n[ \"$1\" = prereqs ] || echo c >/proc/sysrq-trigger\n' >{script} &&
+        chmod 755 {script}"
+    ));
+    let outcome = pair.launch("--kernel source").wait();
+    assert_eq!(outcome.code, Some(1), "{outcome:#?}");
+    let said = format!("{}{}", outcome.stdout, outcome.stderr);
+    assert!(said.contains("did not come up"), "{said}");
+    assert_eq!(pair.target_is_booted_by(), before);
+    assert_eq!(pair.target.ask("cat /etc/marker"), "target\n");
 }

@@ -103,8 +103,11 @@ impl<'n> Pair<'n> {
     /// Boots it once more by a command.
     #[track_caller]
     pub fn reboot_target_by(&mut self, command: &str) {
-        self.target.ssh(command);
-        self.boot = self.target.wait_for_boot(&self.boot.clone());
+        let before = self.target.ask("cat /proc/sys/kernel/random/boot_id");
+        let outcome = self.target.ssh(command);
+        // Who goes down may hang up before the end.
+        assert!([Some(0), Some(255)].contains(&outcome.code), "{outcome:#?}");
+        self.boot = self.target.wait_for_boot(&before);
     }
 
     /// Asserts that the target has all of the source and what is its own.
