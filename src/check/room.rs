@@ -4,16 +4,11 @@
 //! The target's own `unshare`, `mount` and `chroot` make that place, by one script that never
 //! changes. Knows nothing of what is run.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
 use super::Stage;
 use crate::cleanup::programs::{Output, ProgramError, Programs, ThisMachine};
-use crate::fs::stage::STAGE_NAME;
-use crate::fs::staged::NEW_NAME;
-use crate::relpath::RelPath;
 
 /// LIMIT: what is run here prints a version or reads a configuration.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -94,14 +89,7 @@ impl Stage<'_> {
     fn run_in(&self, spaces: &[&str], program: &str, arguments: &[&str]) -> Ran {
         let unshare = [&["unshare"], spaces, &["sh", "-c", SCRIPT, "sh"]].concat();
         let mut command: Vec<OsString> = unshare.iter().map(OsString::from).collect();
-        command.push(self.path_of(&RelPath::root()));
-        command.push(self.staged.volumes().len().to_string().into());
-        // A volume comes before what is mounted in it.
-        let volumes: BTreeSet<&RelPath> = self.staged.volumes().iter().collect();
-        for volume in volumes {
-            command.push(self.path_of(volume));
-            command.push(OsString::from_vec(volume.as_bytes().to_vec()));
-        }
+        command.extend(self.staged.mounting(self.root));
         command.push(program.into());
         command.extend(arguments.iter().map(OsString::from));
         match ThisMachine.run(&command, LIMIT) {
@@ -114,18 +102,6 @@ impl Stage<'_> {
             Err(error @ ProgramError::Start { .. }) => Ran::NotRun(error.to_string()),
             Err(error) => Ran::Badly(format!("in the clone: {error}").replace("unshare", program)),
         }
-    }
-
-    /// Returns where the stage of a volume lies on the running target.
-    fn path_of(&self, volume: &RelPath) -> OsString {
-        let mut path = self.root.as_os_str().to_owned().into_vec();
-        for part in [volume.as_bytes(), STAGE_NAME, NEW_NAME] {
-            if !part.is_empty() {
-                path.push(b'/');
-                path.extend_from_slice(part);
-            }
-        }
-        OsString::from_vec(path)
     }
 }
 

@@ -10,6 +10,11 @@
 //! ```
 //! Knows nothing of passes, and of how a stage takes its place.
 
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
 use rustix::io::Errno;
 
 use super::metadata::change_mtime;
@@ -143,6 +148,32 @@ impl Staged {
     pub fn volumes(&self) -> &[RelPath] {
         &self.volumes
     }
+
+    /// Returns what a script needs to mount the stage as one tree: where it lies below the live
+    /// `root`, the number of further volumes, and for each of them where its stage lies and its
+    /// mount point in the stage. A volume comes before what is mounted in it.
+    pub fn mounting(&self, root: &Path) -> Vec<OsString> {
+        let volumes: BTreeSet<&RelPath> = self.volumes.iter().collect();
+        let mut words = vec![
+            stage_path(root, &RelPath::root()).into(),
+            volumes.len().to_string().into(),
+        ];
+        for volume in volumes {
+            words.push(stage_path(root, volume).into());
+            words.push(OsString::from_vec(volume.as_bytes().to_vec()));
+        }
+        words
+    }
+}
+
+/// Returns where the stage of a volume lies, for programs that know no handles. `root` is the live
+/// one.
+pub fn stage_path(root: &Path, volume: &RelPath) -> PathBuf {
+    [volume.as_bytes(), STAGE_NAME, NEW_NAME]
+        .into_iter()
+        .fold(root.to_owned(), |path, part| {
+            path.join(OsStr::from_bytes(part))
+        })
 }
 
 /// Opens the top of the volume that is mounted at `path` below `live`, wherever its mount is now.

@@ -4,9 +4,8 @@
 //! The target's own `unshare` and `mount` make that place, by scripts that never change. Knows
 //! nothing of what comes out.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::fs::Staged;
 use crate::fs::stage::STAGE_NAME;
-use crate::fs::staged::NEW_NAME;
+use crate::fs::staged::{NEW_NAME, stage_path};
 use crate::relpath::RelPath;
 
 /// LIMIT: one initramfs, which is compressed on a slow or an emulated processor in minutes.
@@ -85,17 +84,9 @@ pub struct Workshop<'a> {
 impl Workshop<'_> {
     /// Makes the initramfs of a kernel.
     pub(super) fn make_image(&self, release: &str) -> Result<(), Failure> {
-        let mut arguments = vec![
-            self.path(&[STAGE_NAME]),
-            self.stage_of(&RelPath::root()),
-            self.staged.volumes().len().to_string().into(),
-        ];
-        // A volume comes before what is mounted in it.
-        let volumes: BTreeSet<&RelPath> = self.staged.volumes().iter().collect();
-        for volume in volumes {
-            arguments.push(self.stage_of(volume));
-            arguments.push(OsString::from_vec(volume.as_bytes().to_vec()));
-        }
+        let private = self.root.join(OsStr::from_bytes(STAGE_NAME));
+        let mut arguments = vec![private.into_os_string()];
+        arguments.extend(self.staged.mounting(self.root));
         arguments.push(release.into());
         let what = format!("make the initramfs of {release}");
         self.apart(IMAGE_SCRIPT, arguments, (IMAGE_LIMIT, &what))?;
@@ -105,20 +96,18 @@ impl Workshop<'_> {
     /// Has the target's GRUB make its menu of what is in the stage.
     pub(super) fn make_menu(&self) -> Result<String, Failure> {
         let boot = super::path("boot");
+        let stage = stage_path(self.root, &RelPath::root());
         let boot = match self.staged.volumes().contains(&boot) {
-            true => self.stage_of(&boot),
-            false => self.path(&[STAGE_NAME, NEW_NAME, b"boot"]),
+            true => stage_path(self.root, &boot),
+            false => stage.join("boot"),
         };
-        let settings = self.path(&[STAGE_NAME, NEW_NAME, b"etc/default"]);
+        let settings = stage.join("etc/default");
         let programs = ["usr/sbin/grub-mkconfig", "usr/sbin/grub2-mkconfig"];
         let found = programs
             .into_iter()
             .find(|path| self.root.join(path).exists());
-        let program = self
-            .root
-            .join(found.unwrap_or(programs[0]))
-            .into_os_string();
-        let arguments = vec![boot, settings, program];
+        let program = self.root.join(found.unwrap_or(programs[0]));
+        let arguments = [boot, settings, program].map(OsString::from).to_vec();
         let output = self.apart(MENU_SCRIPT, arguments, (MENU_LIMIT, "make GRUB's menu"))?;
         let menu = String::from_utf8_lossy(&output.stdout).into_owned();
         Ok(as_after_the_switch(&menu))
@@ -127,11 +116,11 @@ impl Workshop<'_> {
     /// Tells whether GRUB can write to the file system of its environment. What is not known is
     /// taken for no: it would ask for a key at every boot.
     pub(super) fn can_write(&self, place: &RelPath) -> bool {
-        let path = self.path(&[place.as_bytes()]);
+        let path = self.root.join(OsStr::from_bytes(place.as_bytes()));
         let ask = |target: &str| {
             let programs = ["grub-probe", "grub2-probe"].into_iter();
             let mut answers = programs.filter_map(|program| {
-                let command = vec![program.into(), target.into(), path.clone()];
+                let command = vec![program.into(), target.into(), path.clone().into()];
                 let output = self.programs.run(&command, QUESTION_LIMIT).ok()?;
                 let answer = String::from_utf8_lossy(&output.stdout).trim().to_owned();
                 output.is_success.then_some(answer)
@@ -166,22 +155,6 @@ impl Workshop<'_> {
         let mut failure = failed();
         failure.chain.push(output.complaint());
         Err(failure)
-    }
-
-    /// Returns where the stage of a volume lies.
-    fn stage_of(&self, volume: &RelPath) -> OsString {
-        self.path(&[volume.as_bytes(), STAGE_NAME, NEW_NAME])
-    }
-
-    fn path(&self, parts: &[&[u8]]) -> OsString {
-        let mut path = self.root.as_os_str().to_owned().into_vec();
-        for part in parts.iter().filter(|part| !part.is_empty()) {
-            if path.last() != Some(&b'/') {
-                path.push(b'/');
-            }
-            path.extend_from_slice(part);
-        }
-        OsString::from_vec(path)
     }
 }
 

@@ -131,10 +131,9 @@ fn look(live: &Dir, memo: &Memo, elapsed: Duration) -> Result<Look, Failure> {
     let Some(booted) = is_booted(live)? else {
         return Ok(Look::Over);
     };
-    if let Some(wrong) = wrong_kernel(memo).filter(|_| !booted.is_well) {
+    if let Some(wrong) = prove_kernel(live, memo)?.filter(|_| !booted.is_well) {
         return Ok(Look::Lost(wrong));
     }
-    settle_kernel(live, memo)?;
     Ok(match &memo.probation {
         // A boot that sets labels anew takes its time, and ends in another one.
         Some(_) if !booted.is_well && is_relabelling(live) => Look::Waits,
@@ -177,21 +176,20 @@ fn is_well(ports: &[u16], wants_route: bool) -> bool {
     has_booted && (machine.has_default_route || !wants_route)
 }
 
-/// Returns what is wrong with the kernel that runs, if it is another one than the clone was to boot:
-/// that did not come up, and the loader has fallen back.
-fn wrong_kernel(memo: &Memo) -> Option<String> {
-    let wanted = memo.probation.as_ref()?.kernel.as_ref()?;
+/// Lets the kernel that was tried boot from now on, as it came as far as this. Returns what is wrong
+/// where another one runs: it did not come up, and the loader has fallen back.
+fn prove_kernel(live: &Dir, memo: &Memo) -> Result<Option<String>, Failure> {
+    let probation = memo.probation.as_ref();
+    let Some(wanted) = probation.and_then(|probation| probation.kernel.as_ref()) else {
+        return Ok(None);
+    };
     let running = loader::running_kernel();
-    (*wanted != running && memo.boot_id != boot_id())
-        .then(|| format!("Linux {wanted} did not come up, {running} was booted"))
-}
-
-/// A kernel that was tried and came as far as this boots from now on.
-fn settle_kernel(live: &Dir, memo: &Memo) -> Result<(), Failure> {
-    match wrong_kernel(memo) {
-        Some(_) => Ok(()),
-        None => loader::settle(live).map_err(|error| failed(&error)),
+    if *wanted != running && memo.boot_id != boot_id() {
+        let wrong = format!("Linux {wanted} did not come up, {running} was booted");
+        return Ok(Some(wrong));
     }
+    let settled = loader::settle(live).map(|()| None);
+    settled.map_err(|error| failed(&error))
 }
 
 /// Ends the probation of a clone; the run's key keeps its own time.
@@ -212,13 +210,12 @@ fn note_well(live: &Dir) -> Result<(), Failure> {
 pub(in crate::orders) fn see(order: &TargetOrder) -> Result<TargetState, Failure> {
     let live = open(&order.root)?;
     lock_within(&live, SEEING)?;
-    if let State::Switched { memo, .. } = status(&live).map_err(|error| refused(&error))? {
-        if let Some(wrong) = wrong_kernel(&memo) {
-            let what = format!("target: the clone gives way to the old system: {wrong}");
-            return Err(Failure::new(ExitCode::Failed, what)
-                .hint("its console has told why; --kernel target takes the target's kernel"));
-        }
-        settle_kernel(&live, &memo)?;
+    if let State::Switched { memo, .. } = status(&live).map_err(|error| refused(&error))?
+        && let Some(wrong) = prove_kernel(&live, &memo)?
+    {
+        let what = format!("target: the clone gives way to the old system: {wrong}");
+        return Err(Failure::new(ExitCode::Failed, what)
+            .hint("its console has told why; --kernel target takes the target's kernel"));
     }
     note_well(&live)?;
     super::look(order)

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::differences::since;
 use super::pair::{Pair, owners};
+use super::whole::assert_is_as_before;
 use crate::support::can_run;
 use crate::support::machine::{BOOTED, Network, Recipe};
-use crate::support::places::{assert_code, assert_none};
+use crate::support::places::assert_code;
 
 /// What a screen says, without its lines.
-fn words(screen: &str) -> String {
+pub fn words(screen: &str) -> String {
     screen.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -45,9 +45,7 @@ fn a_clone_whose_source_is_gone_gives_way() {
         said.contains("the source did not confirm it within 15 s"),
         "{said}"
     );
-    pair.stop();
-    assert_eq!(owners(&pair.target.disk()), ["target"]);
-    assert_none(&since(&before, &pair.target.manifest()), "the old system");
+    assert_is_as_before(&mut pair, &before, "the old system");
 }
 
 #[test]
@@ -77,9 +75,7 @@ fn a_clone_that_cannot_be_reached_gives_way_and_its_run_says_so() {
         "{said}"
     );
     assert_eq!(pair.target.boots(), 3, "{said}");
-    pair.stop();
-    assert_eq!(owners(&pair.target.disk()), ["target"]);
-    assert_none(&since(&before, &pair.target.manifest()), "the old system");
+    assert_is_as_before(&mut pair, &before, "the old system");
 }
 
 #[test]

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::differences::since;
-use super::pair::{Pair, owners};
-use super::whole::assert_nothing_left;
+use super::pair::Pair;
+use super::whole::{assert_is_as_before, assert_nothing_left};
 use crate::support::binary::Outcome;
 use crate::support::can_run;
 use crate::support::machine::{BOOTED, Network, Recipe};
 use crate::support::manifest::Manifest;
-use crate::support::places::{assert_code, assert_none};
+use crate::support::places::assert_code;
 
 /// LIMIT: how long a run may take until it writes to the target.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,9 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn assert_untouched(pair: &mut Pair<'_>, before: &Manifest, context: &str) {
     assert_eq!(pair.target.boots(), 1, "{context}: it has rebooted");
     assert_nothing_left(&pair.target, context);
-    pair.target.stop();
-    assert_eq!(owners(&pair.target.disk()), ["target"], "{context}");
-    assert_none(&since(before, &pair.target.manifest()), context);
+    assert_is_as_before(pair, before, context);
 }
 
 #[track_caller]

@@ -114,7 +114,7 @@ fn assert_lives_as_the_source(clone: &Machine<'_>) {
 
 /// Takes the target off and asserts that it is what it was before.
 #[track_caller]
-fn assert_is_as_before(pair: &mut Pair<'_>, before: &Manifest, context: &str) {
+pub fn assert_is_as_before(pair: &mut Pair<'_>, before: &Manifest, context: &str) {
     pair.target.stop();
     assert_eq!(owners(&pair.target.disk()), ["target"], "{context}");
     assert_none(&since(before, &pair.target.manifest()), context);
