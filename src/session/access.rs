@@ -30,7 +30,8 @@ pub struct Access<'a> {
     digest: Digest,
     pub(super) pair: String,
     pub(super) key: Option<InstalledKey>,
-    /// What the link carried while the agent was sent, in bytes a second.
+    /// What the link carried while the agent was sent, in bytes a second; `None` where it had not to
+    /// be sent.
     pub upload_bytes_per_second: Option<u64>,
 }
 
@@ -109,7 +110,7 @@ impl<'a> Access<'a> {
             is_far,
             ..
         } = self.start_agent(&connection)?;
-        self.upload_bytes_per_second = Some(upload_bytes_per_second);
+        self.upload_bytes_per_second = upload_bytes_per_second.or(self.upload_bytes_per_second);
         if is_far {
             let socket = format!("{}/{SOCKET_NAME}", target.place);
             connection.widen(&process, &socket, MOST_CHANNELS);

@@ -80,13 +80,17 @@ impl Access<'_> {
     pub fn leave(&mut self, session: Session) {
         let installed = self.key.take();
         let is_there = self.login.run_key.take().is_some();
-        if let Some(installed) = installed.filter(|_| is_there)
-            && let Err(why) = key_done(session.ask(&Down::Key(installed.request), choose_done))
-        {
-            let text = format!("target: the run's key is still in authorized_keys: {why}");
-            self.monitor.event(Event::Notice(text));
+        let Some(installed) = installed.filter(|_| is_there) else {
+            return session.close();
+        };
+        match key_done(session.ask(&Down::Key(installed.request), choose_done)) {
+            Ok(()) => session.hang_up(),
+            Err(why) => {
+                let text = format!("target: the run's key is still in authorized_keys: {why}");
+                self.monitor.event(Event::Notice(text));
+                session.close();
+            }
         }
-        session.close();
     }
 }
 

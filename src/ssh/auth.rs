@@ -100,22 +100,21 @@ impl<'a> Login<'a> {
     }
 
     /// Logs in with the first thing that the target takes.
+    ///
+    /// Keys are offered without a question first: the refusal of one lists what the target takes
+    /// as well as that of "none" does, which would cost a round trip more.
     pub async fn run(mut self) -> Result<(), SshError> {
-        // Nobody lets "none" in; the refusal lists what the target offers.
-        let asked = Instant::now();
-        let listed = self.handle.authenticate_none(self.user).await;
-        self.link.note_answer(asked.elapsed());
-        if let Outcome::Accepted = self.judge(listed)? {
+        let mut outcome = self.try_keys().await?;
+        let has_offers = !self.offered.is_empty();
+        if !has_offers && matches!(outcome, Outcome::Refused) {
+            outcome = self.try_nothing().await?;
+        }
+        if let Outcome::Accepted = outcome {
             return Ok(());
         }
-        let mut methods = vec![
-            MethodKind::PublicKey,
-            MethodKind::Password,
-            MethodKind::KeyboardInteractive,
-        ];
+        let mut methods = vec![MethodKind::Password, MethodKind::KeyboardInteractive];
         while let Some(index) = methods.iter().position(|kind| self.offered.contains(kind)) {
             let outcome = match methods.remove(index) {
-                MethodKind::PublicKey => self.try_keys().await?,
                 MethodKind::Password => self.try_passwords().await?,
                 _ => self.try_questions().await?,
             };
@@ -123,11 +122,28 @@ impl<'a> Login<'a> {
                 return Ok(());
             }
         }
+        // A target that hangs up now has refused as well.
+        if has_offers && matches!(self.try_nothing().await, Ok(Outcome::Accepted)) {
+            return Ok(());
+        }
         Err(SshError::Login {
             user: self.user.to_owned(),
             tried: self.tried,
             offered: self.offered.iter().map(String::from).collect(),
         })
+    }
+
+    /// Few let "none" in; the refusal lists what the target offers.
+    async fn try_nothing(&mut self) -> Result<Outcome, SshError> {
+        let asked = Instant::now();
+        let listed = self.handle.authenticate_none(self.user).await;
+        self.link.note_answer(asked.elapsed());
+        self.judge(listed)
+    }
+
+    /// Whether the target has said what it offers, and that is not this.
+    fn lacks(&self, method: MethodKind) -> bool {
+        !self.offered.is_empty() && !self.offered.contains(&method)
     }
 
     fn judge(&mut self, result: Result<AuthResult, russh::Error>) -> Result<Outcome, SshError> {

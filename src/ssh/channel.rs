@@ -31,12 +31,13 @@ pub(super) async fn start_process(
     let process = match execute(&handle, &link, command).await {
         Err(error) => Err(error),
         Ok((read_half, write_half)) => {
+            let asked = Instant::now();
             let shared = Shared::new();
             let (queue, pieces) = mpsc::channel(QUEUED_PIECES);
             let pieces = Arc::new(Pieces::new(pieces));
             shared.set_pieces(&pieces);
             tokio::spawn(feed(pieces, write_half, shared.over()));
-            tokio::spawn(drain(read_half, shared.clone(), link));
+            tokio::spawn(drain(read_half, shared.clone(), (link, asked)));
             Ok(make_process(&shared, queue))
         }
     };
@@ -61,22 +62,9 @@ async fn execute(
     let asked = Instant::now();
     let channel = handle.channel_open_session().await.map_err(fail)?;
     link.note_answer(asked.elapsed());
-    let asked = Instant::now();
+    // What goes to the process follows at once: the answer comes with its first output.
     channel.exec(true, command).await.map_err(fail)?;
-    let (mut read_half, write_half) = channel.split();
-    loop {
-        match read_half.wait().await {
-            Some(ChannelMsg::Success) => {
-                link.note_answer(asked.elapsed());
-                return Ok((read_half, write_half));
-            }
-            Some(ChannelMsg::Failure | ChannelMsg::Close) => {
-                return Err(SshError::CommandRefused("no reason was given".to_owned()));
-            }
-            Some(_) => {}
-            None => return Err(SshError::Lost(link.loss())),
-        }
-    }
+    Ok(channel.split())
 }
 
 /// Takes pieces to the target until the stream or the process ends.
@@ -224,9 +212,13 @@ pub(super) async fn widen(
     write_half.close().await.unwrap_or_default();
 }
 
-/// Takes what comes from the target. Never waits for the other direction: a channel that is not
-/// drained holds up the whole connection.
-async fn drain(mut read_half: ChannelReadHalf, shared: Arc<Shared>, link: Arc<Link>) {
+/// Takes what comes from the target, beginning with its answer to what was `asked`. Never waits for
+/// the other direction: a channel that is not drained holds up the whole connection.
+async fn drain(
+    mut read_half: ChannelReadHalf,
+    shared: Arc<Shared>,
+    (link, asked): (Arc<Link>, Instant),
+) {
     // Also when the runtime ends and drops this task.
     let _ending = LossOnDrop {
         shared: &shared,
@@ -241,6 +233,8 @@ async fn drain(mut read_half: ChannelReadHalf, shared: Arc<Shared>, link: Arc<Li
             _ = over.wait_for(|over| *over) => return,
         };
         match message {
+            Some(ChannelMsg::Success) => link.note_answer(asked.elapsed()),
+            Some(ChannelMsg::Failure) => shared.end_with_refusal(),
             Some(ChannelMsg::Data { data }) => shared.push_output(data).await,
             Some(ChannelMsg::ExtendedData { data, .. }) => shared.push_stderr(&data),
             Some(ChannelMsg::Eof) => shared.end_output(),

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::address::Address;
 use super::auth::LoginSettings;
 use super::channel::{start_process, widen};
-use super::error::{LinkLost, SshError};
+use super::error::{CommandRefused, LinkLost, SshError};
 use super::known_hosts::KnownHosts;
 use super::open::Opener;
 use super::process::{Exit, Process, ProcessInput, ProcessOutput, Shared};
@@ -120,7 +120,8 @@ impl Connection {
         self.link.notices()
     }
 
-    /// Starts a command by the login shell of the account.
+    /// Starts a command by the login shell of the account, and does not wait until it runs: what
+    /// the target says to it is said by the ends of the process.
     pub fn spawn(&self, command: &str) -> Result<Process, SshError> {
         let (started, is_started) = oneshot::channel();
         let request = Request::Start {
@@ -162,15 +163,8 @@ impl Connection {
         std::thread::scope(|scope| {
             let reader = scope.spawn(move || read_capped(output));
             let exit = feed(process_input, input).and_then(|()| {
-                end.wait(RUN_LIMIT).map_err(|error| {
-                    LinkLost::find(&error).map_or_else(
-                        || SshError::Stuck {
-                            command: command.chars().take(60).collect(),
-                            seconds: RUN_LIMIT.as_secs(),
-                        },
-                        |loss| SshError::Lost(loss.clone()),
-                    )
-                })
+                let ended = end.wait(RUN_LIMIT);
+                ended.map_err(|error| unended(&error, command))
             });
             // Ends the reader as well when the command did not come to its end.
             end.abort();
@@ -222,6 +216,20 @@ fn feed(mut process_input: ProcessInput, mut input: impl Read) -> Result<(), Ssh
         }
     }
     process_input.finish().or_else(|error| ended_early(&error))
+}
+
+/// Why the end of a command did not come.
+fn unended(error: &io::Error, command: &str) -> SshError {
+    match LinkLost::find(error) {
+        Some(loss) => SshError::Lost(loss.clone()),
+        None if CommandRefused::is(error) => {
+            SshError::CommandRefused("no reason was given".to_owned())
+        }
+        None => SshError::Stuck {
+            command: command.chars().take(60).collect(),
+            seconds: RUN_LIMIT.as_secs(),
+        },
+    }
 }
 
 fn ended_early<E: From<LinkLost>>(error: &io::Error) -> Result<(), E> {

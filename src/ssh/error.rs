@@ -32,6 +32,25 @@ impl LinkLost {
 #[error("the process on the target has ended")]
 pub struct ProcessEnded;
 
+/// The target would not run the command, so there is no process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the target refused to run the command")]
+pub struct CommandRefused;
+
+impl CommandRefused {
+    /// Returns it as the error of a stream; [`CommandRefused::is`] knows it again.
+    pub fn into_io(self) -> io::Error {
+        io::Error::new(io::ErrorKind::BrokenPipe, self)
+    }
+
+    /// Whether an error of a stream stands for it.
+    pub fn is(error: &io::Error) -> bool {
+        error
+            .get_ref()
+            .is_some_and(|inner| inner.is::<CommandRefused>())
+    }
+}
+
 /// Why no connection came about, or why it ended.
 #[derive(Debug, thiserror::Error)]
 pub enum SshError {

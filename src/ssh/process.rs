@@ -18,6 +18,7 @@ use super::channel::Pieces;
 use super::clean::clean_text;
 use super::error::{LinkLost, ProcessEnded};
 
+use exit::Ending;
 pub use exit::Exit;
 
 /// How many bytes are collected before they go to the connection as one piece.
@@ -43,14 +44,6 @@ pub struct Process {
     pub output: ProcessOutput,
     /// How the process ends, and what it wrote to stderr.
     pub end: ProcessEnd,
-}
-
-#[derive(Clone, Debug)]
-enum Ending {
-    Exited,
-    Lost(LinkLost),
-    /// This side gave it up.
-    Aborted,
 }
 
 #[derive(Debug, Default)]
@@ -159,6 +152,11 @@ impl Shared {
         self.finish(Ending::Lost(loss));
     }
 
+    /// The command was not run.
+    pub fn end_with_refusal(&self) {
+        self.finish(Ending::Refused);
+    }
+
     /// Only the first ending counts.
     fn finish(&self, ending: Ending) {
         self.state().ending.get_or_insert(ending);
@@ -169,10 +167,8 @@ impl Shared {
     }
 
     fn ending_error(&self) -> io::Error {
-        match &self.state().ending {
-            Some(Ending::Lost(loss)) => loss.clone().into_io(),
-            _ => io::Error::new(io::ErrorKind::BrokenPipe, ProcessEnded),
-        }
+        let error = self.state().ending.as_ref().and_then(Ending::error);
+        error.unwrap_or_else(|| io::Error::new(io::ErrorKind::BrokenPipe, ProcessEnded))
     }
 }
 
@@ -290,8 +286,7 @@ impl ProcessOutput {
                 return Ok(chunk);
             }
             match &state.ending {
-                Some(Ending::Lost(loss)) => return Err(loss.clone().into_io()),
-                Some(Ending::Exited | Ending::Aborted) => return Ok(Bytes::new()),
+                Some(ending) => return ending.error().map_or(Ok(Bytes::new()), Err),
                 None if state.no_more_output => return Ok(Bytes::new()),
                 None => {}
             }
@@ -339,19 +334,20 @@ pub struct ProcessEnd {
 }
 
 impl ProcessEnd {
-    /// Waits for the end. Fails with `TimedOut`, or with the lost link ([`LinkLost::find`]).
+    /// Waits for the end. Fails with `TimedOut`, with the lost link ([`LinkLost::find`]), or where
+    /// the target would not run the command ([`CommandRefused::is`]).
     /// The output must be read or dropped meanwhile.
     pub fn wait(&self, limit: Duration) -> io::Result<Exit> {
         let deadline = Some(Instant::now() + limit);
         let mut state = self.shared.state();
         loop {
             match &state.ending {
-                Some(Ending::Lost(loss)) => return Err(loss.clone().into_io()),
-                Some(Ending::Exited | Ending::Aborted) => {
-                    return Ok(Exit {
+                Some(ending) => {
+                    let exit = Exit {
                         status: state.status,
                         signal: state.signal.clone(),
-                    });
+                    };
+                    return ending.error().map_or(Ok(exit), Err);
                 }
                 None => state = wait(&self.shared.ended, state, deadline)?,
             }
@@ -391,6 +387,7 @@ fn wait<'a>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::CommandRefused;
     use super::*;
 
     fn process() -> (Process, Arc<Shared>, mpsc::Receiver<Bytes>) {
@@ -451,6 +448,20 @@ mod tests {
             assert_eq!(LinkLost::find(&error), Some(&loss));
         }
         assert_eq!(process.end.stderr_tail(), "last words");
+    }
+
+    #[test]
+    fn a_refusal_is_told_by_every_end() {
+        let (mut process, shared, pieces) = process();
+        shared.end_with_refusal();
+        drop(pieces);
+        let write = process.input.write(b"x").unwrap_err();
+        let read = process.output.read(&mut [0]).unwrap_err();
+        let end = process.end.wait(Duration::ZERO).unwrap_err();
+        for error in [write, read, end] {
+            assert!(CommandRefused::is(&error), "{error}");
+            assert!(LinkLost::find(&error).is_none());
+        }
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub struct Sender<'a> {
     has_deleted: AtomicBool,
     /// Whether the target has said that it could open its side.
     is_ready: AtomicBool,
+    /// Whether the end of the transfer was asked for together with that of its last pass.
+    is_finishing: AtomicBool,
 }
 
 /// What a transfer copies.
@@ -104,6 +106,7 @@ impl<'a> Sender<'a> {
             snapshot: Mutex::default(),
             has_deleted: AtomicBool::new(false),
             is_ready: AtomicBool::new(false),
+            is_finishing: AtomicBool::new(false),
         };
         let begun = link.out.send_packed(&Down::Begin {
             target,
@@ -114,9 +117,11 @@ impl<'a> Sender<'a> {
         Ok(sender)
     }
 
-    /// Ends the transfer: the stage on the target is removed.
+    /// Ends the transfer: the stage on the target is removed. The last pass has asked for it already.
     pub fn finish(self) -> Result<(), TransferError> {
-        self.link.out.send(&Down::Finish)?;
+        if !self.is_finishing.load(Ordering::Relaxed) {
+            self.link.out.send(&Down::Finish)?;
+        }
         self.wait_for(|message| matches!(message, Up::Finished))
     }
 
@@ -206,6 +211,11 @@ impl<'a> Sender<'a> {
         }
 
         self.link.out.send(&Down::PassEnd)?;
+        if last {
+            // Said now, it saves a round trip.
+            self.link.out.send(&Down::Finish)?;
+            self.is_finishing.store(true, Ordering::Relaxed);
+        }
         let mut stats = self.wait_for_stats(plan.turn)?;
         let vanished = state.vanished.load(Ordering::Relaxed);
         stats.vanished_entries = stats.vanished_entries.saturating_add(vanished);

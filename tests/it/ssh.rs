@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -218,6 +219,35 @@ fn a_run_key_logs_in_first_once_installed() {
     append(&sshd.authorized_keys(), &key.public_line("instancesync"));
     open_with(&sshd, &settings, &NobodyThere).unwrap();
     assert!(!sshd.log().contains("Failed publickey"), "{}", sshd.log());
+}
+
+#[test]
+fn a_key_that_is_taken_is_offered_without_a_question_before() {
+    let sshd = Sshd::start_with(&["LogLevel DEBUG1"]);
+    open(&sshd);
+    let log = sshd.log();
+    assert!(log.contains("method publickey"), "{log}");
+    assert!(!log.contains("method none"), "{log}");
+}
+
+#[test]
+fn an_account_without_a_password_is_let_in_once_its_keys_are_refused() {
+    let Some(user) = TemporaryUser::create("correct horse") else {
+        eprintln!("skipped: no user can be made here");
+        return;
+    };
+    let emptied = Command::new("passwd").args(["-d", &user.name]).output();
+    assert!(emptied.unwrap().status.success());
+    let open_to_all = ["PasswordAuthentication yes", "PermitEmptyPasswords yes"];
+    let sshd = Sshd::start_with(&open_to_all);
+    let wrong = sshd.dir().join("wrong");
+    make_key(&wrong);
+    let settings = LoginSettings {
+        identity_files: vec![wrong],
+        ..settings(&sshd)
+    };
+    let address = format!("{}@127.0.0.1:{}", user.name, sshd.port());
+    Connection::open(&address.parse().unwrap(), &settings, &NobodyThere).unwrap();
 }
 
 #[test]
@@ -660,6 +690,42 @@ fn is_empty(path: &str) -> bool {
 }
 
 #[test]
+fn a_program_that_is_installed_on_the_target_is_not_sent() {
+    let sshd = Sshd::start();
+    let (place, programs) = (parent(&sshd, "place"), parent(&sshd, "programs"));
+    fs::write(
+        sshd.home().join(".bashrc"),
+        format!("PATH={programs}:$PATH\n"),
+    )
+    .unwrap();
+    let installed = Path::new(&programs).join("instancesync");
+    let other_bytes = AGENT.replace("MAGIC", "OTHER");
+    let older = "#!/bin/sh\necho I am older\n";
+    for (text, is_sent) in [(AGENT, false), (&other_bytes, true), (older, true)] {
+        fs::write(&installed, text).unwrap();
+        fs::set_permissions(&installed, fs::Permissions::from_mode(0o755)).unwrap();
+        let connection = open(&sshd);
+        let agent = start_agent(&connection, &image(AGENT, &[&place])).unwrap();
+        assert_eq!(agent.upload_bytes_per_second.is_some(), is_sent, "{text}");
+        let Process {
+            mut input,
+            mut output,
+            end,
+        } = agent.process;
+        input.write_all(b"frames").unwrap();
+        input.finish().unwrap();
+        let mut said = String::new();
+        output.read_to_string(&mut said).unwrap();
+        // A loaded machine answers as if it were far.
+        let far = if agent.is_far { " --far" } else { "" };
+        assert_eq!(said, format!(" agent --two words $HOME{far}\nframes"));
+        assert!(end.wait(LONG).unwrap().is_success());
+        assert!(is_empty(&place), "{text}");
+        assert_eq!(fs::read_to_string(&installed).unwrap(), text);
+    }
+}
+
+#[test]
 fn an_agent_is_brought_started_and_talked_to() {
     let sshd = Sshd::start();
     let place = parent(&sshd, "place");
@@ -682,7 +748,7 @@ fn an_agent_is_brought_started_and_talked_to() {
     assert_eq!((target.uid, target.uses_sudo), (0, false));
     assert_eq!(target.place, left.to_str().unwrap());
     assert_eq!(target.home, sshd.home().to_str().unwrap());
-    assert!(upload_bytes_per_second > 0);
+    assert!(upload_bytes_per_second.unwrap() > 0);
     let Process {
         mut input,
         mut output,
@@ -766,7 +832,7 @@ fn an_account_without_root_or_shell_is_refused() {
     };
     fs::set_permissions(
         sshd.identity_file().parent().unwrap(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+        fs::Permissions::from_mode(0o755),
     )
     .unwrap();
     for path in [
@@ -774,7 +840,7 @@ fn an_account_without_root_or_shell_is_refused() {
         sshd.home().join(".ssh"),
         sshd.authorized_keys(),
     ] {
-        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let error = start_agent(&connect(), &image(AGENT, &["/tmp"])).unwrap_err();
     assert!(

@@ -100,6 +100,8 @@ class Contender:
     command: Callable
     # Measured is the second timestamp pass of a run that makes two, not the run.
     is_later: bool = False
+    # The program is on the target, too, as rsync always is.
+    is_installed: bool = False
 
 
 ALL = {
@@ -110,6 +112,7 @@ ALL = {
         Contender("rsync-inplace", rsync_inplace),
         Contender("tar", tar),
         Contender("instancesync", instancesync),
+        Contender("instancesync-installed", instancesync, is_installed=True),
         Contender("instancesync-inplace", instancesync_inplace),
         Contender("instancesync-later", instancesync_later, is_later=True),
         Contender("no-rules", instancesync_beside),

@@ -130,11 +130,13 @@ class Contest:
         """Runs a contender once; returns the readings before and after what counts of it."""
         port = link.port if link else self.server.port
         command = contender.command(task, self.server, port)
+        program = contenders.INSTANCESYNC if contender.is_installed else None
         try:
-            if contender.is_later:
-                readings, status = self.run_later(command, task.change, link)
-            else:
-                readings, status = self.run_whole(command, link)
+            with self.server.installed(program):
+                if contender.is_later:
+                    readings, status = self.run_later(command, task.change, link)
+                else:
+                    readings, status = self.run_whole(command, link)
         except BaseException:
             for group in self.groups:
                 group.end_all()

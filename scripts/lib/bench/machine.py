@@ -4,11 +4,13 @@ What has to be cleaned up is a context manager. Knows nothing of programs that c
 is copied.
 """
 
+import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 CIPHER = "aes128-gcm@openssh.com"
@@ -66,6 +68,7 @@ class Server:
     def __init__(self, place, group):
         self.place, self.group = place, group
         self.known_hosts = place / "known_hosts"
+        self.programs = place / "programs"
 
     def __enter__(self):
         self.port = free_port()
@@ -94,13 +97,26 @@ class Server:
             call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "bench", "-f", place / name)
         home = place / "home"
         (home / ".ssh").mkdir(parents=True, mode=0o700)
+        self.programs.mkdir()
         shutil.copy(place / "identity.pub", home / ".ssh/authorized_keys")
         (place / "config").write_text(
             f"ListenAddress {ADDRESS}:{self.port}\nHostKey {place}/host_key\nPidFile none\n"
             f"UsePAM no\nStrictModes no\nPermitRootLogin yes\nMaxStartups 100\nMaxSessions 100\n"
             f"Ciphers {CIPHER}\nAuthorizedKeysFile {home}/.ssh/authorized_keys\n"
-            f"SetEnv HOME={home}\n"
+            f"SetEnv HOME={home} PATH={self.programs}:{os.environ['PATH']}\n"
         )
+
+    @contextmanager
+    def installed(self, program):
+        """Has the program on the target's PATH meanwhile; None for none."""
+        if not program:
+            yield
+            return
+        copy = shutil.copy(program, self.programs / "instancesync")
+        try:
+            yield
+        finally:
+            os.unlink(copy)
 
     def trust(self, port):
         """Puts the server's key on the list of known ones, as met behind `port`."""

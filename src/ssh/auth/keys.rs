@@ -5,8 +5,9 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use russh::MethodKind;
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
@@ -68,6 +69,9 @@ impl Login<'_> {
             };
             if !matches!(outcome, Outcome::Refused) {
                 return Ok(outcome);
+            }
+            if self.lacks(MethodKind::PublicKey) {
+                break;
             }
         }
         Ok(Outcome::Refused)
@@ -233,8 +237,13 @@ impl Login<'_> {
     ) -> Result<Outcome, SshError> {
         let hash = self.hash_for(key.public_key()).await;
         let key = PrivateKeyWithHashAlg::new(key, hash);
+        let asked = Instant::now();
         let result = self.handle.authenticate_publickey(self.user, key).await;
         let outcome = self.judge(result)?;
+        if let Outcome::Accepted = outcome {
+            // Two questions: whether it would be taken, and then the signature.
+            self.link.note_answer(asked.elapsed() / 2);
+        }
         self.note(name, &outcome);
         Ok(outcome)
     }

@@ -5,6 +5,8 @@
 
 use std::io::{self, Read};
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use super::clean::clean_text;
@@ -17,7 +19,7 @@ mod upload;
 
 use probe::Shell;
 pub use probe::TargetFacts;
-use upload::Parcel;
+use upload::{Carriage, Parcel};
 
 /// How long the target may be silent while the upload or the start of the agent is awaited.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -48,6 +50,16 @@ pub struct AgentImage<'a> {
     pub parents: &'a [&'a str],
 }
 
+impl AgentImage<'_> {
+    /// What follows `agent` on the command line, quoted.
+    fn command_line(&self, is_far: bool) -> Result<String, DeployError> {
+        let far_arguments = if is_far { self.far_arguments } else { &[] };
+        let arguments = self.arguments.iter().chain(far_arguments);
+        let quoted: Result<Vec<String>, _> = arguments.map(|word| quote(word)).collect();
+        Ok(quoted?.join(" "))
+    }
+}
+
 /// The agent runs, and has said its magic word.
 #[derive(Debug)]
 pub struct AgentProcess {
@@ -55,8 +67,8 @@ pub struct AgentProcess {
     pub process: Process,
     /// What the target is.
     pub target: TargetFacts,
-    /// What the upload carried, in bytes a second.
-    pub upload_bytes_per_second: u64,
+    /// What the upload carried, in bytes a second; `None` where the program was there already.
+    pub upload_bytes_per_second: Option<u64>,
     /// Whether it was started with the arguments for a far target.
     pub is_far: bool,
     /// What the login shell printed, fit for the screen.
@@ -166,7 +178,8 @@ impl DeployError {
     }
 }
 
-/// Looks at the target, uploads the agent, starts it and reads up to its magic word.
+/// Looks at the target, uploads the agent, starts it and reads up to its magic word. Where the same
+/// program is installed on the target, that is copied there and nothing is uploaded.
 ///
 /// One shell does it all, because each program that is started costs two round trips. When
 /// anything fails, its directory is removed again, as far as the link still carries that. Once it
@@ -175,47 +188,71 @@ pub fn start_agent(
     connection: &Connection,
     image: &AgentImage<'_>,
 ) -> Result<AgentProcess, DeployError> {
-    let seems_far = connection.round_trip() >= FAR;
+    let is_vain = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let summing = scope.spawn(|| upload::sum_up(image.binary));
+        let process = connection.spawn("exec sh -s")?;
+        let seems_far = connection.round_trip() >= FAR;
         // Made while the target looks for a place.
-        let making = scope.spawn(|| Parcel::make(image.binary, seems_far));
-        let Shell {
-            process,
-            target,
-            noise,
-        } = probe::look(connection, image)?;
-        let is_far = connection.round_trip() >= FAR;
-        let parcel = making.join().unwrap_or_else(|panic| resume_unwind(panic));
-        let parcel = match target.has_gzip && is_far {
-            true => parcel,
-            false => parcel.plain(),
+        let packing = seems_far.then(|| scope.spawn(|| upload::pack(image.binary, &is_vain)));
+        let expected = joined(summing);
+        let shell = probe::look(process, image, &expected, seems_far)?;
+        let is_far = match shell.is_agent {
+            true => seems_far,
+            false => connection.round_trip() >= FAR,
         };
-        let end = process.end.clone();
-        let started =
-            upload::send(process, image, (&target, parcel, is_far)).and_then(|(process, rate)| {
-                let (process, more) = await_magic(process, image)?;
-                Ok((process, [noise, more].concat(), rate))
-            });
-        match started {
-            Ok((process, noise, upload_bytes_per_second)) => Ok(AgentProcess {
-                process,
-                target,
-                upload_bytes_per_second,
-                is_far,
-                noise: clean_text(&noise),
-            }),
-            Err(error) => {
-                end.abort();
-                let remove = format!("exec rm -rf {}", target.place);
-                // The first error is the one to tell.
-                connection
-                    .run(&remove, io::empty())
-                    .map(drop)
-                    .unwrap_or_default();
-                Err(error)
-            }
-        }
+        let packing = packing.filter(|_| is_far && shell.target.has_gzip && !shell.is_agent);
+        let carriage = match packing {
+            Some(packing) => Carriage::Packed(joined(packing)),
+            None => Carriage::Plain,
+        };
+        // Ends the packing that nobody waits for.
+        is_vain.store(true, Ordering::Relaxed);
+        let end = shell.process.end.clone();
+        let target = shell.target.clone();
+        start(shell, image, (Parcel { expected, carriage }, is_far)).inspect_err(|_| {
+            end.abort();
+            let remove = format!("exec rm -rf {}", target.place);
+            // The first error is the one to tell.
+            let removed = connection.run(&remove, io::empty());
+            removed.map(drop).unwrap_or_default();
+        })
     })
+}
+
+/// Has the shell start the agent, if it did not, and reads up to its magic word.
+fn start(
+    shell: Shell,
+    image: &AgentImage<'_>,
+    (parcel, is_far): (Parcel, bool),
+) -> Result<AgentProcess, DeployError> {
+    let Shell {
+        process,
+        is_agent,
+        target,
+        mut noise,
+    } = shell;
+    let (process, upload_bytes_per_second) = match is_agent {
+        true => (process, None),
+        false => {
+            let (process, rate) = upload::send(process, image, (&target, parcel, is_far))?;
+            (process, Some(rate))
+        }
+    };
+    let (process, more) = await_magic(process, image)?;
+    noise.extend(more);
+    Ok(AgentProcess {
+        process,
+        target,
+        upload_bytes_per_second,
+        is_far,
+        noise: clean_text(&noise),
+    })
+}
+
+/// Returns what a thread made; its panic goes on here.
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 fn await_magic(

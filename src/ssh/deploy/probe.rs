@@ -6,7 +6,6 @@
 use std::io::Write;
 
 use super::super::clean::clean_text;
-use super::super::connection::Connection;
 use super::super::error::SshError;
 use super::super::process::{Process, ProcessEnd};
 use super::{AgentImage, DeployError, NOISE_BYTES, NoiseError, START_LIMIT, skip_noise, why_not};
@@ -37,18 +36,26 @@ pub struct TargetFacts {
 /// LIMIT: bytes of an answer; it has some twenty lines.
 const ANSWER_BYTES: usize = 64 * 1024;
 
-/// A shell that has answered and waits for the line with the next step.
+/// A shell that has answered and waits for the line with the next step, if there is one to take.
 pub(super) struct Shell {
     pub process: Process,
     pub target: TargetFacts,
+    /// Whether it waits no more but became the agent, from a copy of the program that is installed
+    /// there.
+    pub is_agent: bool,
     /// What the login shell printed.
     pub noise: Vec<u8>,
 }
 
-/// Asks the target what it is and has a place made for the agent.
-pub(super) fn look(connection: &Connection, image: &AgentImage<'_>) -> Result<Shell, DeployError> {
-    let script = make_script(image)?;
-    let mut process = connection.spawn("exec sh -s")?;
+/// Asks the target, by a shell there, what it is and has a place made for the agent. Where the program
+/// is installed whose checksum and size are `expected`, that is started from there.
+pub(super) fn look(
+    mut process: Process,
+    image: &AgentImage<'_>,
+    expected: &str,
+    is_far: bool,
+) -> Result<Shell, DeployError> {
+    let script = make_script(image, expected, is_far)?;
     // A shell that is gone is explained by what it says.
     let written = process.input.write_all(script.as_bytes());
     written
@@ -63,10 +70,11 @@ pub(super) fn look(connection: &Connection, image: &AgentImage<'_>) -> Result<Sh
     let answer = skip(mark("end", image.id), ANSWER_BYTES)?;
     // The line with the mark ends after it; what the agent says begins after that.
     skip("\n".to_owned(), 1)?;
-    let target = Answer::parse(&String::from_utf8_lossy(&answer)).judge(image.id)?;
+    let answer = Answer::parse(&String::from_utf8_lossy(&answer));
     Ok(Shell {
         process,
-        target,
+        is_agent: answer.is_installed,
+        target: answer.judge(image.id)?,
         noise,
     })
 }
@@ -92,7 +100,11 @@ fn directory_name(id: &str) -> String {
     format!(".instancesync-agent-{id}")
 }
 
-fn make_script(image: &AgentImage<'_>) -> Result<String, DeployError> {
+fn make_script(
+    image: &AgentImage<'_>,
+    expected: &str,
+    is_far: bool,
+) -> Result<String, DeployError> {
     let is_plain = |word: &str, extra: &str| {
         !word.is_empty()
             && word
@@ -109,6 +121,8 @@ fn make_script(image: &AgentImage<'_>) -> Result<String, DeployError> {
     Ok(SCRIPT
         .replace("@NAME@", &directory_name(image.id))
         .replace("@NEEDED_KIB@", &needed_kib.to_string())
+        .replace("@EXPECTED@", expected)
+        .replace("@ARGUMENTS@", &image.command_line(is_far)?)
         .replace("@PARENTS@", &image.parents.join(" "))
         .replace("@BEGIN@", &mark("begin", image.id))
         .replace("@END@", &mark("end", image.id)))
@@ -127,6 +141,7 @@ struct Answer {
     tried: Vec<String>,
     is_full: bool,
     has_gzip: bool,
+    is_installed: bool,
 }
 
 impl Answer {
@@ -145,6 +160,7 @@ impl Answer {
                 "user" => answer.user = value,
                 "uid" => answer.uid = value.parse().ok(),
                 "home" => answer.home = value,
+                "installed" => answer.is_installed = value == "yes",
                 "gzip" => answer.has_gzip = value == "yes",
                 "root" => answer.is_root = value == "yes",
                 "place" => answer.place = Some(value),
@@ -295,9 +311,10 @@ mod tests {
             magic: b"",
             parents: &["/run"],
         };
-        assert!(!make_script(&image("a-1")).unwrap().contains("@NAME@"));
+        let script = make_script(&image("a-1"), "1 2", false).unwrap();
+        assert!(!script.contains("@NAME@"));
         for id in ["", "a b", "../x", "$(id)"] {
-            assert!(make_script(&image(id)).is_err(), "{id:?}");
+            assert!(make_script(&image(id), "1 2", false).is_err(), "{id:?}");
         }
     }
 }

@@ -2,9 +2,12 @@
 # Answers KEY=VALUE lines between two marks, then takes one line with the next step and carries it
 # out: it ends in the agent. Every command that could read has its own stdin, as this script is the
 # stdin of the shell. The braces have all of it read before anything is done, so that the line and
-# what follows it are left to `read`, which takes no byte too many.
+# what follows it are left to `read`, which takes no byte too many. Where the program is installed
+# there is no line to wait for: the shell becomes the agent at once.
 {
-(
+exec 4>&1
+agent=$(
+exec 3>&1 >&4 4>&-
 LC_ALL=C
 export LC_ALL
 PATH=${PATH:-/bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -12,6 +15,7 @@ export PATH
 umask 077
 name=@NAME@
 needed_kib=@NEEDED_KIB@
+expected='@EXPECTED@'
 
 first_line() {
     printf '%s\n' "$1" | { IFS= read -r line; printf '%s' "$line"; }
@@ -62,6 +66,26 @@ try_place() {
     echo "place=$dir"
 }
 
+# Copies the program there if the same one, to the byte, is installed here already.
+use_installed() {
+    own=$(command -v instancesync)
+    case $own in
+    /*) ;;
+    *) return ;;
+    esac
+    # Another version has another size.
+    [ "$(wc -c <"$own" 2>/dev/null)" -eq "${expected#* }" ] 2>/dev/null || return
+    cp "$own" "$dir/instancesync" 2>/dev/null </dev/null
+    chmod 700 "$dir/instancesync" 2>/dev/null || return
+    set -- $(cksum <"$dir/instancesync")
+    if [ "$1 $2" = "$expected" ]; then
+        echo "installed=yes"
+        echo "$as_root $dir/instancesync" >&3
+    else
+        rm -f "$dir/instancesync"
+    fi
+}
+
 echo
 echo "@BEGIN@"
 missing=
@@ -88,11 +112,16 @@ fi
 echo "root=$root"
 if [ "$root" = yes ] && [ -z "$missing" ] && [ "$(uname -s)" = Linux ]; then
     for parent in @PARENTS@ "$HOME"; do
-        try_place "$parent" && break
+        if try_place "$parent"; then
+            use_installed
+            break
+        fi
     done
 fi
 echo "@END@"
 )
+exec 4>&-
+[ -n "$agent" ] && exec $agent agent @ARGUMENTS@
 IFS= read -r step && eval "$step"
 exit 1
 }

@@ -3,8 +3,10 @@
 //! Knows nothing of what the agent says.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use crc::{CRC_32_CKSUM, Crc, Table};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -12,38 +14,51 @@ use super::super::clean::clean_text;
 use super::super::error::{LinkLost, SshError};
 use super::super::process::Process;
 use super::{AgentImage, DeployError, NOISE_BYTES, NoiseError, TargetFacts};
-use super::{quote, skip_noise, why_not};
+use super::{skip_noise, why_not};
 
-/// What is made of the program for the way, which takes a moment.
+/// LIMIT: how much is packed before it is looked whether anybody still waits.
+const PACKED_AT_ONCE: usize = 256 * 1024;
+
+/// The program for the way.
 pub(super) struct Parcel {
-    /// Checksum and size, as the target will find them.
-    expected: String,
-    /// The program packed for `gzip -dc`, where it goes so.
-    packed: Option<io::Result<Vec<u8>>>,
+    /// Checksum and size, as the target will find them: [`sum_up`].
+    pub expected: String,
+    /// How it gets there.
+    pub carriage: Carriage,
 }
 
-impl Parcel {
-    /// Sums the program up, and packs it too where `packs` says so.
-    pub(super) fn make(binary: &[u8], packs: bool) -> Parcel {
-        Parcel {
-            expected: format!("{} {}", cksum(binary), binary.len()),
-            packed: packs.then(|| pack(binary)),
-        }
-    }
-
-    /// Has the program go as it is.
-    pub(super) fn plain(self) -> Parcel {
-        Parcel {
-            packed: None,
-            ..self
-        }
-    }
+/// How the program gets to its place.
+pub(super) enum Carriage {
+    /// As it is.
+    Plain,
+    /// As [`pack`] packed it.
+    Packed(io::Result<Vec<u8>>),
 }
 
-fn pack(binary: &[u8]) -> io::Result<Vec<u8>> {
+/// Returns checksum and size of the program, as `cksum` of the target will find them.
+///
+/// SSH protects the way; this notices what a full or broken file system made of it.
+pub(super) fn sum_up(binary: &[u8]) -> String {
+    let crc = Crc::<u32, Table<16>>::new(&CRC_32_CKSUM);
+    let mut digest = crc.digest();
+    digest.update(binary);
+    // POSIX: the length follows what it is the length of, without leading zeros.
+    let length = (binary.len() as u64).to_le_bytes();
+    let zeros = length.iter().rev().take_while(|byte| **byte == 0).count();
+    digest.update(length.get(..length.len() - zeros).unwrap_or_default());
+    format!("{} {}", digest.finalize(), binary.len())
+}
+
+/// Packs the program for `gzip -dc`; leaves off when that is in vain.
+pub(super) fn pack(binary: &[u8], is_vain: &AtomicBool) -> io::Result<Vec<u8>> {
     let packed = Vec::with_capacity(binary.len() / 2);
     let mut encoder = GzEncoder::new(packed, Compression::fast());
-    encoder.write_all(binary)?;
+    for part in binary.chunks(PACKED_AT_ONCE) {
+        if is_vain.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        encoder.write_all(part)?;
+    }
     encoder.finish()
 }
 
@@ -57,19 +72,14 @@ pub(super) fn send(
         place: target.place.clone(),
         cause,
     };
-    let Parcel { expected, packed } = parcel;
-    let packed = packed.transpose();
-    let packed = packed.map_err(|error| failed(format!("packing it: {error}")))?;
-    let mut arguments = image.arguments.to_vec();
-    if is_far {
-        arguments.extend(image.far_arguments);
-    }
-    let image = AgentImage {
-        arguments: &arguments,
-        ..*image
+    let Parcel { expected, carriage } = parcel;
+    let (payload, unpack) = match &carriage {
+        Carriage::Plain => (image.binary, ""),
+        Carriage::Packed(Ok(packed)) => (&packed[..], "| gzip -dc "),
+        Carriage::Packed(Err(error)) => return Err(failed(format!("packing it: {error}"))),
     };
-    let step = step(&image, target, (&packed, &expected))?;
-    let payload = packed.as_deref().unwrap_or(image.binary);
+    let length = payload.len();
+    let step = step(image, target, (length, unpack, &expected), is_far)?;
     let Process {
         mut input,
         mut output,
@@ -98,64 +108,28 @@ pub(super) fn send(
         )));
     }
     let process = Process { input, output, end };
-    Ok((process, (payload.len() as f64 / elapsed) as u64))
+    Ok((process, (length as f64 / elapsed) as u64))
 }
 
-/// The line that the waiting shell carries out: the program is what follows it.
+/// The line that the waiting shell carries out: the payload is what follows it, of this length, to be
+/// unpacked, and then to have this checksum and size.
 fn step(
     image: &AgentImage<'_>,
     target: &TargetFacts,
-    (packed, expected): (&Option<Vec<u8>>, &str),
+    (length, unpack, expected): (usize, &str, &str),
+    is_far: bool,
 ) -> Result<String, DeployError> {
     let file = format!("{}/instancesync", target.place);
-    let (length, unpack) = match packed {
-        Some(packed) => (packed.len(), "| gzip -dc "),
-        None => (image.binary.len(), ""),
-    };
     let as_root = if target.uses_sudo { "sudo -n " } else { "" };
+    let arguments = image.command_line(is_far)?;
     // `set -C` makes the redirection exclusive: nothing that is there is followed or reused. The
     // settings end with the parentheses: the agent has those of the login.
-    let mut line = format!(
+    Ok(format!(
         "( PATH=${{PATH:-/bin}}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; \
          umask 077; set -C; head -c {length} {unpack}>{file} && chmod 700 {file} && \
          set -- $(cksum <{file}) && echo \"@sum@ $1 $2 @end@\" && [ \"$1 $2\" = \"{expected}\" ] ) && \
-         exec {as_root}{file} agent"
-    );
-    for argument in image.arguments {
-        line.push(' ');
-        line.push_str(&quote(argument)?);
-    }
-    line.push('\n');
-    Ok(line)
-}
-
-/// The checksum of POSIX cksum: CRC-32 with polynomial 0x04C11DB7, then over the length.
-///
-/// SSH protects the way; this notices what a full or broken file system made of it.
-fn cksum(data: &[u8]) -> u32 {
-    let table: Vec<u32> = (0..256u32)
-        .map(|byte| {
-            (0..8).fold(byte << 24, |crc, _| {
-                (crc << 1)
-                    ^ if crc & 0x8000_0000 != 0 {
-                        0x04C1_1DB7
-                    } else {
-                        0
-                    }
-            })
-        })
-        .collect();
-    let step = |crc: u32, byte: u8| {
-        let index = (crc >> 24) as usize ^ usize::from(byte);
-        (crc << 8) ^ table.get(index).copied().unwrap_or_default()
-    };
-    let mut crc = data.iter().fold(0, |crc, byte| step(crc, *byte));
-    let mut length = data.len() as u64;
-    while length > 0 {
-        crc = step(crc, length.to_le_bytes()[0]);
-        length >>= 8;
-    }
-    !crc
+         exec {as_root}{file} agent {arguments}\n"
+    ))
 }
 
 #[cfg(test)]
@@ -163,19 +137,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cksum_is_the_one_of_posix() {
-        assert_eq!(cksum(b""), 4294967295);
-        assert_eq!(cksum(b"123456789"), 930766865);
+    fn the_checksum_is_the_one_of_posix() {
+        assert_eq!(sum_up(b""), "4294967295 0");
+        assert_eq!(sum_up(b"123456789"), "930766865 9");
     }
 
     /// What the waiting shell does with the line and what follows it, in a directory of its own.
-    fn carried_out(binary: &[u8], packed: Option<Vec<u8>>, spoil: bool) -> String {
+    fn carried_out((payload, unpack): (&[u8], &str), expected: &str) -> String {
         let place = tempfile::tempdir().unwrap();
         let image = AgentImage {
-            binary,
+            binary: b"",
             id: "x",
             arguments: &["two words", "$HOME"],
-            far_arguments: &[],
+            far_arguments: &["far"],
             magic: b"",
             parents: &[],
         };
@@ -188,8 +162,7 @@ mod tests {
             place: place.path().to_str().unwrap().to_owned(),
             has_gzip: true,
         };
-        let expected = format!("{} {}", cksum(binary) ^ u32::from(spoil), binary.len());
-        let line = step(&image, &target, (&packed, &expected)).unwrap();
+        let line = step(&image, &target, (payload.len(), unpack, expected), true).unwrap();
         let mut shell = std::process::Command::new("sh")
             .args(["-c", "IFS= read -r step && eval \"$step\"; echo failed"])
             .stdin(std::process::Stdio::piped())
@@ -198,9 +171,7 @@ mod tests {
             .unwrap();
         let mut input = shell.stdin.take().unwrap();
         input.write_all(line.as_bytes()).unwrap();
-        input
-            .write_all(packed.as_deref().unwrap_or(binary))
-            .unwrap();
+        input.write_all(payload).unwrap();
         // The shell does not wait for the end of its input.
         let output = shell.wait_with_output().unwrap();
         drop(input);
@@ -210,12 +181,20 @@ mod tests {
     #[test]
     fn what_is_sent_is_checked_and_started_packed_or_not() {
         let program = b"#!/bin/sh\necho \"$@\"\n";
-        let sum = format!("@sum@ {} {} @end@\n", cksum(program), program.len());
-        for packed in [None, Some(pack(program).unwrap())] {
-            let said = carried_out(program, packed.clone(), false);
-            assert_eq!(said, format!("{sum}agent two words $HOME\n"));
-            let said = carried_out(program, packed, true);
+        let packed = pack(program, &AtomicBool::new(false)).unwrap();
+        let (expected, wrong) = (sum_up(program), sum_up(b"another"));
+        let sum = format!("@sum@ {expected} @end@\n");
+        for payload in [(&program[..], ""), (&packed[..], "| gzip -dc ")] {
+            let said = carried_out(payload, &expected);
+            assert_eq!(said, format!("{sum}agent two words $HOME far\n"));
+            let said = carried_out(payload, &wrong);
             assert_eq!(said, format!("{sum}failed\n"), "a wrong sum starts nothing");
         }
+    }
+
+    #[test]
+    fn packing_in_vain_stops() {
+        let error = pack(b"program", &AtomicBool::new(true)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Interrupted);
     }
 }

@@ -2,6 +2,34 @@
 //!
 //! Knows nothing of how that is learned.
 
+use std::io;
+
+use super::super::error::{CommandRefused, LinkLost};
+
+/// What ended the streams of a process.
+#[derive(Clone, Debug)]
+pub(super) enum Ending {
+    /// It came to an end of its own.
+    Exited,
+    /// With the link.
+    Lost(LinkLost),
+    /// It never began.
+    Refused,
+    /// This side gave it up.
+    Aborted,
+}
+
+impl Ending {
+    /// Returns what reads and writes fail with, where it was no end of its own or of ours.
+    pub fn error(&self) -> Option<io::Error> {
+        match self {
+            Ending::Lost(loss) => Some(loss.clone().into_io()),
+            Ending::Refused => Some(CommandRefused.into_io()),
+            Ending::Exited | Ending::Aborted => None,
+        }
+    }
+}
+
 /// How a process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exit {
