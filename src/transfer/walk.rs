@@ -229,6 +229,11 @@ impl<'a> Walk<'a> {
         self.snapshot.print_of(path, (name, status), now)
     }
 
+    /// Tells whether the target has this very directory at this path.
+    fn knows_directory(&self, path: &RelPath, status: &Status) -> bool {
+        self.snapshot.knows(self.print_of(path, b"", status))
+    }
+
     fn begin(&self, task: &Task, id: FileId, metadata: Metadata) -> Part {
         let listing = Listing {
             seq: 0,
@@ -330,7 +335,8 @@ impl<'a> Walk<'a> {
         }
         let listing = &part.listing;
         if status.is_directory() {
-            if listing.partial {
+            // RACE: it may have come since the directory that it is in was found as the target has it.
+            if listing.partial && self.knows_directory(&listing.path.join(&name), &status) {
                 return Ok(Look::Unchanged(name, status, None));
             }
             // Its attributes come with its own listing, read from its own handle.

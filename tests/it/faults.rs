@@ -8,6 +8,7 @@ mod fixups;
 mod inject;
 mod keys;
 mod link;
+mod moments;
 mod orders;
 mod prune;
 mod switch;

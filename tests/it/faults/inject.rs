@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use instancesync::fs::gate::{CAN_INJECT, Watched, watch};
@@ -114,12 +115,7 @@ pub struct Injection {
 impl Injection {
     /// Counts, and lets `fault` happen. The calling thread is of `side` from now on.
     pub fn start(_turn: &Turn, side: Side, fault: Option<Fault>) -> Injection {
-        let name = match side {
-            Side::Source => SOURCE_THREAD,
-            Side::Target => TARGET_THREAD,
-        };
-        let name = std::ffi::CString::new(name).unwrap();
-        rustix::thread::set_name(&name).unwrap();
+        name_thread(side);
         let seen = Arc::new(Mutex::new((Census::new(), false)));
         let counted = Arc::clone(&seen);
         let decide = move |call| {
@@ -165,6 +161,62 @@ impl Injection {
     pub fn census(self) -> Census {
         std::mem::take(&mut self.seen.lock().unwrap().0)
     }
+}
+
+/// Does something once, in the moment before a call.
+pub struct Moment {
+    seen: Arc<Mutex<(u64, Option<u64>)>>,
+    _watched: Watched,
+}
+
+impl Moment {
+    /// Acts before call number `nth` of `side`, counted from when `pass` is not 0 any more. The calling
+    /// thread is of that side from now on.
+    pub fn start(
+        _turn: &Turn,
+        side: Side,
+        pass: Arc<AtomicU64>,
+        nth: u64,
+        act: impl FnOnce() + Send + 'static,
+    ) -> Moment {
+        name_thread(side);
+        let seen = Arc::new(Mutex::new((0, None)));
+        let counted = Arc::clone(&seen);
+        let mut act = Some(act);
+        let decide = move |_call| {
+            let pass = pass.load(Ordering::SeqCst);
+            if pass == 0 || side_of_thread() != Some(side) {
+                return Ok(());
+            }
+            let mut seen = counted.lock().unwrap();
+            if seen.0 == nth
+                && let Some(act) = act.take()
+            {
+                act();
+                seen.1 = Some(pass);
+            }
+            seen.0 += 1;
+            Ok(())
+        };
+        Moment {
+            seen,
+            _watched: watch(Box::new(decide)),
+        }
+    }
+
+    /// Ends it; returns how many calls there were, and in which pass it came.
+    pub fn end(self) -> (u64, Option<u64>) {
+        *self.seen.lock().unwrap()
+    }
+}
+
+fn name_thread(side: Side) {
+    let name = match side {
+        Side::Source => SOURCE_THREAD,
+        Side::Target => TARGET_THREAD,
+    };
+    let name = std::ffi::CString::new(name).unwrap();
+    rustix::thread::set_name(&name).unwrap();
 }
 
 fn side_of_thread() -> Option<Side> {
