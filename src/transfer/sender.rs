@@ -210,12 +210,7 @@ impl<'a> Sender<'a> {
             lock(&self.snapshot).learn([settled, unchanged]);
         }
 
-        self.link.out.send(&Down::PassEnd)?;
-        if last {
-            // Said now, it saves a round trip.
-            self.link.out.send(&Down::Finish)?;
-            self.is_finishing.store(true, Ordering::Relaxed);
-        }
+        self.end_pass(plan.turn)?;
         let mut stats = self.wait_for_stats(plan.turn)?;
         let vanished = state.vanished.load(Ordering::Relaxed);
         stats.vanished_entries = stats.vanished_entries.saturating_add(vanished);
@@ -235,6 +230,17 @@ impl<'a> Sender<'a> {
         self.monitor
             .event(Event::PassEnded(plan.pass, stats.clone()));
         Ok(stats)
+    }
+
+    /// Says that all was sent and settled; after the last pass also that the transfer is over, which
+    /// saves a round trip.
+    fn end_pass(&self, turn: Turn) -> Result<(), LinkLost> {
+        self.link.out.send(&Down::PassEnd)?;
+        if turn == Turn::Last {
+            self.link.out.send(&Down::Finish)?;
+            self.is_finishing.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Tells how far a pass goes by what the passes before it have found. The first that deletes
