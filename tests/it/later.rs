@@ -7,29 +7,15 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
 
 use instancesync::exclude::{Rules, parse_file};
-use instancesync::monitor::Pass;
-use instancesync::transfer::sender::{Deletes, PassPlan, Turn};
+use instancesync::transfer::sender::Deletes;
 use instancesync::transfer::wire::message::{Down, Outcome, Up};
 
 use crate::support::edit;
-use crate::support::engine::{Job, Ran};
+use crate::support::engine::{AT_REST, Job, Ran, timestamp_passes};
 use crate::support::places::{LOCAL, Places, put};
 use crate::support::{can_run, seeds};
-
-/// What is changed a shorter time ago is listed again whatever happens.
-const AT_REST: Duration = Duration::from_millis(2100);
-
-fn passes(deletes: [Deletes; 2]) -> Vec<PassPlan> {
-    let plan = |turn, deletes| PassPlan {
-        pass: Pass::Timestamp,
-        deletes,
-        turn,
-    };
-    vec![plan(Turn::Early, deletes[0]), plan(Turn::Last, deletes[1])]
-}
 
 /// Paths that the second pass listed, directories with a slash.
 type Listed = Arc<Mutex<BTreeSet<String>>>;
@@ -87,7 +73,7 @@ fn small_tree() -> Places {
 fn a_later_pass_lists_what_changed_and_nothing_else() {
     let places = small_tree();
     let mut job = Job::new(&places.source, &places.ours).deleting(u64::MAX);
-    job.plans = passes([Deletes::AtEnd, Deletes::AtEnd]);
+    job.plans = timestamp_passes([Deletes::AtEnd, Deletes::AtEnd]);
     let source = places.source.clone();
     let (ran, listed) = run_two(job, move || {
         put(&source.join("a/2"), "changed");
@@ -112,7 +98,7 @@ fn the_first_pass_that_deletes_looks_everywhere() {
     let places = small_tree();
     put(&places.ours.join("b/c/extra"), "only here");
     let mut job = Job::new(&places.source, &places.ours).deleting(u64::MAX);
-    job.plans = passes([Deletes::Never, Deletes::AtEnd]);
+    job.plans = timestamp_passes([Deletes::Never, Deletes::AtEnd]);
     let (ran, listed) = run_two(job, || ());
     assert_eq!(ran.problems, []);
     assert!(listed.contains("b/c/3"), "{listed:?}");
@@ -124,7 +110,7 @@ fn the_first_pass_that_deletes_looks_everywhere() {
 fn what_failed_is_listed_again() {
     let places = small_tree();
     let mut job = Job::new(&places.source, &places.ours);
-    job.plans = passes([Deletes::Never, Deletes::Never]);
+    job.plans = timestamp_passes([Deletes::Never, Deletes::Never]);
     // The first pass cannot put a file where a directory with contents is.
     put(&places.ours.join("a/2/in the way"), "x");
     let ours = places.ours.clone();
@@ -141,7 +127,7 @@ fn what_was_away_for_a_moment_is_listed_again() {
     let places = small_tree();
     let (home, away) = (places.source.join("b"), places.source.join("away"));
     let mut job = Job::new(&places.source, &places.ours).deleting(u64::MAX);
-    job.plans = passes([Deletes::AtEnd, Deletes::AtEnd]);
+    job.plans = timestamp_passes([Deletes::AtEnd, Deletes::AtEnd]);
     let mut passes_done = 0;
     job.up = Box::new(move |frame| {
         match frame.message() {
@@ -169,7 +155,7 @@ fn names_of_one_file_are_always_listed_together() {
     fs::hard_link(places.source.join("a/1"), places.source.join("b/c/twin")).unwrap();
     thread::sleep(AT_REST);
     let mut job = Job::new(&places.source, &places.ours);
-    job.plans = passes([Deletes::Never, Deletes::Never]);
+    job.plans = timestamp_passes([Deletes::Never, Deletes::Never]);
     let (ran, listed) = run_two(job, || ());
     assert_eq!(ran.problems, []);
     assert_eq!(listed, set(&["a/", "a/1", "b/c/", "b/c/twin"]));
@@ -259,7 +245,7 @@ fn what_comes_back_with_its_old_times_is_listed() {
     put(&places.source.join("a/c/3"), "longer than what b/c/3 says");
     thread::sleep(AT_REST);
     let mut job = Job::new(&places.source, &places.ours).deleting(u64::MAX);
-    let plans = passes([Deletes::AtEnd, Deletes::AtEnd]);
+    let plans = timestamp_passes([Deletes::AtEnd, Deletes::AtEnd]);
     job.plans = vec![plans[0], plans[0], plans[1]];
     let source = places.source.clone();
     let mut passes_done = 0;
@@ -307,7 +293,7 @@ fn a_later_pass_leaves_nothing_for_another_run() {
         let places = Places::with_tree(seed + 7000);
         thread::sleep(AT_REST);
         let mut job = Job::new(&places.source, &places.ours).deleting(u64::MAX);
-        job.plans = passes([Deletes::AtEnd, Deletes::AtEnd]);
+        job.plans = timestamp_passes([Deletes::AtEnd, Deletes::AtEnd]);
         let source = places.source.clone();
         let (ran, _) = run_two(job, move || edit::edit(&source, seed));
         assert_eq!(ran.problems, [], "seed {seed}");

@@ -24,14 +24,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
-use crate::support::engine::{Job, Ran, cut_after, open_tap};
+use crate::support::engine::{AT_REST, Job, Ran, cut_after, open_tap};
 use crate::support::manifest::{Manifest, diff};
 use crate::support::places::in_memory;
 use crate::support::{Ability, can_run};
 use steps::{Ground, Step, any_step};
 
-/// What is changed a shorter time ago is listed again whatever happens (src/transfer/snapshot.rs).
-const AT_REST: Duration = Duration::from_millis(2100);
 /// Patterns over the names of the steps.
 const PATTERNS: [&str; 12] = [
     "a", "/a", "/b/*", "/b/**", "/c/***", "*.log", "c/", "/usr/a", "a/b", "/a/**/c", "b/", "/*/a",

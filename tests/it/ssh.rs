@@ -689,6 +689,22 @@ fn is_empty(path: &str) -> bool {
     fs::read_dir(path).unwrap().next().is_none()
 }
 
+/// Says something to an agent, and returns all that it says to its end, which has to be a good one.
+#[track_caller]
+fn talk_to(process: Process) -> String {
+    let Process {
+        mut input,
+        mut output,
+        end,
+    } = process;
+    input.write_all(b"frames").unwrap();
+    input.finish().unwrap();
+    let mut said = String::new();
+    output.read_to_string(&mut said).unwrap();
+    assert!(end.wait(LONG).unwrap().is_success());
+    said
+}
+
 #[test]
 fn a_program_that_is_installed_on_the_target_is_not_sent() {
     let sshd = Sshd::start();
@@ -707,19 +723,10 @@ fn a_program_that_is_installed_on_the_target_is_not_sent() {
         let connection = open(&sshd);
         let agent = start_agent(&connection, &image(AGENT, &[&place])).unwrap();
         assert_eq!(agent.upload_bytes_per_second.is_some(), is_sent, "{text}");
-        let Process {
-            mut input,
-            mut output,
-            end,
-        } = agent.process;
-        input.write_all(b"frames").unwrap();
-        input.finish().unwrap();
-        let mut said = String::new();
-        output.read_to_string(&mut said).unwrap();
         // A loaded machine answers as if it were far.
         let far = if agent.is_far { " --far" } else { "" };
+        let said = talk_to(agent.process);
         assert_eq!(said, format!(" agent --two words $HOME{far}\nframes"));
-        assert!(end.wait(LONG).unwrap().is_success());
         assert!(is_empty(&place), "{text}");
         assert_eq!(fs::read_to_string(&installed).unwrap(), text);
     }
@@ -749,17 +756,7 @@ fn an_agent_is_brought_started_and_talked_to() {
     assert_eq!(target.place, left.to_str().unwrap());
     assert_eq!(target.home, sshd.home().to_str().unwrap());
     assert!(upload_bytes_per_second.unwrap() > 0);
-    let Process {
-        mut input,
-        mut output,
-        end,
-    } = process;
-    input.write_all(b"frames").unwrap();
-    input.finish().unwrap();
-    let mut text = String::new();
-    output.read_to_string(&mut text).unwrap();
-    assert_eq!(text, " agent --two words $HOME\nframes");
-    assert!(end.wait(LONG).unwrap().is_success());
+    assert_eq!(talk_to(process), " agent --two words $HOME\nframes");
     assert!(is_empty(&place));
 }
 

@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -130,9 +130,9 @@ class Contest:
         """Runs a contender once; returns the readings before and after what counts of it."""
         port = link.port if link else self.server.port
         command = contender.command(task, self.server, port)
-        program = contenders.INSTANCESYNC if contender.is_installed else None
+        installed = self.server.installed if contender.is_installed else nullcontext
         try:
-            with self.server.installed(program):
+            with installed(contenders.INSTANCESYNC):
                 if contender.is_later:
                     readings, status = self.run_later(command, task.change, link)
                 else:

@@ -108,10 +108,7 @@ class Server:
 
     @contextmanager
     def installed(self, program):
-        """Has the program on the target's PATH meanwhile; None for none."""
-        if not program:
-            yield
-            return
+        """Has the program on the target's PATH meanwhile."""
         copy = shutil.copy(program, self.programs / "instancesync")
         try:
             yield

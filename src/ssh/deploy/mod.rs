@@ -19,7 +19,7 @@ mod upload;
 
 use probe::Shell;
 pub use probe::TargetFacts;
-use upload::{Carriage, Parcel};
+use upload::Parcel;
 
 /// How long the target may be silent while the upload or the start of the agent is awaited.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -201,16 +201,16 @@ pub fn start_agent(
             true => seems_far,
             false => connection.round_trip() >= FAR,
         };
-        let packing = packing.filter(|_| is_far && shell.target.has_gzip && !shell.is_agent);
-        let carriage = match packing {
-            Some(packing) => Carriage::Packed(joined(packing)),
-            None => Carriage::Plain,
-        };
+        let parcel = (!shell.is_agent).then(|| {
+            let packing = packing.filter(|_| is_far && shell.target.has_gzip);
+            let packed = packing.map(joined);
+            Parcel { expected, packed }
+        });
         // Ends the packing that nobody waits for.
         is_vain.store(true, Ordering::Relaxed);
         let end = shell.process.end.clone();
         let target = shell.target.clone();
-        start(shell, image, (Parcel { expected, carriage }, is_far)).inspect_err(|_| {
+        start(shell, image, (parcel, is_far)).inspect_err(|_| {
             end.abort();
             let remove = format!("exec rm -rf {}", target.place);
             // The first error is the one to tell.
@@ -220,21 +220,22 @@ pub fn start_agent(
     })
 }
 
-/// Has the shell start the agent, if it did not, and reads up to its magic word.
+/// Has the shell take the parcel and start it, unless it is the agent already, and reads up to the
+/// magic word.
 fn start(
     shell: Shell,
     image: &AgentImage<'_>,
-    (parcel, is_far): (Parcel, bool),
+    (parcel, is_far): (Option<Parcel>, bool),
 ) -> Result<AgentProcess, DeployError> {
     let Shell {
         process,
-        is_agent,
         target,
         mut noise,
+        ..
     } = shell;
-    let (process, upload_bytes_per_second) = match is_agent {
-        true => (process, None),
-        false => {
+    let (process, upload_bytes_per_second) = match parcel {
+        None => (process, None),
+        Some(parcel) => {
             let (process, rate) = upload::send(process, image, (&target, parcel, is_far))?;
             (process, Some(rate))
         }

@@ -16,6 +16,8 @@ use super::super::process::Process;
 use super::{AgentImage, DeployError, NOISE_BYTES, NoiseError, TargetFacts};
 use super::{skip_noise, why_not};
 
+/// The checksum of POSIX `cksum`, but for the length at its end.
+const CKSUM: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_CKSUM);
 /// LIMIT: how much is packed before it is looked whether anybody still waits.
 const PACKED_AT_ONCE: usize = 256 * 1024;
 
@@ -23,24 +25,15 @@ const PACKED_AT_ONCE: usize = 256 * 1024;
 pub(super) struct Parcel {
     /// Checksum and size, as the target will find them: [`sum_up`].
     pub expected: String,
-    /// How it gets there.
-    pub carriage: Carriage,
-}
-
-/// How the program gets to its place.
-pub(super) enum Carriage {
-    /// As it is.
-    Plain,
-    /// As [`pack`] packed it.
-    Packed(io::Result<Vec<u8>>),
+    /// What [`pack`] made of it, where it goes so.
+    pub packed: Option<io::Result<Vec<u8>>>,
 }
 
 /// Returns checksum and size of the program, as `cksum` of the target will find them.
 ///
 /// SSH protects the way; this notices what a full or broken file system made of it.
 pub(super) fn sum_up(binary: &[u8]) -> String {
-    let crc = Crc::<u32, Table<16>>::new(&CRC_32_CKSUM);
-    let mut digest = crc.digest();
+    let mut digest = CKSUM.digest();
     digest.update(binary);
     // POSIX: the length follows what it is the length of, without leading zeros.
     let length = (binary.len() as u64).to_le_bytes();
@@ -72,11 +65,11 @@ pub(super) fn send(
         place: target.place.clone(),
         cause,
     };
-    let Parcel { expected, carriage } = parcel;
-    let (payload, unpack) = match &carriage {
-        Carriage::Plain => (image.binary, ""),
-        Carriage::Packed(Ok(packed)) => (&packed[..], "| gzip -dc "),
-        Carriage::Packed(Err(error)) => return Err(failed(format!("packing it: {error}"))),
+    let Parcel { expected, packed } = parcel;
+    let (payload, unpack) = match &packed {
+        None => (image.binary, ""),
+        Some(Ok(packed)) => (&packed[..], "| gzip -dc "),
+        Some(Err(error)) => return Err(failed(format!("packing it: {error}"))),
     };
     let length = payload.len();
     let step = step(image, target, (length, unpack, &expected), is_far)?;

@@ -7,19 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
 
-use instancesync::monitor::Pass;
 use instancesync::problem::{Problem, Side};
-use instancesync::transfer::sender::{Deletes, PassPlan, Turn};
+use instancesync::transfer::sender::Deletes;
 
 use super::inject::{self, Moment, can_inject};
-use crate::support::engine::{Job, Ran};
+use crate::support::engine::{AT_REST, Job, Ran, timestamp_passes};
 use crate::support::manifest::{Manifest, diff};
 use crate::support::places::{assert_none, in_memory, put};
-
-/// What has not been left alone for so long is listed by every pass.
-const AT_REST: Duration = Duration::from_millis(2100);
 
 /// What happens, and to what, below the source.
 type Change = fn(&Path);
@@ -56,22 +51,8 @@ fn build(root: &Path) {
     }
 }
 
-/// The second of these trusts what the first has found; the last deletes.
-fn passes() -> Vec<PassPlan> {
-    let plan = |turn, deletes| PassPlan {
-        pass: Pass::Timestamp,
-        deletes,
-        turn,
-    };
-    vec![
-        plan(Turn::Early, Deletes::AtEnd),
-        plan(Turn::Early, Deletes::AtEnd),
-        plan(Turn::Last, Deletes::AtEnd),
-    ]
-}
-
-/// Runs the passes, and `change` before call number `nth` of the source.
-/// Tells whether that was before the last pass, and returns how many such calls there were.
+/// Runs three passes, of which the second trusts what the first has found, and `change` before call
+/// number `nth` of the source. Tells whether that was before the last pass, and returns how many such calls there were.
 fn run(turn: &inject::Turn, place: &Path, (nth, change): (u64, Change)) -> (Ran, bool, u64) {
     let (source, target) = (place.join("source"), place.join("target"));
     let pass = Arc::new(AtomicU64::new(0));
@@ -81,7 +62,7 @@ fn run(turn: &inject::Turn, place: &Path, (nth, change): (u64, Change)) -> (Ran,
         change(&root);
     });
     let mut job = Job::new(&source, &target).deleting(u64::MAX);
-    job.plans = passes();
+    job.plans = timestamp_passes([Deletes::AtEnd; 3]);
     job.before_pass = Box::new(move |number| seen.store(number as u64 + 1, Ordering::SeqCst));
     let ran = job.run();
     let (calls, happened_in) = moment.end();

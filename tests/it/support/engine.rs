@@ -24,6 +24,9 @@ use instancesync::transfer::wire::message::Policy;
 /// processors busy, a process of low priority may get a hundredth of them.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// What is changed a shorter time ago is listed again whatever happens (src/transfer/snapshot.rs).
+pub const AT_REST: Duration = Duration::from_millis(2100);
+
 /// Ends the whole process when it is not dropped in time: a thread that hangs cannot be ended.
 pub struct Watchdog {
     _over: mpsc::Sender<()>,
@@ -182,6 +185,19 @@ pub fn one_pass(pass: Pass) -> Vec<PassPlan> {
         deletes: Deletes::AtEnd,
         turn: Turn::Last,
     }]
+}
+
+/// Timestamp passes, the last of which is the last of the run.
+pub fn timestamp_passes<const COUNT: usize>(deletes: [Deletes; COUNT]) -> Vec<PassPlan> {
+    let plan = |(number, deletes)| PassPlan {
+        pass: Pass::Timestamp,
+        deletes,
+        turn: match number + 1 == COUNT {
+            true => Turn::Last,
+            false => Turn::Early,
+        },
+    };
+    deletes.into_iter().enumerate().map(plan).collect()
 }
 
 impl<'a> Job<'a> {
