@@ -181,8 +181,10 @@ impl AgentSession<'_> {
                 target,
                 rules,
                 policy,
+                secret,
             } => {
-                let received = receive(self.link, &target, (rules, policy), self.reach);
+                let wanted = (rules, policy, &secret);
+                let received = receive(self.link, &target, wanted, self.reach);
                 self.conclude(received)
             }
             _ if self.has_failed => Ok(()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::basis::BasisJob;
 use super::compare::{BasisUse, Existing, Origin, attributes_differ};
 use super::delta::aligned::Grid;
-use super::digest::digest_of;
+use super::digest::DigestKey;
 use super::itemize::Way;
 use super::large::{BasisPlan, LargeLanding, Patching, partial_key};
 use super::links::Leader;
@@ -70,7 +70,7 @@ impl TargetPass<'_> {
         let mut attributes_equal = false;
         let basis = match (item.entry.kind.size() <= SMALL_FILE_LEN, item.found_in()) {
             (true, Some(dir)) if same_size && basis_use == BasisUse::Compare => {
-                match small_digest(dir, item) {
+                match small_digest((dir, item), &self.tree.key) {
                     Ok(Some((digest, status))) => {
                         attributes_equal = is_equal_but_for_contents(item, &status);
                         Basis::Digest(digest)
@@ -148,9 +148,9 @@ impl TargetPass<'_> {
             Some(partial) => {
                 let size = status_of_fd(partial.file())?.size();
                 let grid = Grid::new(size, EQUAL_BLOCK_LEN);
-                LargeLanding::continuing(open, item.index, partial, grid)
+                LargeLanding::continuing(open, item.index, (partial, grid), &self.tree.key)
             }
-            None => LargeLanding::new(open, item.index, plan),
+            None => LargeLanding::new(open, item.index, plan, &self.tree.key),
         };
         let plan = landing.plan;
         let want = WantId {
@@ -191,7 +191,8 @@ impl TargetPass<'_> {
             seq: open.listing.seq,
             index,
         };
-        let mut landing = LargeLanding::new(Arc::clone(open), index, BasisPlan::Nothing);
+        let (same, plan) = (Arc::clone(open), BasisPlan::Nothing);
+        let mut landing = LargeLanding::new(same, index, plan, &self.tree.key);
         landing.is_second_attempt = true;
         lock(&self.large).insert(want, Arc::new(std::sync::Mutex::new(landing)));
         open.want(index);
@@ -218,7 +219,10 @@ fn is_equal_but_for_contents(item: &Item<'_>, when_read: &Status) -> bool {
 
 /// Returns the digest of what the target has of a small file, and how that looked before it was
 /// read; of another one that has taken its name meanwhile there is none.
-fn small_digest(dir: &Dir, item: &Item<'_>) -> Result<Option<(Digest, Status)>> {
+fn small_digest(
+    (dir, item): (&Dir, &Item<'_>),
+    key: &DigestKey,
+) -> Result<Option<(Digest, Status)>> {
     let file = dir.open_file(&item.entry.name)?;
     let status = status_of_fd(&file)?;
     let compared = item.existing.as_ref().map(|existing| existing.id);
@@ -228,5 +232,5 @@ fn small_digest(dir: &Dir, item: &Item<'_>) -> Result<Option<(Digest, Status)>> 
     let mut contents = vec![0u8; item.entry.kind.size() as usize];
     let count = extents::read_at(&file, &mut contents, 0)?;
     contents.truncate(count);
-    Ok(Some((digest_of(&contents), status)))
+    Ok(Some((key.digest_of(&contents), status)))
 }

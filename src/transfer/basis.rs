@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::delta::aligned::{Grid, MAX_PART_BLOCKS, sum_up};
 use super::delta::windows::{sign, stretch, window_count};
-use super::digest::{ContentHasher, Leaf, Sum};
+use super::digest::{ContentHasher, DigestKey, Leaf, Sum};
 use super::large::{BasisPlan, Early, LargeLanding, partial_key};
 use super::place::Place;
 use super::settle::OpenListing;
@@ -203,7 +203,7 @@ fn send_sums(
         (Some(landing), Some(basis)) => Copy::begin(pass, landing, basis),
         _ => None,
     };
-    let mut summing = Summing::new(grid, basis.as_ref(), copy.as_ref());
+    let mut summing = Summing::new(grid, (basis.as_ref(), copy.as_ref()), &pass.tree.key);
     let blocks = grid.size.div_ceil(grid.block_length);
     let part_blocks = (PART_LEN / grid.block_length).clamp(1, MAX_PART_BLOCKS);
     let mut first = 0;
@@ -228,22 +228,27 @@ fn send_sums(
 struct Summing<'f> {
     grid: Grid,
     reader: Option<SpanReader<'f>>,
-    hasher: ContentHasher,
+    /// Until the digest is made.
+    hasher: Option<ContentHasher>,
     copy: Option<&'f Copy<'f>>,
 }
 
 impl<'f> Summing<'f> {
-    fn new(grid: Grid, basis: Option<&'f OwnedFd>, copy: Option<&'f Copy<'f>>) -> Summing<'f> {
+    fn new(
+        grid: Grid,
+        (basis, copy): (Option<&'f OwnedFd>, Option<&'f Copy<'f>>),
+        key: &DigestKey,
+    ) -> Summing<'f> {
         // What is shared is read where nobody else writes.
         let filled = copy.map(|copy| &copy.early).filter(|early| early.is_filled);
         let file = filled.map(|early| &early.file).or(basis);
         Summing {
             grid,
             reader: file.map(|file| SpanReader::new(file, grid.size, grid.block_length)),
-            hasher: match copy {
-                Some(_) => ContentHasher::keeping_leaves(),
-                None => ContentHasher::default(),
-            },
+            hasher: Some(match copy {
+                Some(_) => ContentHasher::keeping_leaves(key),
+                None => ContentHasher::new(key),
+            }),
             copy,
         }
     }
@@ -252,7 +257,7 @@ impl<'f> Summing<'f> {
     fn sums(&mut self, blocks: Range<u64>) -> Vec<Sum> {
         let count = (blocks.end - blocks.start) as usize;
         let mut sums: Vec<Sum> = Vec::with_capacity(count);
-        if let Some(reader) = &mut self.reader {
+        if let (Some(reader), Some(hasher)) = (&mut self.reader, &mut self.hasher) {
             let limit = blocks.end.saturating_mul(self.grid.block_length);
             let mut offset = reader.position();
             while let Ok(Some(span)) = reader.next(limit) {
@@ -263,7 +268,7 @@ impl<'f> Summing<'f> {
                         length
                     }
                     Span::Data(bytes) => {
-                        sum_up(self.grid, offset, bytes, &mut self.hasher, &mut sums);
+                        sum_up(self.grid, offset, bytes, hasher, &mut sums);
                         if self.copy.is_some_and(|copy| !copy.write(offset, bytes)) {
                             self.copy = None;
                         }
@@ -281,7 +286,7 @@ impl<'f> Summing<'f> {
     fn finish(&mut self) -> Option<(Digest, Vec<Leaf>)> {
         let reader = self.reader.as_ref()?;
         let is_whole = reader.position() == self.grid.size;
-        let hasher = std::mem::take(&mut self.hasher);
+        let hasher = self.hasher.take()?;
         let (digest, leaves) = is_whole.then(|| hasher.finish_with_leaves(self.grid.size))?;
         Some((digest, self.copy.map_or(Vec::new(), |_| leaves)))
     }

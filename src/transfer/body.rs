@@ -7,7 +7,7 @@ use crossbeam_channel::Receiver;
 
 use super::SMALL_FILE_LEN;
 use super::delta::BasisPart;
-use super::digest::digest_of;
+use super::digest::DigestKey;
 use super::upload::{LargeFile, failed, look_again, open_file, reopen};
 use super::window::{Listed, SentListing, Window};
 use super::wire::link::{FrameSender, LinkLost};
@@ -49,6 +49,8 @@ pub struct BodySettings<'a> {
     pub root: &'a Dir,
     /// Whether contents are compared but never sent.
     pub dry_run: bool,
+    /// For digests.
+    pub key: &'a DigestKey,
     /// For frames.
     pub out: &'a FrameSender,
     /// For progress.
@@ -117,10 +119,9 @@ impl Bundle {
             return Ok(());
         }
         Counters::add(&settings.counters.body_bytes, self.contents.len() as u64);
-        let digest = *blake3::hash(&self.contents).as_bytes();
         let message = Down::Bundle {
             files: std::mem::take(&mut self.files),
-            digest,
+            tag: settings.key.tag(&self.contents),
         };
         let mut frame = settings.out.builder(&message, self.contents.len())?;
         frame.body().extend_from_slice(&self.contents);
@@ -178,7 +179,8 @@ fn answer<'c>(
     outcome: Outcome,
     contents: &'c [u8],
 ) -> (Outcome, &'c [u8]) {
-    let same = matches!(basis, Basis::Digest(digest) if *digest == digest_of(contents));
+    let same =
+        matches!(basis, Basis::Digest(digest) if *digest == settings.key.digest_of(contents));
     if same {
         (Outcome::Same, &[])
     } else if settings.dry_run {

@@ -155,6 +155,7 @@ impl TargetPass<'_> {
                 open,
                 want.index,
                 BasisPlan::Nothing,
+                &self.tree.key,
             )))
         });
         Arc::clone(landing)

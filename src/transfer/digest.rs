@@ -1,9 +1,12 @@
 //! Content digests and block sums: what says that two files hold the same bytes, wherever their
 //! holes are. docs/protocol.md, [digest]. Knows nothing of files.
 
+use std::sync::Arc;
+
+use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use twox_hash::XxHash3_64;
 
-use super::wire::message::{Digest, SUM_LEN};
+use super::wire::message::{Digest, DigestSecret, SUM_LEN, Tag};
 use crate::fs::extents::is_zero;
 
 /// Bytes of a block of the content digest.
@@ -12,13 +15,54 @@ pub const DIGEST_BLOCK: usize = 128 * 1024;
 /// A sum of one aligned block.
 pub type Sum = [u8; SUM_LEN];
 
-/// The hash of one block of the content digest that is not all zeros.
-pub type Leaf = (u64, blake3::Hash);
+/// The tag of one block of the content digest that is not all zeros, after the block's number.
+pub type Leaf = (u64, Tag);
+
+/// Tags stretches of bytes, so that two with the same tag are the same.
+///
+/// GMAC with the secret of the transfer: of two different stretches of up to `n` bytes, written by
+/// whoever does not know the secret, the tags are equal with a chance of at most `n / 2^132`
+/// (docs/decisions/008-digest.md).
+#[derive(Clone, Debug)]
+pub struct DigestKey(Arc<LessSafeKey>);
+
+impl DigestKey {
+    /// Makes it from the secret that both sides know.
+    pub fn new(secret: &DigestSecret) -> DigestKey {
+        let key = UnboundKey::new(&AES_128_GCM, secret.as_bytes());
+        DigestKey(Arc::new(LessSafeKey::new(
+            key.expect("16 bytes are a key of AES-128"),
+        )))
+    }
+
+    /// Returns the tag of a stretch of bytes. WIRE[tag]
+    pub fn tag(&self, bytes: &[u8]) -> Tag {
+        // One nonce for all: tags stay between the two sides, and are compared for being equal.
+        let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
+        let sealed = self
+            .0
+            .seal_in_place_separate_tag(nonce, Aad::from(bytes), &mut []);
+        let sealed = sealed.expect("GMAC takes any stretch that fits in memory");
+        let mut tag = Tag::default();
+        tag.copy_from_slice(sealed.as_ref());
+        tag
+    }
+
+    /// Returns the content digest of a file in memory.
+    pub fn digest_of(&self, contents: &[u8]) -> Digest {
+        let mut hasher = ContentHasher::new(self);
+        for (number, block) in (0..).zip(contents.chunks(DIGEST_BLOCK)) {
+            hasher.take_block(number, block);
+        }
+        hasher.finish(contents.len() as u64)
+    }
+}
 
 /// Builds the content digest from stretches in rising order; what is skipped is zeros.
 /// WIRE[digest]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ContentHasher {
+    key: DigestKey,
     state: blake3::Hasher,
     block: Vec<u8>,
     number: u64,
@@ -27,11 +71,22 @@ pub struct ContentHasher {
 }
 
 impl ContentHasher {
-    /// Starts one that keeps the leaves, 40 bytes for each block.
-    pub fn keeping_leaves() -> ContentHasher {
+    /// Starts one.
+    pub fn new(key: &DigestKey) -> ContentHasher {
+        ContentHasher {
+            key: key.clone(),
+            state: blake3::Hasher::new(),
+            block: Vec::new(),
+            number: 0,
+            leaves: None,
+        }
+    }
+
+    /// Starts one that keeps the leaves, 24 bytes for each block.
+    pub fn keeping_leaves(key: &DigestKey) -> ContentHasher {
         ContentHasher {
             leaves: Some(Vec::new()),
-            ..ContentHasher::default()
+            ..ContentHasher::new(key)
         }
     }
 
@@ -65,15 +120,15 @@ impl ContentHasher {
         if block.is_empty() {
             return [0; SUM_LEN];
         }
-        let leaf = blake3::hash(block);
-        self.take_leaf(number, leaf);
-        head_of(&leaf)
+        let tag = self.key.tag(block);
+        self.take_leaf(number, tag);
+        head_of(&tag)
     }
 
-    /// Adds the hash of a block that was hashed before.
-    pub fn take_leaf(&mut self, number: u64, leaf: blake3::Hash) {
+    /// Adds the tag of a block that was made before.
+    pub fn take_leaf(&mut self, number: u64, leaf: Tag) {
         self.state.update(&number.to_le_bytes());
-        self.state.update(leaf.as_bytes());
+        self.state.update(&leaf);
         if let Some(leaves) = &mut self.leaves {
             leaves.push((number, leaf));
         }
@@ -82,7 +137,7 @@ impl ContentHasher {
     fn take_block(&mut self, number: u64, block: &[u8]) {
         let block = trim_zeros(block);
         if !block.is_empty() {
-            self.take_leaf(number, blake3::hash(block));
+            self.take_leaf(number, self.key.tag(block));
         }
     }
 
@@ -120,13 +175,6 @@ fn trim_zeros(block: &[u8]) -> &[u8] {
     &block[..length]
 }
 
-/// Returns the digest of contents in memory.
-pub fn digest_of(contents: &[u8]) -> Digest {
-    let mut hasher = ContentHasher::default();
-    hasher.add(0, contents);
-    hasher.finish(contents.len() as u64)
-}
-
 /// Returns the sum of one aligned block that is no block of the digest. It only finds what is the
 /// same: the digest says in the end whether it was. WIRE[sums]
 pub fn quick_sum_of(block: &[u8]) -> Sum {
@@ -137,22 +185,49 @@ pub fn quick_sum_of(block: &[u8]) -> Sum {
     XxHash3_64::oneshot(block).to_le_bytes()
 }
 
-fn head_of(leaf: &blake3::Hash) -> Sum {
+fn head_of(tag: &Tag) -> Sum {
     let mut sum = [0; SUM_LEN];
-    sum.copy_from_slice(&leaf.as_bytes()[..SUM_LEN]);
+    sum.copy_from_slice(&tag[..SUM_LEN]);
     sum
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ContentHasher, DIGEST_BLOCK, digest_of, quick_sum_of};
+    use super::{ContentHasher, DIGEST_BLOCK, Digest, DigestKey, quick_sum_of};
+    use crate::transfer::wire::message::DigestSecret;
+
+    fn key() -> DigestKey {
+        DigestKey::new(&DigestSecret::from([7; 16]))
+    }
+
+    fn digest_of(contents: &[u8]) -> Digest {
+        key().digest_of(contents)
+    }
+
+    #[test]
+    fn a_tag_is_gmac() {
+        // openssl mac -cipher AES-128-GCM -macopt hexkey:07... -macopt hexiv:00... GMAC
+        for (bytes, tag) in [
+            (&b""[..], "974e8b36e1e372932a18cc4c7d46e37f"),
+            (b"ab", "8ed58b0bd2a8eb39c345337e8388f204"),
+        ] {
+            assert_eq!(data_encoding::HEXLOWER.encode(&key().tag(bytes)), tag);
+        }
+    }
+
+    #[test]
+    fn another_secret_makes_another_digest() {
+        let other = DigestKey::new(&DigestSecret::from([8; 16]));
+        assert_ne!(other.digest_of(b"ab"), digest_of(b"ab"));
+        assert_ne!(other.tag(b"ab"), key().tag(b"ab"));
+    }
 
     #[test]
     fn a_hole_and_zeros_have_the_same_digest() {
         let mut contents = vec![0u8; 3 * DIGEST_BLOCK + 77];
         contents[5] = 1;
         contents[2 * DIGEST_BLOCK + 9] = 2;
-        let mut sparse = ContentHasher::default();
+        let mut sparse = ContentHasher::new(&key());
         sparse.add(4, &[0, 1]);
         sparse.add(2 * DIGEST_BLOCK as u64 + 9, &[2, 0, 0]);
         assert_eq!(sparse.finish(contents.len() as u64), digest_of(&contents));
@@ -162,11 +237,11 @@ mod tests {
     fn blocks_and_stretches_and_leaves_give_one_digest() {
         let mut contents = vec![7u8; 3 * DIGEST_BLOCK + 5];
         contents[DIGEST_BLOCK - 100..2 * DIGEST_BLOCK + 3].fill(0);
-        let mut hasher = ContentHasher::keeping_leaves();
+        let mut hasher = ContentHasher::keeping_leaves(&key());
         for (number, block) in contents.chunks(DIGEST_BLOCK).enumerate() {
             hasher.add_block(number as u64, block);
         }
-        let mut again = ContentHasher::default();
+        let mut again = ContentHasher::new(&key());
         let (_, leaves) = hasher.finish_with_leaves(contents.len() as u64);
         for (number, leaf) in leaves {
             again.take_leaf(number, leaf);
@@ -200,7 +275,7 @@ mod tests {
             .map(|at| (at % 251) as u8)
             .collect();
         for step in [1000, 4096, DIGEST_BLOCK - 1, DIGEST_BLOCK + 1] {
-            let mut hasher = ContentHasher::default();
+            let mut hasher = ContentHasher::new(&key());
             for (number, part) in contents.chunks(step).enumerate() {
                 hasher.add((number * step) as u64, part);
             }

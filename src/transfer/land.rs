@@ -9,7 +9,7 @@ use super::links::Leader;
 use super::place::Place;
 use super::settle::OpenListing;
 use super::target::{TargetPass, count};
-use super::wire::message::{BundleFile, Digest, Outcome};
+use super::wire::message::{BundleFile, Outcome, Tag};
 use crate::entry::Timestamp;
 use crate::fs::extents::Ground;
 use crate::fs::{Dir, Result, extents};
@@ -23,10 +23,10 @@ impl TargetPass<'_> {
     pub fn land_bundle(
         &self,
         files: Vec<BundleFile>,
-        digest: &Digest,
+        tag: &Tag,
         body: &[u8],
     ) -> std::result::Result<(), TransferError> {
-        if blake3::hash(body).as_bytes() != digest {
+        if self.tree.key.tag(body) != *tag {
             return Err(TransferError::Protocol(
                 "a bundle whose contents are not what was read",
             ));

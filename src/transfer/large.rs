@@ -13,7 +13,7 @@ use self::copy::Known;
 use self::plan::Kept;
 use self::work::Work;
 use super::delta::aligned::Grid;
-use super::digest::ContentHasher;
+use super::digest::{ContentHasher, DigestKey};
 use super::itemize::Way;
 use super::links::Leader;
 use super::place::Place;
@@ -62,7 +62,12 @@ pub struct LargeLanding {
 
 impl LargeLanding {
     /// Prepares for what will arrive.
-    pub fn new(open: Arc<OpenListing>, index: u32, plan: BasisPlan) -> LargeLanding {
+    pub fn new(
+        open: Arc<OpenListing>,
+        index: u32,
+        plan: BasisPlan,
+        key: &DigestKey,
+    ) -> LargeLanding {
         let in_order = matches!(plan, BasisPlan::Nothing | BasisPlan::Windows { .. });
         LargeLanding {
             open,
@@ -71,7 +76,7 @@ impl LargeLanding {
             is_second_attempt: false,
             work: None,
             basis: None,
-            hasher: in_order.then(ContentHasher::default),
+            hasher: in_order.then(|| ContentHasher::new(key)),
             end: 0,
             basis_digest: None,
             known: None,
@@ -84,12 +89,12 @@ impl LargeLanding {
     pub fn continuing(
         open: Arc<OpenListing>,
         index: u32,
-        partial: NewFile,
-        grid: Grid,
+        (partial, grid): (NewFile, Grid),
+        key: &DigestKey,
     ) -> LargeLanding {
         LargeLanding {
             work: Some(Work::New(partial)),
-            ..LargeLanding::new(open, index, BasisPlan::Partial { grid })
+            ..LargeLanding::new(open, index, BasisPlan::Partial { grid }, key)
         }
     }
 

@@ -12,13 +12,16 @@ use crossbeam_channel::{Receiver as Queued, Sender as Queue, bounded, select, un
 
 use super::TransferError;
 use super::basis::{self, BasisJobs, Budget};
+use super::digest::DigestKey;
 use super::prune::Extras;
 use super::reconcile::reconcile;
 use super::settle::{OpenListing, Tracker};
 use super::target::{Counts, TargetPass, TargetTree};
 use super::wire::frame::Frame;
 use super::wire::link::{Link, LinkLost};
-use super::wire::message::{BundleFile, Digest, Down, FailureClass, Outcome, Policy, Up, WantId};
+use super::wire::message::{
+    BundleFile, Digest, DigestSecret, Down, FailureClass, Outcome, Policy, Tag, Up, WantId,
+};
 use crate::exclude::Rules;
 use crate::fs::{FsError, fence_in, stand_alone};
 use crate::monitor::{Pass, PassStats};
@@ -34,7 +37,7 @@ const QUEUED_PARTS: usize = 8;
 #[derive(Debug)]
 enum Work {
     Compare(Arc<OpenListing>),
-    Bundle(Vec<BundleFile>, Digest, Frame),
+    Bundle(Vec<BundleFile>, Tag, Frame),
 }
 
 /// A part of a large file.
@@ -73,10 +76,10 @@ pub enum Reach {
 pub fn receive(
     link: &Link,
     target: &[u8],
-    (rules, policy): (Rules, Policy),
+    (rules, policy, secret): (Rules, Policy, &DigestSecret),
     reach: Reach,
 ) -> Result<(), TransferError> {
-    let tree = TargetTree::open(target, rules, policy)?;
+    let tree = TargetTree::open(target, (rules, policy), DigestKey::new(secret))?;
     match (&tree.root, &tree.live) {
         (Some(root), None) if reach == Reach::Target => std::thread::scope(|scope| {
             // The thread that came here has more to do than to fill a directory.
@@ -247,7 +250,7 @@ fn dispatch(link: &Link, pass: &TargetPass<'_>, crew: Crew) -> Result<(), Transf
                 ))?;
                 crew.give(Work::Compare(open))?;
             }
-            Down::Bundle { files, digest } => crew.give(Work::Bundle(files, digest, frame))?,
+            Down::Bundle { files, tag } => crew.give(Work::Bundle(files, tag, frame))?,
             Down::Segment { want, offset } => {
                 crew.give_part(want, Part::Segment { offset, frame })?;
             }
@@ -339,7 +342,7 @@ fn work_on(
         select! {
             recv(work.unwrap_or(&never)) -> item => match item {
                 Ok(Work::Compare(open)) => reconcile(pass, &open)?,
-                Ok(Work::Bundle(files, digest, frame)) => pass.land_bundle(files, &digest, frame.body())?,
+                Ok(Work::Bundle(files, tag, frame)) => pass.land_bundle(files, &tag, frame.body())?,
                 Err(_) => work = None,
             },
             recv(parts.unwrap_or(&never_parts)) -> part => match part {

@@ -11,13 +11,14 @@ use crossbeam_channel::{RecvTimeoutError, bounded, unbounded};
 
 use super::TransferError;
 use super::body::{self, BodySettings};
+use super::digest::DigestKey;
 use super::router::Router;
 use super::snapshot::{Print, Snapshot, Trust};
 use super::walk::{Found, Unchanged, Visitor, Walk};
 use super::window::{SentListing, Window};
 use super::wire::frame::Frame;
 use super::wire::link::{Link, LinkLost};
-use super::wire::message::{Down, Policy, Up};
+use super::wire::message::{DigestSecret, Down, Policy, Up};
 use crate::exclude::Rules;
 use crate::fs::{Dir, stand_alone};
 use crate::monitor::{Counters, Event, Monitor, Pass, PassStats};
@@ -35,6 +36,7 @@ pub struct Sender<'a> {
     pub(super) link: &'a Link,
     tree: Tree<'a>,
     policy: Policy,
+    key: DigestKey,
     pub(super) monitor: &'a dyn Monitor,
     pub(super) stop: &'a AtomicBool,
     /// What the target has by now.
@@ -97,10 +99,12 @@ impl<'a> Sender<'a> {
         monitor: &'a dyn Monitor,
         stop: &'a AtomicBool,
     ) -> Result<Sender<'a>, TransferError> {
+        let secret = DigestSecret::draw();
         let sender = Sender {
             link,
             tree,
             policy: policy.clone(),
+            key: DigestKey::new(&secret),
             monitor,
             stop,
             snapshot: Mutex::default(),
@@ -112,6 +116,7 @@ impl<'a> Sender<'a> {
             target,
             rules: tree.rules.clone(),
             policy,
+            secret,
         });
         begun.map_err(|lost| TransferError::from(lost).explained(&link.out))?;
         Ok(sender)
@@ -271,6 +276,7 @@ impl<'a> Sender<'a> {
         let settings = BodySettings {
             root: self.tree.root,
             dry_run: self.policy.dry_run,
+            key: &self.key,
             out: &self.link.out,
             counters: self.monitor.counters(),
             window: &state.window,

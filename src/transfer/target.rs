@@ -12,6 +12,7 @@ use super::TransferError;
 use super::basis::{BasisJobs, Budget};
 use super::churn::target_problem;
 use super::compare::{Existing, Origin};
+use super::digest::DigestKey;
 use super::itemize::{Way, columns};
 use super::large::LargeLanding;
 use super::links::LinkGroups;
@@ -45,14 +46,16 @@ pub struct TargetTree {
     pub rules: Rules,
     /// What to do.
     pub policy: Policy,
+    /// For tags and digests.
+    pub key: DigestKey,
 }
 
 impl TargetTree {
     /// Opens the target directory, making it where it is missing.
     pub fn open(
         target: &[u8],
-        rules: Rules,
-        policy: Policy,
+        (rules, policy): (Rules, Policy),
+        key: DigestKey,
     ) -> std::result::Result<TargetTree, TransferError> {
         let path = Path::new(OsStr::from_bytes(target));
         if !path.is_absolute() {
@@ -70,7 +73,7 @@ impl TargetTree {
             return Err(root_error(&name, error));
         }
         if let Some(volumes) = &policy.staged {
-            return TargetTree::beside(path, volumes, rules, policy.clone())
+            return TargetTree::beside((path, volumes), (rules, policy.clone()), key)
                 .map_err(|error| root_error(&name, error));
         }
         let opened = match Dir::open_root(path) {
@@ -93,15 +96,15 @@ impl TargetTree {
             stages,
             rules,
             policy,
+            key,
         })
     }
 
     /// Opens a whole new tree beside the one at `path`. The lock is on that one's handle.
     fn beside(
-        path: &Path,
-        volumes: &[RelPath],
-        rules: Rules,
-        policy: Policy,
+        (path, volumes): (&Path, &[RelPath]),
+        (rules, policy): (Rules, Policy),
+        key: DigestKey,
     ) -> Result<TargetTree> {
         let live = Dir::open_root(path)?;
         live.lock()?;
@@ -114,6 +117,7 @@ impl TargetTree {
             live: Some(Live::new(live, volumes.to_vec())),
             rules,
             policy,
+            key,
         })
     }
 }

@@ -11,7 +11,7 @@ use super::body::BodySettings;
 use super::churn::source_kind;
 use super::delta::aligned::Grid;
 use super::delta::{self, BasisPart};
-use super::digest::ContentHasher;
+use super::digest::{ContentHasher, DigestKey};
 use super::window::{Listed, SentListing};
 use super::wire::frame::FrameBuilder;
 use super::wire::link::LinkLost;
@@ -139,7 +139,7 @@ impl LargeFile<'_> {
         basis: &Basis,
         parts: Option<Receiver<BasisPart>>,
     ) -> Result<(Outcome, Digest), SendError> {
-        let mut progress = Progress::default();
+        let mut progress = Progress::new(self.settings.key);
         let size = before.size();
         match (basis, parts) {
             (
@@ -266,7 +266,7 @@ impl LargeFile<'_> {
 }
 
 /// How far a large file was read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Progress {
     /// Over all that was read.
     pub hasher: ContentHasher,
@@ -274,6 +274,16 @@ pub struct Progress {
     pub read_to: u64,
     /// Whether anything had to be sent.
     pub differs: bool,
+}
+
+impl Progress {
+    fn new(key: &DigestKey) -> Progress {
+        Progress {
+            hasher: ContentHasher::new(key),
+            read_to: 0,
+            differs: false,
+        }
+    }
 }
 
 /// Why sending one file ended early.

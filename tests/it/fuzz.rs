@@ -10,9 +10,9 @@ use std::fs;
 use instancesync::authorized_keys::{Account, Owner, Which, install, remove};
 use instancesync::exclude::{Rules, parse_file};
 use instancesync::relpath::RelPath;
-use instancesync::transfer::digest::{ContentHasher, digest_of};
+use instancesync::transfer::digest::{ContentHasher, DigestKey};
 use instancesync::transfer::wire::frame::{Frame, FrameBuilder, MAX_RAW_LEN, Packing, encode};
-use instancesync::transfer::wire::message::{Down, Up};
+use instancesync::transfer::wire::message::{DigestSecret, Down, Up};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -196,7 +196,8 @@ proptest! {
         parts in vec((any::<bool>(), 1..200_000usize, any::<u8>()), 1..6),
     ) {
         let mut contents = Vec::new();
-        let mut hasher = ContentHasher::default();
+        let key = DigestKey::new(&DigestSecret::draw());
+        let mut hasher = ContentHasher::new(&key);
         for (is_hole, length, byte) in parts {
             let start = contents.len();
             contents.resize(start + length, if is_hole { 0 } else { byte });
@@ -204,6 +205,6 @@ proptest! {
                 hasher.add(start as u64, &contents[start..]);
             }
         }
-        prop_assert_eq!(hasher.finish(contents.len() as u64), digest_of(&contents));
+        prop_assert_eq!(hasher.finish(contents.len() as u64), key.digest_of(&contents));
     }
 }

@@ -182,6 +182,7 @@ impl LargeLanding {
     /// Returns the digest of what landed. Of contents that were known only what was written to
     /// since is read.
     pub(super) fn digest_of_file(&mut self, pass: &TargetPass<'_>, size: u64) -> Result<Digest> {
+        let key = &pass.tree.key;
         match (&self.plan, self.known.take()) {
             (
                 BasisPlan::Existing { grid, .. },
@@ -190,8 +191,10 @@ impl LargeLanding {
                     leaves: Some(leaves),
                     ..
                 }),
-            ) if grid.size == size => hash_patched(self.work(pass)?.file(), leaves, patched, size),
-            _ => read_back(self.work(pass)?.file(), size),
+            ) if grid.size == size => {
+                hash_patched(self.work(pass)?.file(), leaves, patched, (size, key))
+            }
+            _ => read_back(self.work(pass)?.file(), size, key),
         }
     }
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
 use crate::fs::{Result, extents};
-use crate::transfer::digest::{ContentHasher, DIGEST_BLOCK, Leaf};
+use crate::transfer::digest::{ContentHasher, DIGEST_BLOCK, DigestKey, Leaf};
 use crate::transfer::spans::{Span, SpanReader};
 use crate::transfer::wire::message::Digest;
 
 /// Returns the digest of what is on the target's disk file.
-pub(super) fn read_back(file: &OwnedFd, size: u64) -> Result<Digest> {
+pub(super) fn read_back(file: &OwnedFd, size: u64, key: &DigestKey) -> Result<Digest> {
     let mut reader = SpanReader::new(file, size, DIGEST_BLOCK as u64);
-    let mut hasher = ContentHasher::default();
+    let mut hasher = ContentHasher::new(key);
     let mut offset = 0;
     while let Some(span) = reader.next(u64::MAX)? {
         match span {
@@ -31,9 +31,9 @@ pub(super) fn hash_patched(
     file: &OwnedFd,
     leaves: Vec<Leaf>,
     patched: BTreeSet<u64>,
-    size: u64,
+    (size, key): (u64, &DigestKey),
 ) -> Result<Digest> {
-    let mut hasher = ContentHasher::default();
+    let mut hasher = ContentHasher::new(key);
     let mut leaves = leaves.into_iter().peekable();
     let mut block = vec![0; DIGEST_BLOCK];
     for number in patched {
@@ -54,14 +54,16 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     use super::{hash_patched, read_back};
-    use crate::transfer::digest::{ContentHasher, DIGEST_BLOCK};
+    use crate::transfer::digest::{ContentHasher, DIGEST_BLOCK, DigestKey};
+    use crate::transfer::wire::message::DigestSecret;
 
     #[test]
     fn patched_blocks_are_read_and_the_others_believed() {
         let mut contents = vec![3u8; 5 * DIGEST_BLOCK + 77];
         contents[2 * DIGEST_BLOCK..3 * DIGEST_BLOCK].fill(0);
         let size = contents.len() as u64;
-        let mut hasher = ContentHasher::keeping_leaves();
+        let key = DigestKey::new(&DigestSecret::draw());
+        let mut hasher = ContentHasher::keeping_leaves(&key);
         hasher.add(0, &contents);
         let (before, leaves) = hasher.finish_with_leaves(size);
         let file = tempfile::tempfile().unwrap();
@@ -78,12 +80,12 @@ mod tests {
                 &file,
                 leaves.clone(),
                 patched.iter().copied().collect(),
-                size,
+                (size, &key),
             )
             .unwrap()
         };
         assert_eq!(digest(&[]), before);
-        assert_eq!(digest(&[1, 2, 5]), read_back(&file, size).unwrap());
-        assert_ne!(digest(&[1, 5]), read_back(&file, size).unwrap());
+        assert_eq!(digest(&[1, 2, 5]), read_back(&file, size, &key).unwrap());
+        assert_ne!(digest(&[1, 5]), read_back(&file, size, &key).unwrap());
     }
 }

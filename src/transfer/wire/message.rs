@@ -9,7 +9,7 @@ use super::frame::FrameError;
 mod down;
 mod up;
 
-pub use down::{BundleFile, Down, KeyRequest, Listing, Outcome, Policy};
+pub use down::{BundleFile, DigestSecret, Down, KeyRequest, Listing, Outcome, Policy};
 pub use up::{Basis, FailureClass, Refusal, Up, Want};
 
 /// LIMIT: entries of one listing (docs/protocol.md).
@@ -32,8 +32,12 @@ pub struct WantId {
     pub index: u32,
 }
 
-/// A BLAKE3 hash, or the content digest made of such.
+/// A content digest, or the BLAKE3 hash of a program.
 pub type Digest = [u8; 32];
+
+/// What tells one stretch of bytes from every other, for those who know the [`DigestSecret`].
+/// WIRE[tag]
+pub type Tag = [u8; 16];
 
 /// Refuses a stretch that no file can have, so that adding offsets never overflows.
 fn in_a_file(offset: u64, length: u64) -> Result<(), FrameError> {

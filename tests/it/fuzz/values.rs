@@ -7,8 +7,8 @@ use instancesync::monitor::{Pass, PassStats};
 use instancesync::problem::{Problem, ProblemKind, Side};
 use instancesync::relpath::{Name, RelPath};
 use instancesync::transfer::wire::message::{
-    Basis, BundleFile, Down, FailureClass, KeyRequest, Listing, Outcome, Policy, Refusal, Up, Want,
-    WantId,
+    Basis, BundleFile, DigestSecret, Down, FailureClass, KeyRequest, Listing, Outcome, Policy,
+    Refusal, Up, Want, WantId,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -116,6 +116,7 @@ pub fn all_down(rules: Rules) -> Vec<Down> {
                 patch_in_place: false,
                 pair: Some("pair".into()),
             },
+            secret: DigestSecret::from([7; 16]),
         },
         Down::Pass {
             pass: Pass::Checksum,
@@ -125,7 +126,7 @@ pub fn all_down(rules: Rules) -> Vec<Down> {
         Down::Listing(one_listing()),
         Down::Bundle {
             files: files.to_vec(),
-            digest: [7; 32],
+            tag: [7; 16],
         },
         Down::Segment {
             want: want(),
@@ -362,7 +363,7 @@ pub fn any_down() -> impl Strategy<Value = Down> {
     prop_oneof![
         prop::sample::select(all_down(Rules::none())),
         any_listing().prop_map(Down::Listing),
-        (files, any::<[u8; 32]>()).prop_map(|(files, digest)| Down::Bundle { files, digest }),
+        (files, any::<[u8; 16]>()).prop_map(|(files, tag)| Down::Bundle { files, tag }),
         (any_want(), any::<u64>()).prop_map(|(want, offset)| Down::Segment { want, offset }),
         (any_want(), any_outcome(), any::<[u8; 32]>()).prop_map(|(want, outcome, digest)| {
             Down::FileEnd {

@@ -12,10 +12,10 @@ use instancesync::entry::{Entry, Kind, LinkId};
 use instancesync::exclude::Rules;
 use instancesync::monitor::Pass;
 use instancesync::transfer::TransferError;
-use instancesync::transfer::digest::digest_of;
+use instancesync::transfer::digest::DigestKey;
 use instancesync::transfer::wire::frame::Frame;
 use instancesync::transfer::wire::message::{
-    BundleFile, Down, Listing, MAX_LISTING_ENTRIES, Outcome, Policy, Up, WantId,
+    BundleFile, DigestSecret, Down, Listing, MAX_LISTING_ENTRIES, Outcome, Policy, Up, WantId,
 };
 
 use super::{Peer, entry, file, garbage, listing, want, whole};
@@ -68,6 +68,7 @@ impl Attack {
                     patch_in_place: false,
                     pair: None,
                 },
+                secret: secret(),
             },
             b"",
         );
@@ -138,13 +139,21 @@ impl Attack {
     }
 }
 
+fn secret() -> DigestSecret {
+    DigestSecret::from([7; 16])
+}
+
+fn key() -> DigestKey {
+    DigestKey::new(&secret())
+}
+
 fn bundle(files: Vec<(WantId, Outcome)>, body: &[u8]) -> Down {
     Down::Bundle {
         files: files
             .into_iter()
             .map(|(want, outcome)| BundleFile { want, outcome })
             .collect(),
-        digest: *blake3::hash(body).as_bytes(),
+        tag: key().tag(body),
     }
 }
 
@@ -310,7 +319,7 @@ fn contents_that_nobody_asked_for_are_refused() {
     let end = |want| Down::FileEnd {
         want,
         outcome: whole(0),
-        digest: digest_of(b""),
+        digest: key().digest_of(b""),
     };
     for (context, message) in [
         ("bundle", bundle(vec![(want(7, 0), whole(0))], b"")),
@@ -350,6 +359,7 @@ fn contents_that_nobody_asked_for_are_refused() {
                     patch_in_place: false,
                     pair: None,
                 },
+                secret: secret(),
             },
         ),
         (
@@ -370,19 +380,19 @@ fn contents_that_nobody_asked_for_are_refused() {
 }
 
 #[test]
-fn bundles_of_the_wrong_length_or_digest_are_refused() {
+fn bundles_of_the_wrong_length_or_tag_are_refused() {
     let body = b"0123456789";
-    for (context, size, digest_of_other) in [
+    for (context, size, tag_of_other) in [
         ("shorter", 11, false),
         ("longer", 9, false),
         ("endless", u64::MAX, false),
-        ("digest", 10, true),
+        ("tag", 10, true),
     ] {
         let mut attack = Attack::start(context);
         attack.list_file("a", 10);
         let mut message = bundle(vec![(want(1, 0), whole(size))], body);
-        if let (true, Down::Bundle { digest, .. }) = (digest_of_other, &mut message) {
-            digest[0] ^= 1;
+        if let (true, Down::Bundle { tag, .. }) = (tag_of_other, &mut message) {
+            tag[0] ^= 1;
         }
         attack.peer.say(&message, body);
         attack.end_refused();
@@ -540,7 +550,7 @@ fn a_directory_that_becomes_a_link_is_not_followed() {
                     let end = Down::FileEnd {
                         want: want(2, 0),
                         outcome: whole(size),
-                        digest: digest_of(&content),
+                        digest: key().digest_of(&content),
                     };
                     attack.say(&end);
                 }

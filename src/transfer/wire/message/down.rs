@@ -1,10 +1,12 @@
 //! What the sender says. Knows nothing of what the receiver does with it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::super::frame::{FrameError, MAX_RAW_LEN};
 use super::{
-    Digest, MAX_BUNDLE_FILES, MAX_DELTA_LEN, MAX_LISTING_ENTRIES, WantId, in_a_file, within,
+    Digest, MAX_BUNDLE_FILES, MAX_DELTA_LEN, MAX_LISTING_ENTRIES, Tag, WantId, in_a_file, within,
 };
 use crate::entry::{Entry, Metadata, Timestamp};
 use crate::exclude::Rules;
@@ -30,6 +32,37 @@ pub struct Policy {
     pub patch_in_place: bool,
     /// Names source and target: a stage is continued by the pair that began it.
     pub pair: Option<String>,
+}
+
+/// What only the two sides of a transfer know, so that nobody can make two files that they take for
+/// the same. Drawn for each transfer. WIRE[begin]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestSecret([u8; 16]);
+
+impl DigestSecret {
+    /// Draws one.
+    pub fn draw() -> DigestSecret {
+        let mut secret = DigestSecret([0; 16]);
+        aws_lc_rs::rand::fill(&mut secret.0).expect("SSH had random numbers already");
+        secret
+    }
+
+    /// Returns its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<[u8; 16]> for DigestSecret {
+    fn from(bytes: [u8; 16]) -> DigestSecret {
+        DigestSecret(bytes)
+    }
+}
+
+impl fmt::Debug for DigestSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DigestSecret")
+    }
 }
 
 /// One directory, or a part of a long one. WIRE[listing]
@@ -124,6 +157,8 @@ pub enum Down {
         rules: Rules,
         /// What to do.
         policy: Policy,
+        /// What tags and digests are made with.
+        secret: DigestSecret,
     },
     /// Starts a pass. WIRE[pass]
     Pass {
@@ -140,8 +175,8 @@ pub enum Down {
     Bundle {
         /// In the order of the body.
         files: Vec<BundleFile>,
-        /// BLAKE3 hash of the body.
-        digest: Digest,
+        /// Of the body.
+        tag: Tag,
     },
     /// Bytes of a large file. WIRE[segment]
     Segment {
