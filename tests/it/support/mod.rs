@@ -104,12 +104,17 @@ fn missing_program(program: &str) -> Option<String> {
 }
 
 /// Returns the seeds to test: `count` of them, or as many as the environment asks for with
-/// `INSTANCESYNC_SEEDS` (a number, or `=N` for the one seed N).
+/// `INSTANCESYNC_SEEDS` (a number, `=N` for the one seed N, or `N@M` for those from number M on).
 pub fn seeds(count: u64) -> Vec<u64> {
     match std::env::var("INSTANCESYNC_SEEDS") {
         Ok(text) => match text.strip_prefix('=') {
             Some(seed) => vec![seed.parse().expect("a seed after '='")],
-            None => (1..=text.parse().expect("a number of seeds")).collect(),
+            None => {
+                let (count, first) = text.split_once('@').unwrap_or((&text, "1"));
+                let first: u64 = first.parse().expect("a seed after '@'");
+                let count: u64 = count.parse().expect("a number of seeds");
+                (first..first + count).collect()
+            }
         },
         Err(_) => (1..=count).collect(),
     }

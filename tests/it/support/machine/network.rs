@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 
-use super::must;
+use super::{must, outcome};
 use crate::support::sshd::make_key;
 
 /// Machines are booted by one test at a time: several would only be in each other's way.
@@ -82,22 +82,21 @@ impl Network {
 
     /// Takes the cable of a machine out, without its interface noticing.
     pub fn unplug(&self, machine: &str) {
-        let port = format!("port-{machine}");
-        ip(&["-netns", &self.switch(), "link", "set", &port, "nomaster"]);
+        self.set_port(machine, &["nomaster"]);
     }
 
     /// Puts it in again.
     pub fn plug(&self, machine: &str) {
-        let port = format!("port-{machine}");
-        ip(&[
-            "-netns",
-            &self.switch(),
-            "link",
-            "set",
-            &port,
-            "master",
-            "bridge",
-        ]);
+        self.set_port(machine, &["master", "bridge"]);
+    }
+
+    /// A machine between two boots has no cable, and gets one that is in.
+    fn set_port(&self, machine: &str, words: &[&str]) {
+        let (switch, port) = (self.switch(), format!("port-{machine}"));
+        let set = ["-netns", &switch, "link", "set", &port];
+        let outcome = outcome(Command::new("ip").args(set).args(words));
+        let is_off = outcome.stderr.contains("Cannot find device");
+        assert!(is_off || outcome.code == Some(0), "{port}: {outcome:#?}");
     }
 
     /// A program of this machine, run where the tester's address is.
