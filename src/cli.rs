@@ -56,11 +56,11 @@ Exit status:
   0    everything arrived
   1    the run failed for a reason without a number of its own
   2    the command line, or a file it names, makes no sense
-  3    refused by a safety check, or not confirmed; nothing was changed
-  4    SSH, the agent on the target or the link between them failed
+  3    refused by a safety check, or not confirmed; the target runs what it ran
+  4    SSH or the agent on the target failed, or the clone was not seen again
   5    a file system of the target is full
   10   what is on the target is not what was read on the source
-  20   interrupted; the same command continues
+  20   stopped, or the link was lost for good; the same command continues
   23   some items did not arrive; they are listed
   24   only items that vanished or never held still are missing
   25   --max-delete held deletions back

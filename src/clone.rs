@@ -67,7 +67,7 @@ pub fn run(
         let what = "--accept is for a clone of a whole system: no plan stands before this one";
         return Err(Failure::usage(what).hint("leave it away, or pass --scope system"));
     }
-    let source = Source::open(settings)?;
+    let source = Source::open(&settings.source, &settings.mounts)?;
     let stop = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&stop);
     let _subscription = interrupt.subscribe(move || raised.store(true, Ordering::Relaxed));
@@ -166,7 +166,8 @@ impl<'r> Run<'r> {
         let mut access = Access::new(address, login, dir, link, told)?;
         let session = access.open()?;
         let pair = access.pair().to_owned();
-        let mut agreed = match self.prepare(&session, (&pair, access.upload_bytes_per_second)) {
+        let rate = self.settings.link_rate(access.upload_bytes_per_second);
+        let mut agreed = match self.prepare(&session, (&pair, rate)) {
             Ok(Some(agreed)) => agreed,
             Ok(None) => {
                 session.close();

@@ -4,6 +4,8 @@
 
 mod target;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +14,7 @@ use crate::cleanup::{self, CleanupSettings, Ending, Order, Release, Report};
 use crate::cli::{
     CleanupArguments, ExplainArguments, FactsArguments, PlanArguments, ProfilesCommand,
 };
-use crate::exclude::explain::explain as explain_path;
+use crate::exclude::explain::{Explanation, explain as explain_path};
 use crate::exclude::profile::Catalog;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
@@ -86,7 +88,7 @@ pub fn plan(arguments: PlanArguments, around: &Surroundings) -> Result<Answer, F
     clone.safety.dry_run = true;
     let as_json = clone.output.json;
     let settings = Settings::resolve(clone, &around.environment, around.prompter.as_ref())?;
-    let source = Source::open(&settings)?;
+    let source = Source::open(&settings.source, &settings.mounts)?;
     let stop = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&stop);
     let raise = move || raised.store(true, Ordering::Relaxed);
@@ -115,7 +117,7 @@ pub fn plan(arguments: PlanArguments, around: &Surroundings) -> Result<Answer, F
     })
 }
 
-/// Opens a session with the target, and tells what the link was found to carry.
+/// Opens a session with the target, and tells what the link will carry in a second.
 fn reach(settings: &Settings, around: &Surroundings) -> Result<(Session, Option<u64>), Failure> {
     let link = LinkSettings::default();
     match &settings.target {
@@ -124,7 +126,8 @@ fn reach(settings: &Settings, around: &Surroundings) -> Result<(Session, Option<
             let directory = &settings.target_dir;
             let mut access = Access::new(address, login, directory, link, around.told())?;
             let session = access.open()?;
-            Ok((session, access.upload_bytes_per_second))
+            let rate = settings.link_rate(access.upload_bytes_per_second);
+            Ok((session, rate))
         }
     }
 }
@@ -143,12 +146,19 @@ pub fn explain(arguments: ExplainArguments, around: &Surroundings) -> Result<Ans
     };
     let pair = (&source, &target);
     let (selected, rules) = choose_rules(&asked.rules, asked.system.as_ref(), pair)?;
+    let tree = Source::open(&asked.source, &asked.mounts)?;
     let explanations: Vec<_> = asked
         .paths
         .iter()
-        .map(|(path, is_directory)| explain_path(&rules, &selected, path, *is_directory))
+        .map(|(path, is_directory)| Explanation {
+            is_elsewhere: tree.is_elsewhere(&asked.source.join(OsStr::from_bytes(path.as_bytes()))),
+            ..explain_path(&rules, &selected, path, *is_directory)
+        })
         .collect();
-    Ok(Answer::complete(ui::profiles::explain(&explanations)))
+    Ok(Answer::complete(match asked.as_json {
+        true => json(&ui::json::explanations(&explanations))?,
+        false => ui::profiles::explain(&explanations),
+    }))
 }
 
 /// `instancesync profiles`.
@@ -199,7 +209,11 @@ pub fn clean_up(arguments: CleanupArguments, around: &Surroundings) -> Result<An
             let (root, link) = (Path::new("/"), LinkSettings::default());
             let mut access = Access::new(&address, &login, root, link, around.told())?;
             let session = access.open()?;
-            let report = clean_up_there(&session, &order, (around.prompter.as_ref(), &lines));
+            let report = clean_up_there(
+                &session,
+                &order,
+                (around.prompter.as_ref(), &lines, &around.interrupt),
+            );
             session.close();
             report?
         }
@@ -219,7 +233,7 @@ pub fn clean_up(arguments: CleanupArguments, around: &Surroundings) -> Result<An
 fn clean_up_there(
     session: &Session,
     order: &Order,
-    (prompter, lines): (&dyn Prompter, &CleanupLines),
+    (prompter, lines, interrupt): (&dyn Prompter, &CleanupLines, &Interrupt),
 ) -> Result<Report, Failure> {
     let with = |dry_run| {
         let mut order = order.clone();
@@ -233,7 +247,15 @@ fn clean_up_there(
         return Ok(planned);
     }
     settings::confirm(order.settings.yes, prompter, "Do this on the target?")?;
+    check_unstopped(interrupt)?;
     session.clean_up(&with(false))
+}
+
+/// Fails where the person has thought better of it: what comes next changes something, and goes
+/// on to its end.
+fn check_unstopped(interrupt: &Interrupt) -> Result<(), Failure> {
+    let stopped = interrupt.cause().map(Failure::interrupted);
+    stopped.map_or(Ok(()), Err)
 }
 
 /// Returns a value as JSON for programs and people.

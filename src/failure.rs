@@ -53,7 +53,7 @@ impl Failure {
             InterruptCause::CtrlC => "stopped by Ctrl-C",
             InterruptCause::Terminated => "stopped by a signal",
         };
-        Failure::new(cause.exit(), what).hint("the same command continues where this run stopped")
+        Failure::new(cause.exit(), what)
     }
 
     /// Adds an error and its sources to the chain, leaving out a text that repeats the one

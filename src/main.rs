@@ -31,19 +31,33 @@ fn main() -> ProcessExit {
     let outcome = match cli.command {
         None => Ok(run_clone(cli.clone)),
         Some(Command::Agent { channels }) => run_agent(channels).map(|()| ExitCode::Complete),
-        Some(Command::Facts(arguments)) => answer(|around| commands::facts(arguments, around)),
-        Some(Command::Plan(arguments)) => answer(|around| commands::plan(*arguments, around)),
-        Some(Command::Explain(arguments)) => answer(|around| commands::explain(*arguments, around)),
-        Some(Command::Profiles { command }) => answer(|_| commands::profiles(command)),
+        Some(Command::Facts(arguments)) => {
+            answer(false, |around| commands::facts(arguments, around))
+        }
+        Some(Command::Plan(arguments)) => answer(arguments.clone.safety.yes, |around| {
+            commands::plan(*arguments, around)
+        }),
+        Some(Command::Explain(arguments)) => answer(arguments.clone.safety.yes, |around| {
+            commands::explain(*arguments, around)
+        }),
+        Some(Command::Profiles { command }) => answer(false, |_| commands::profiles(command)),
         Some(Command::Cleanup {
             command: CleanupCommand::AmazonAmi(arguments),
-        }) => answer(|around| commands::clean_up(arguments, around)),
-        Some(Command::Status(arguments)) => answer(|around| commands::status(arguments, around)),
-        Some(Command::Rollback(arguments)) => {
-            answer(|around| commands::roll_back(arguments, around))
+        }) => answer(arguments.yes, |around| {
+            commands::clean_up(arguments, around)
+        }),
+        Some(Command::Status(arguments)) => {
+            answer(false, |around| commands::status(arguments, around))
         }
-        Some(Command::Confirm(arguments)) => answer(|around| commands::confirm(arguments, around)),
-        Some(Command::Discard(arguments)) => answer(|around| commands::discard(arguments, around)),
+        Some(Command::Rollback(arguments)) => answer(arguments.change.yes, |around| {
+            commands::roll_back(arguments, around)
+        }),
+        Some(Command::Confirm(arguments)) => {
+            answer(arguments.yes, |around| commands::confirm(arguments, around))
+        }
+        Some(Command::Discard(arguments)) => {
+            answer(arguments.yes, |around| commands::discard(arguments, around))
+        }
         Some(Command::Boot(arguments)) => commands::boot(&arguments).map(|()| ExitCode::Complete),
         Some(Command::Completions { shell }) => print_completions(shell),
         Some(Command::Man { output: None }) => print_man_page(),
@@ -63,18 +77,15 @@ fn keep_memory_private() {
 fn run_clone(arguments: CloneArguments) -> ExitCode {
     let environment = Environment::read();
     let output = OutputSettings::new(&arguments.output, &arguments.safety, &environment);
-    let questions = if arguments.safety.yes {
-        Questions::Forbidden
-    } else {
-        Questions::Allowed
-    };
+    let questions = questions(arguments.safety.yes);
     let dry_run = arguments.safety.dry_run;
     let interrupt = Interrupt::default();
     let ui = match Ui::start(&output, questions, &interrupt) {
         Ok(ui) => ui,
         Err(failure) => return tell(&failure),
     };
-    if let Err(failure) = listen_for_signals(&interrupt, ui.screen()) {
+    let stopping = "stopping and cleaning up; once more stops at once\n";
+    if let Err(failure) = listen_for_signals(&interrupt, ui.screen(), stopping) {
         return tell(&failure);
     }
     let recorder = Arc::new(Recorder::new(ui.monitor()));
@@ -94,23 +105,37 @@ fn run_clone(arguments: CloneArguments) -> ExitCode {
     };
     let outcome = Outcome {
         report,
-        failure: failure.map(|failure| stopped_or(failure, &interrupt)),
+        failure: failure.map(|failure| match interrupt.cause() {
+            Some(_) => stopped_or(failure, &interrupt)
+                .hint("the same command continues where this run stopped"),
+            None => failure,
+        }),
         dry_run,
     };
     ui.finish(&outcome);
     outcome.exit()
 }
 
-/// Runs a subcommand that only looks, with a person to ask where there is one, and prints what
-/// it has to say.
+fn questions(is_agreed: bool) -> Questions {
+    match is_agreed {
+        true => Questions::Forbidden,
+        false => Questions::Allowed,
+    }
+}
+
+/// Runs a subcommand, with a person to ask where there is one who has not agreed to all, and prints
+/// what it has to say.
 fn answer(
+    is_agreed: bool,
     command: impl FnOnce(&Surroundings) -> Result<Answer, Failure>,
 ) -> Result<ExitCode, Failure> {
     let environment = Environment::read();
     let interrupt = Interrupt::default();
     let output = OutputSettings::for_answers(&environment);
-    let ui = Ui::start(&output, Questions::Allowed, &interrupt)?;
-    listen_for_signals(&interrupt, ui.screen())?;
+    let ui = Ui::start(&output, questions(is_agreed), &interrupt)?;
+    let stopping =
+        "stopping, unless it changes something at this moment; once more stops at once\n";
+    listen_for_signals(&interrupt, ui.screen(), stopping)?;
     let around = Surroundings {
         environment,
         prompter: ui.prompter(),
@@ -154,7 +179,11 @@ fn run_agent(takes_channels: bool) -> Result<(), Failure> {
 }
 
 /// The first signal asks the run to stop and to clean up, the second ends it on the spot.
-fn listen_for_signals(interrupt: &Interrupt, screen: &Screen) -> Result<(), Failure> {
+fn listen_for_signals(
+    interrupt: &Interrupt,
+    screen: &Screen,
+    stopping: &'static str,
+) -> Result<(), Failure> {
     let mut signals =
         Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|cause| no_signals(&cause))?;
     let interrupt = interrupt.clone();
@@ -170,8 +199,7 @@ fn listen_for_signals(interrupt: &Interrupt, screen: &Screen) -> Result<(), Fail
                 std::process::exit(cause.exit().code().into());
             }
             interrupt.raise(cause);
-            let text = "stopping and cleaning up; once more stops at once\n";
-            screen.write(Stream::Stderr, text);
+            screen.write(Stream::Stderr, stopping);
         }
     };
     spawn_listener(listen)

@@ -24,7 +24,7 @@ use crate::failure::Failure;
 use crate::monitor::Pass;
 use crate::prompter::Prompter;
 
-pub use ask::{agreement, confirm};
+pub use ask::{agreement, agreement_to, agreement_without_return, confirm};
 pub use course::{Course, Hooks, Manner, Reboot, Resume, StopAfter};
 pub use explain::ExplainSettings;
 pub use login::{HostKeyPolicy, LoginSettings, Password};
@@ -321,9 +321,13 @@ impl Settings {
         self.system.is_some() && !self.dry_run
     }
 
-    /// Tells whether anybody looks at `Event::Item`: the log of the record does as well.
-    pub fn wants_items(&self) -> bool {
-        self.output.wants_items() || self.keeps_record()
+    /// Returns what the link will carry in a second, at most as much as the person allows, where
+    /// `measured` is what it was found to carry.
+    pub fn link_rate(&self, measured: Option<u64>) -> Option<u64> {
+        [measured, self.bytes_per_second]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 

@@ -2,13 +2,13 @@
 //! nothing of where it goes.
 
 use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::exclude::Rules;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::fs::{Dir, FsError};
-use crate::settings::Settings;
 use crate::transfer::sender::Tree;
 
 /// What a run copies.
@@ -22,16 +22,15 @@ pub struct Source {
 }
 
 impl Source {
-    /// Opens what the settings name.
-    pub fn open(settings: &Settings) -> Result<Source, Failure> {
+    /// Opens a directory; `mounts` are the mount points in it that belong to it.
+    pub fn open(directory: &Path, mounts: &[PathBuf]) -> Result<Source, Failure> {
         check_proc()?;
-        let failed = |error: &FsError| {
-            Failure::new(ExitCode::Failed, at_source(&settings.source)).because(error)
-        };
-        let root = Dir::open_root(&settings.source).map_err(|error| failed(&error))?;
+        let failed =
+            |error: &FsError| Failure::new(ExitCode::Failed, at_source(directory)).because(error);
+        let root = Dir::open_root(directory).map_err(|error| failed(&error))?;
         let device = root.id().map_err(|error| failed(&error))?.device;
         Ok(Source {
-            mounts: devices_of(device, &settings.mounts)?,
+            mounts: devices_of(device, mounts)?,
             root,
             device,
         })
@@ -50,6 +49,15 @@ impl Source {
     pub fn devices(&self) -> HashSet<u64> {
         let mounts = self.mounts.iter().copied();
         mounts.chain([self.device]).collect()
+    }
+
+    /// Tells whether a path in it lies on a file system that does not belong to it. What is not there
+    /// would lie where the directory above it does.
+    pub fn is_elsewhere(&self, path: &Path) -> bool {
+        let found = path
+            .ancestors()
+            .find_map(|path| path.symlink_metadata().ok());
+        found.is_some_and(|found| !self.devices().contains(&found.dev()))
     }
 }
 

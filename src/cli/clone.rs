@@ -109,8 +109,8 @@ pub struct ProfileArguments {
     ///
     /// A whole system is copied by profiles: the target keeps its network, disks,
     /// boot loader, kernel, host keys and cloud agents. A tree is copied as it is.
-    /// [default: system when the source is / and the target directory is / or
-    /// given by --to, else tree]
+    /// [default: system when the source is / and so is the target directory of
+    /// another machine, else tree]
     #[arg(long, value_name = "SCOPE")]
     pub scope: Option<ScopeChoice>,
     /// Read a profile of your own; one with a known name replaces it (repeatable)
@@ -124,19 +124,19 @@ pub struct ProfileArguments {
     /// Leave a profile out that would apply (repeatable)
     #[arg(long, value_name = "NAME")]
     pub without: Vec<String>,
-    /// Whose machine-id, host keys, DHCP state and subscriptions the clone has
-    #[arg(long, value_name = "POLICY", default_value = "clone")]
-    pub identity_policy: IdentityChoice,
-    /// Whose host name the clone has: target, source, or a name
-    #[arg(long, value_name = "NAME", default_value = "target")]
-    pub hostname: String,
-    /// Whose kernel the clone boots; the boot loader is always the target's
+    /// Whose machine-id, host keys, DHCP state and subscriptions the clone has [default: clone]
+    #[arg(long, value_name = "POLICY")]
+    pub identity_policy: Option<IdentityChoice>,
+    /// Whose host name the clone has: target, source, or a name [default: target]
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Whose kernel the clone boots; the boot loader is always the target's [default: target]
     ///
     /// With the source's, its initramfs is made for the target's hardware and GRUB's menu is made
     /// anew, before the switch; the target's kernel stays in the menu as the one to fall back to.
     /// It takes GRUB on the target and initramfs-tools on the source.
-    #[arg(long, value_name = "POLICY", default_value = "target")]
-    pub kernel: KernelChoice,
+    #[arg(long, value_name = "POLICY")]
+    pub kernel: Option<KernelChoice>,
 }
 
 /// The scopes, as one writes them.

@@ -14,7 +14,9 @@ use crate::plan::Plan;
 use crate::preflight::Preflight;
 use crate::report::CloneCard;
 use crate::session::Session;
-use crate::settings::{Detail, Manner, StopAfter, agreement};
+use crate::settings::{
+    Detail, Manner, StopAfter, agreement, agreement_to, agreement_without_return,
+};
 use crate::switch::State;
 
 /// Findings of the plan after which the run may not get in any more.
@@ -54,7 +56,7 @@ impl Run<'_> {
             let machine = state.machine.as_ref();
             agreed.had_default_route = machine.is_some_and(|machine| machine.has_default_route);
             if !matches!(agreed.start, Start::Anew(_)) {
-                return self.resume(agreed, &state, pair).map(Some);
+                return self.resume(agreed, &state, pair);
             }
         }
         if settings.system.is_some() && !self.plan(session, &mut agreed, link_bytes_per_second)? {
@@ -81,7 +83,7 @@ impl Run<'_> {
             stop: self.stop,
         };
         let prepared = preflight.prepare(session, link_bytes_per_second)?;
-        self.agree(&prepared.plan)?;
+        self.agree(&prepared.plan, agreed.start)?;
         let facts = (&prepared.source, &prepared.target);
         if let Some(card) = CloneCard::new(settings, &prepared.plan, facts) {
             self.recorder.describe(card);
@@ -116,29 +118,50 @@ impl Run<'_> {
     }
 
     /// A dry run may go on whatever stands against it: it changes nothing.
-    fn agree(&self, plan: &Plan) -> Result<(), Failure> {
+    fn agree(&self, plan: &Plan, start: Start) -> Result<(), Failure> {
         let settings = self.settings;
         self.audience.reader.read(plan, settings.asks_first);
         if let Some(refusal) = plan.refusal().filter(|_| !settings.dry_run) {
             return Err(refusal);
         }
-        if settings.asks_first {
-            agreement(settings, self.audience.prompter)?;
+        match (settings.asks_first, start) {
+            (false, _) => Ok(()),
+            (true, Start::Anew(Clear::Previous)) => {
+                agreement_without_return(settings, self.audience.prompter)
+            }
+            (true, _) => agreement(settings, self.audience.prompter),
         }
-        Ok(())
     }
 
     /// Goes on where an earlier run came as far as the switch: what it needs of a plan was agreed
-    /// to then.
-    fn resume(&self, agreed: Agreed, state: &TargetState, pair: &str) -> Result<Agreed, Failure> {
+    /// to then. Returns nothing where the run ends with the plan.
+    fn resume(
+        &self,
+        agreed: Agreed,
+        state: &TargetState,
+        pair: &str,
+    ) -> Result<Option<Agreed>, Failure> {
         let hostname = state
             .machine
             .as_ref()
             .map(|machine| machine.hostname.clone());
         self.recorder
             .describe(CloneCard::resumed(self.settings, hostname));
+        let what = match agreed.start {
+            Start::Reboot => {
+                "The target was switched to this clone already. It reboots into it now."
+            }
+            Start::Verify | Start::Anew(_) => {
+                "The target runs as this clone already. It is looked at now, and confirmed."
+            }
+        };
+        if self.settings.course.stop_after == Some(StopAfter::Plan) {
+            self.notice(what);
+            self.recorder.stopped_after(Stage::Plan);
+            return Ok(None);
+        }
         if self.settings.asks_first {
-            agreement(self.settings, self.audience.prompter)?;
+            agreement_to(what, self.audience.prompter)?;
         }
         self.record
             .begin(self.settings, pair, self.audience.journal)?;
@@ -148,7 +171,7 @@ impl Run<'_> {
         {
             self.monitor.event(Event::Switched { elapsed_us, names });
         }
-        Ok(agreed)
+        Ok(Some(agreed))
     }
 }
 

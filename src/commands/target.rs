@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Answer, Surroundings, json};
+use super::{Answer, Surroundings, check_unstopped, json};
 use crate::boot;
 use crate::cli::{BootArguments, ChangeArguments, RollbackArguments, StatusArguments};
 use crate::clone;
@@ -113,7 +113,8 @@ pub fn discard(change: ChangeArguments, around: &Surroundings) -> Result<Answer,
 /// Asks whether to go ahead, unless `yes` said so already.
 fn agree(yes: bool, question: &str, around: &Surroundings) -> Result<(), Failure> {
     let question = format!("{question}Go ahead?");
-    settings::confirm(yes, around.prompter.as_ref(), &question)
+    settings::confirm(yes, around.prompter.as_ref(), &question)?;
+    check_unstopped(&around.interrupt)
 }
 
 /// Does some work at a machine, and leaves it.

@@ -23,6 +23,9 @@ pub struct Explanation {
     pub decider: Option<Decider>,
     /// The directory above it that is not entered, if that decided.
     pub parent: Option<RelPath>,
+    /// Whether it lies on a file system that a run does not enter, so that it is not copied
+    /// whatever the rules say.
+    pub is_elsewhere: bool,
 }
 
 /// The rule that decided.
@@ -42,7 +45,8 @@ pub struct Decider {
 }
 
 /// Explains what `rules` decide about a path of which nothing is known, as a walk from the root
-/// would find. `selected` tells which of the rules belong to which profile.
+/// would find. `selected` tells which of the rules belong to which profile. Nothing is taken to lie
+/// on another file system.
 pub fn explain(
     rules: &Rules,
     selected: &Selected,
@@ -63,5 +67,6 @@ pub fn explain(
         verdict: decision.verdict,
         decider,
         parent,
+        is_elsewhere: false,
     }
 }

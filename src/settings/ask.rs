@@ -1,6 +1,6 @@
 //! The conversation before a run: what is missing, and whether to go ahead.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{CatchUp, DeleteLimit, Environment, Manner, Reboot, Settings, places};
 use crate::cli::{PlaceArguments, SafetyArguments};
@@ -45,13 +45,8 @@ pub fn place(
     let target_dir = match given.target_dir {
         Some(directory) => Some(directory),
         None => ask(prompter, "Directory on the target [the same]: ", |answer| {
-            let directory = (!answer.is_empty()).then(|| PathBuf::from(answer));
-            match directory {
-                Some(directory) if !directory.is_absolute() => {
-                    Err(Failure::usage("it must start with a '/'"))
-                }
-                directory => Ok(directory),
-            }
+            let answer = (!answer.is_empty()).then_some(Path::new(answer));
+            answer.map(places::on_target).transpose()
         })
         .ok_or_else(nobody)?,
     };
@@ -81,8 +76,26 @@ fn ask<Answer>(
 
 /// Shows what will happen and asks for agreement.
 pub fn agreement(settings: &Settings, prompter: &dyn Prompter) -> Result<(), Failure> {
-    let question = format!("{}\n\nGo ahead?", describe(settings));
-    match prompter.confirm(&question) {
+    agreement_to(&describe(settings), prompter)
+}
+
+/// The same, where the run also removes the system that the last switch has replaced.
+pub fn agreement_without_return(
+    settings: &Settings,
+    prompter: &dyn Prompter,
+) -> Result<(), Failure> {
+    let description = format!(
+        "{}\n\
+         The system that the last switch has replaced is removed first: from then on 'rollback'\n\
+         can only bring back the one that runs now.",
+        describe(settings)
+    );
+    agreement_to(&description, prompter)
+}
+
+/// Asks for agreement to what a text describes.
+pub fn agreement_to(description: &str, prompter: &dyn Prompter) -> Result<(), Failure> {
+    match prompter.confirm(&format!("{description}\n\nGo ahead?")) {
         Some(true) => Ok(()),
         Some(false) => Err(declined()),
         None => Err(nobody_agrees()),

@@ -22,6 +22,10 @@ pub struct ExplainSettings {
     pub rules: Rules,
     /// The profiles; `None` for a directory tree.
     pub system: Option<SystemSettings>,
+    /// Mount points of the source that are copied as well.
+    pub mounts: Vec<PathBuf>,
+    /// Whether a program reads the answer.
+    pub as_json: bool,
 }
 
 impl ExplainSettings {
@@ -48,6 +52,8 @@ impl ExplainSettings {
         Ok(ExplainSettings {
             paths: paths.iter().map(below).collect::<Result<_, _>>()?,
             rules: rules::read(&clone.what.rules)?,
+            mounts: places::mounts(&clone.what.include_mount, &source, environment)?,
+            as_json: clone.output.json,
             source,
             target,
             system,

@@ -39,8 +39,20 @@ pub fn source(path: Option<&Path>, environment: &Environment) -> Result<PathBuf,
         .hint(
             "--source takes the directory that the file lies in; --include and --exclude select",
         )),
-        Ok(_) => Ok(path),
+        Ok(_) => Ok(resolved(path)),
     }
+}
+
+/// Returns a path that says by itself whether it is the root: `..` can lead there, and so can a link.
+fn resolved(path: PathBuf) -> PathBuf {
+    match path.canonicalize() {
+        Ok(found) if climbs(&path) || found == Path::new("/") => found,
+        _ => path,
+    }
+}
+
+fn climbs(path: &Path) -> bool {
+    path.components().any(|part| part == Component::ParentDir)
 }
 
 /// Returns the directory that `flag` names.
@@ -85,12 +97,22 @@ pub fn target_dir(
     match (&place.to, &place.target_dir) {
         (Some(directory), _) => absolute(directory, environment),
         (None, None) => Ok(source.to_owned()),
-        (None, Some(directory)) if directory.is_absolute() => Ok(directory.clone()),
-        (None, Some(directory)) => Err(Failure::usage(format!(
-            "--target-dir {}: it is not absolute",
-            directory.display()
-        ))
-        .hint("it is a path on the target; write it from its root, with a '/' in front")),
+        (None, Some(directory)) => on_target(directory),
+    }
+}
+
+/// Checks the path of a directory on the target, and returns it.
+pub fn on_target(directory: &Path) -> Result<PathBuf, Failure> {
+    let wrong = |what| {
+        let path = directory.display();
+        Failure::usage(format!("--target-dir {path}: {what}"))
+            .hint("it is a path on the target; write it from its root, with a '/' in front")
+    };
+    match directory {
+        _ if !directory.is_absolute() => Err(wrong("it is not absolute")),
+        // Only the target knows where that leads, and it may be its root.
+        _ if climbs(directory) => Err(wrong("it has a '..' in it")),
+        _ => Ok(directory.to_owned()),
     }
 }
 

@@ -43,23 +43,22 @@ impl SystemSettings {
         if is_system {
             return SystemSettings::new(arguments).map(Some);
         }
-        let is_named = !arguments.profile.is_empty()
-            || !arguments.with.is_empty()
-            || !arguments.without.is_empty();
-        if is_named {
-            return Err(Failure::usage("profiles are for a clone of a whole system")
-                .hint("pass --scope system if the source directory is the root of one"));
+        match flag_for_systems(&arguments) {
+            None => Ok(None),
+            Some(flag) => Err(Failure::usage(format!(
+                "--{flag} is for a clone of a whole system, and this is one of a directory tree"
+            ))
+            .hint("pass --scope system if the source directory is the root of a system")),
         }
-        Ok(None)
     }
 
     /// Takes what the flags say about a whole system. Reads profile files.
     pub fn new(arguments: ProfileArguments) -> Result<SystemSettings, Failure> {
         let directory = Path::new(profiles::DIRECTORY);
-        let (hostname_policy, hostname) = match arguments.hostname.as_str() {
-            "target" => (HostnamePolicy::Target, None),
-            "source" => (HostnamePolicy::Source, None),
-            name => (HostnamePolicy::Name, Some(checked_hostname(name)?)),
+        let (hostname_policy, hostname) = match arguments.hostname.as_deref() {
+            None | Some("target") => (HostnamePolicy::Target, None),
+            Some("source") => (HostnamePolicy::Source, None),
+            Some(name) => (HostnamePolicy::Name, Some(checked_hostname(name)?)),
         };
         Ok(SystemSettings {
             catalog: profiles::read(directory, &arguments.profile)?,
@@ -67,13 +66,13 @@ impl SystemSettings {
             without: arguments.without,
             policies: Policies {
                 identity: match arguments.identity_policy {
-                    IdentityChoice::Clone => IdentityPolicy::Clone,
-                    IdentityChoice::Move => IdentityPolicy::Move,
+                    None | Some(IdentityChoice::Clone) => IdentityPolicy::Clone,
+                    Some(IdentityChoice::Move) => IdentityPolicy::Move,
                 },
                 hostname: hostname_policy,
                 kernel: match arguments.kernel {
-                    KernelChoice::Target => KernelPolicy::Target,
-                    KernelChoice::Source => KernelPolicy::Source,
+                    None | Some(KernelChoice::Target) => KernelPolicy::Target,
+                    Some(KernelChoice::Source) => KernelPolicy::Source,
                 },
             },
             hostname,
@@ -91,6 +90,20 @@ impl SystemSettings {
         };
         profiles::select(&self.catalog, &selection)
     }
+}
+
+/// Returns a flag that says something about whole systems alone, without its dashes.
+fn flag_for_systems(arguments: &ProfileArguments) -> Option<&'static str> {
+    let flags = [
+        ("profile", !arguments.profile.is_empty()),
+        ("with", !arguments.with.is_empty()),
+        ("without", !arguments.without.is_empty()),
+        ("identity-policy", arguments.identity_policy.is_some()),
+        ("hostname", arguments.hostname.is_some()),
+        ("kernel", arguments.kernel.is_some()),
+    ];
+    let given = flags.iter().find(|(_, is_given)| *is_given);
+    given.map(|(flag, _)| *flag)
 }
 
 fn checked_hostname(name: &str) -> Result<String, Failure> {

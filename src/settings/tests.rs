@@ -235,6 +235,52 @@ fn relative_paths_are_seen_from_the_working_directory() {
 }
 
 #[test]
+fn a_way_to_the_root_is_the_root() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink("/", &link).unwrap();
+    for source in ["/usr/..", "..", link.to_str().unwrap()] {
+        let settings = resolve(&["--target=h", "--source", source, "--yes"]).unwrap();
+        assert_eq!(settings.source, Path::new("/"), "{source}");
+        assert_eq!(settings.manner, Manner::Staged, "{source}");
+    }
+    let other = directory.path().join("other");
+    std::os::unix::fs::symlink("/usr", &other).unwrap();
+    let words = ["--target=h", "--source", other.to_str().unwrap(), "--yes"];
+    assert_eq!(resolve(&words).unwrap().source, other, "a link stays");
+}
+
+#[test]
+fn the_link_carries_no_more_than_is_allowed() {
+    let limited = resolve(&["--target=h", "--bwlimit=1M", "--yes"]).unwrap();
+    assert_eq!(limited.link_rate(Some(100 << 20)), Some(1 << 20));
+    assert_eq!(limited.link_rate(Some(1000)), Some(1000));
+    assert_eq!(limited.link_rate(None), Some(1 << 20));
+    let free = resolve(&["--target=h", "--yes"]).unwrap();
+    assert_eq!(free.link_rate(Some(1000)), Some(1000));
+}
+
+#[test]
+fn tells_before_the_question_what_cannot_be_brought_back() {
+    let settings = resolve(&["--target=h", "--yes"]).unwrap();
+    let person = Scripted::new(&["n"]);
+    let failure = super::agreement_without_return(&settings, &person).unwrap_err();
+    assert_eq!(failure.exit, ExitCode::Refused);
+    insta::assert_snapshot!(person.questions()[0], @r"
+    Source     this machine, /
+    Target     h, /
+    Passes     timestamp pass, then others while they pay, then checksum pass
+    The new system is put together beside the one that runs on the target, checked,
+    and switched to in an instant; then the target reboots. Until the switch nothing
+    that it runs on changes, and 'instancesync rollback' brings the old one back.
+    The system that the last switch has replaced is removed first: from then on 'rollback'
+    can only bring back the one that runs now.
+
+    Go ahead?
+    ");
+}
+
+#[test]
 fn asks_for_what_is_missing_and_once_more() {
     let person = Scripted::new(&[
         "not an address",
@@ -337,6 +383,10 @@ fn refuses_what_makes_no_sense() {
         &["--target=-oProxy", "--yes"][..],
         &["--target=/dir", "--yes"],
         &["--target=h", "--target-dir=rel", "--yes"],
+        &["--target=h", "--target-dir=/srv/..", "--yes"],
+        &["--target=h", "--target-dir=/x", "--hostname=web", "--yes"],
+        &["--target=h", "--target-dir=/x", "--kernel=target", "--yes"],
+        &["--to=/x", "--source=/", "--identity-policy=move", "--yes"],
         &["--target=h", "--source", file, "--yes"],
         &[
             "--target=h",

@@ -138,7 +138,10 @@ impl SshError {
     /// Returns what to do about it.
     pub fn hint(&self) -> Option<String> {
         let text = match self {
-            SshError::Resolve { .. } => "check the spelling, or give the IP address".to_owned(),
+            SshError::Resolve { .. } => {
+                "check the spelling, or give the IP address; aliases of ~/.ssh/config are not known"
+                    .to_owned()
+            }
             SshError::Connect { .. } => {
                 "check the address, the port and that no firewall lies between".to_owned()
             }

@@ -3,6 +3,7 @@
 //! Fields may be added; none is taken away or changes its meaning while `v` is 1.
 
 mod body;
+mod explanation;
 
 use std::io::{BufWriter, Write};
 use std::sync::{Mutex, PoisonError};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use self::body::{Body, body, progress_body, summary_body};
+pub use self::explanation::explanations;
 use super::progress::Progress;
 use super::{Outcome, Sink};
 use crate::monitor::Event;

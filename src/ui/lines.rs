@@ -45,7 +45,7 @@ pub fn event(event: &Event) -> (Detail, String) {
             Detail::Trace,
             format!("problem: {}", self::problem(problem)),
         ),
-        Event::Notice(text) => (Detail::Normal, escape::text(text)),
+        Event::Notice(text) => (Detail::Normal, escape::lines(text)),
         Event::PassEnded(pass, stats) => (
             Detail::Normal,
             format!("{pass} done: {}", pass_stats(stats)),
@@ -211,6 +211,12 @@ mod tests {
         one.operation.clear();
         one.cause.clear();
         assert_eq!(problem(&one), "target: srv/a\\x0a: vanished");
+    }
+
+    #[test]
+    fn a_notice_keeps_its_lines_and_nothing_else_that_moves_the_cursor() {
+        let (_, text) = event(&Event::Notice("*****\n\x1b[2J keep out\n*****".into()));
+        assert_eq!(text, "*****\n\\x1b[2J keep out\n*****");
     }
 
     #[test]

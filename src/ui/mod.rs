@@ -8,7 +8,7 @@ mod ending;
 pub mod escape;
 mod facts;
 mod items;
-mod json;
+pub mod json;
 mod lines;
 mod logfile;
 mod page;
@@ -177,7 +177,7 @@ impl Ui {
 
 /// Returns the lines that tell of a failure.
 pub fn failure_text(failure: &Failure) -> String {
-    let mut text = format!("error: {}\n", escape::text(&failure.to_string()));
+    let mut text = format!("error: {}\n", escape::lines(&failure.to_string()));
     for hint in &failure.hints {
         text.push_str(&format!("hint: {}\n", escape::text(hint)));
     }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::escape;
+use crate::exclude::Verdict;
 use crate::exclude::explain::Explanation;
 use crate::exclude::profile::{Catalog, Group, Profile, ProfileRule};
 
@@ -78,6 +79,11 @@ fn explain_one(explanation: &Explanation) -> String {
         &format!("{:<6}", explanation.verdict.word()),
         &format!("/{path}"),
     );
+    if explanation.is_elsewhere && explanation.verdict == Verdict::Copy {
+        let why =
+            "but it lies on another file system, and without --include-mount that stays behind";
+        out.push_str(&wrapped("      ", why));
+    }
     let Some(decider) = &explanation.decider else {
         line(&mut out, "      no rule matches, so it is copied");
         return out;

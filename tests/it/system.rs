@@ -382,6 +382,12 @@ fn explain_names_rule_reason_and_profile() {
     let below = explain(&[&path("/boot/grub/grub.cfg"), &path("/srv/www/")]);
     assert!(below.contains("decided by its directory /boot/"), "{below}");
     assert!(below.contains("no rule matches"), "{below}");
+    let answer = explain(&["--json", &path("/etc/machine-id")]);
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer[0]["path"], "etc/machine-id");
+    assert_eq!(answer[0]["verdict"], "keep");
+    assert_eq!(answer[0]["decider"]["profile"], "identity");
+    assert_eq!(answer[0]["is_elsewhere"], false);
     let own = explain(&["--include", "/etc/machine-id", &path("/etc/machine-id")]);
     assert!(own.contains("--include"), "{own}");
     assert_code(
@@ -389,6 +395,14 @@ fn explain_names_rule_reason_and_profile() {
         2,
         "outside",
     );
+}
+
+#[test]
+fn explain_tells_of_what_no_rule_but_a_mount_keeps_back() {
+    let outcome = run(&["explain", "--scope=tree", "--source=/", "/proc/version"]);
+    assert_code(&outcome, 0, "explain");
+    let needle = "on another file system";
+    assert!(outcome.stdout.contains(needle), "{outcome:#?}");
 }
 
 #[test]

@@ -136,7 +136,7 @@ pub(super) struct PathBody {
 }
 
 impl PathBody {
-    fn new(bytes: &[u8]) -> PathBody {
+    pub(super) fn new(bytes: &[u8]) -> PathBody {
         PathBody {
             path: String::from_utf8_lossy(bytes).into_owned(),
             path_b64: std::str::from_utf8(bytes)
