@@ -40,6 +40,7 @@ use crate::transfer::wire::link::LinkSettings;
 use crate::transfer::wire::packing;
 
 pub use self::quiesce::start_after_stopper;
+pub(crate) use self::start::standing;
 
 /// The run's key stays on an unconfirmed clone for so many seconds, or as long as the reboot may
 /// take.

@@ -14,6 +14,7 @@ use crate::cleanup::{self, CleanupSettings, Ending, Order, Release, Report};
 use crate::cli::{
     CleanupArguments, ExplainArguments, FactsArguments, PlanArguments, ProfilesCommand,
 };
+use crate::clone;
 use crate::exclude::explain::{Explanation, explain as explain_path};
 use crate::exclude::profile::Catalog;
 use crate::exit::ExitCode;
@@ -23,6 +24,7 @@ use crate::interrupt::Interrupt;
 use crate::monitor::Monitor;
 use crate::preflight::{Preflight, choose_rules};
 use crate::prompter::Prompter;
+use crate::record::pair_here;
 use crate::session::{Access, Session};
 use crate::settings::{
     self, Environment, ExplainSettings, Machine, Settings, Target, profiles as profile_files,
@@ -93,14 +95,17 @@ pub fn plan(arguments: PlanArguments, around: &Surroundings) -> Result<Answer, F
     let raised = Arc::clone(&stop);
     let raise = move || raised.store(true, Ordering::Relaxed);
     let _subscription = around.interrupt.subscribe(raise);
-    let (session, link_bytes_per_second) = reach(&settings, around)?;
-    let preflight = Preflight {
-        settings: &settings,
-        source: &source,
-        monitor: around.monitor.as_ref(),
-        stop: &stop,
-    };
-    let prepared = preflight.prepare(&session, link_bytes_per_second);
+    let (session, pair, link_bytes_per_second) = reach(&settings, around)?;
+    let prepared = clone::standing(&session, &settings, &pair).and_then(|standing| {
+        let preflight = Preflight {
+            settings: &settings,
+            source: &source,
+            monitor: around.monitor.as_ref(),
+            stop: &stop,
+            standing: &standing,
+        };
+        preflight.prepare(&session, link_bytes_per_second)
+    });
     session.close();
     let plan = prepared?.plan;
     Ok(Answer {
@@ -117,17 +122,22 @@ pub fn plan(arguments: PlanArguments, around: &Surroundings) -> Result<Answer, F
     })
 }
 
-/// Opens a session with the target, and tells what the link will carry in a second.
-fn reach(settings: &Settings, around: &Surroundings) -> Result<(Session, Option<u64>), Failure> {
+/// Opens a session with the target; names the pair, and tells what the link will carry in a second.
+fn reach(
+    settings: &Settings,
+    around: &Surroundings,
+) -> Result<(Session, String, Option<u64>), Failure> {
     let link = LinkSettings::default();
     match &settings.target {
-        Target::Directory(_) => Ok((Session::in_process(link)?, None)),
+        Target::Directory(directory) => {
+            Ok((Session::in_process(link)?, pair_here(directory), None))
+        }
         Target::Machine { address, login } => {
             let directory = &settings.target_dir;
             let mut access = Access::new(address, login, directory, link, around.told())?;
             let session = access.open()?;
             let rate = settings.link_rate(access.upload_bytes_per_second);
-            Ok((session, rate))
+            Ok((session, access.pair().to_owned(), rate))
         }
     }
 }

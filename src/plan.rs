@@ -20,7 +20,7 @@ use crate::facts::{Distribution, Facts};
 use crate::failure::Failure;
 pub use checks::{CHECKS, Check, Scope};
 pub use finding::{Finding, Level};
-pub use input::{PlanInput, TargetRoom, mount_points};
+pub use input::{PlanInput, Standing, TargetRoom, mount_points};
 pub use sent::{Landing, Sent};
 
 /// Version of the plan as data. Fields are added without a new one.

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::inspect::facts_here;
 use crate::layout::Layout;
 use crate::monitor::{Event, Monitor, Stage};
-use crate::plan::{CHECKS, Check, Plan, PlanInput, TargetRoom, mount_points};
+use crate::plan::{CHECKS, Check, Plan, PlanInput, Standing, TargetRoom, mount_points};
 use crate::relpath::RelPath;
 use crate::session::{Holdings, Session};
 use crate::settings::{Manner, Settings, SystemSettings};
@@ -33,6 +33,8 @@ pub struct Preflight<'a> {
     pub monitor: &'a dyn Monitor,
     /// Ends the measuring early.
     pub stop: &'a AtomicBool,
+    /// What earlier runs have left on the target.
+    pub standing: &'a Standing,
 }
 
 /// What it finds out.
@@ -104,6 +106,7 @@ impl Preflight<'_> {
             linked: &linked,
             link_bytes_per_second,
             source_clock_ms: source.is_live.then_some(asked_ms),
+            standing: self.standing,
             ..PlanInput::new(&source, &target, &rules)
         });
         Ok(Prepared {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::Run;
 use super::fixups::Agreed;
-use super::start::{Clear, Start, start_of};
+use super::start::{Clear, Start, standing, start_of};
 use crate::failure::Failure;
 use crate::layout::Layout;
 use crate::monitor::{Event, Stage};
@@ -76,8 +76,10 @@ impl Run<'_> {
         link_bytes_per_second: Option<u64>,
     ) -> Result<bool, Failure> {
         let settings = self.settings;
+        let standing = standing(session, settings, &agreed.pair)?;
         let preflight = Preflight {
             settings,
+            standing: &standing,
             source: self.source,
             monitor: self.monitor,
             stop: self.stop,

@@ -4,7 +4,9 @@
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::orders::TargetState;
-use crate::settings::Resume;
+use crate::plan::Standing;
+use crate::session::Session;
+use crate::settings::{Manner, Reboot, Resume, Settings};
 use crate::switch::{Memo, State};
 
 /// Where a run begins.
@@ -40,6 +42,17 @@ pub(super) struct Wish {
     pub(super) reboots: bool,
 }
 
+impl Wish {
+    /// Returns what a run of these settings is to do, if nothing of it fails.
+    fn of(settings: &Settings) -> Wish {
+        let course = &settings.course;
+        Wish {
+            resume: course.resume,
+            reboots: matches!(course.reboot, Reboot::Within(_)) && course.stop_after.is_none(),
+        }
+    }
+}
+
 /// Decides by the state of the target how a run of this `pair` begins.
 pub(super) fn start_of(state: &TargetState, pair: &str, wish: Wish) -> Result<Start, Failure> {
     let is_waiting = state.needs_reboot == Some(true);
@@ -66,6 +79,24 @@ pub(super) fn start_of(state: &TargetState, pair: &str, wish: Wish) -> Result<St
         },
         State::Discarding => Start::Anew(Clear::Stage),
         State::Interrupted { .. } => Start::Anew(Clear::Cut),
+    })
+}
+
+/// Tells a plan what a run of these settings would find on the target.
+pub(crate) fn standing(
+    session: &Session,
+    settings: &Settings,
+    pair: &str,
+) -> Result<Standing, Failure> {
+    if settings.manner != Manner::Staged {
+        return Ok(Standing::Free);
+    }
+    let state = session.status(&settings.target_dir)?;
+    Ok(match start_of(&state, pair, Wish::of(settings)) {
+        Ok(Start::Anew(Clear::Previous)) => Standing::Replaced,
+        Ok(Start::Anew(_)) => Standing::Free,
+        Ok(Start::Reboot | Start::Verify) => Standing::Cloned,
+        Err(refused) => Standing::Occupied(refused.to_string()),
     })
 }
 

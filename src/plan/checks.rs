@@ -34,13 +34,13 @@ pub struct Check {
     run: fn(&PlanInput<'_>) -> Option<Found>,
 }
 
-/// The blocker that nobody can accept: the run would write what it reads.
-const NEVER_ACCEPTED: &str = "same-machine";
+/// The blockers that nobody can accept: the run would write what it reads, or is refused anyway.
+const NEVER_ACCEPTED: [&str; 2] = ["same-machine", "target-occupied"];
 
 impl Check {
     /// Tells whether a person can take it for a warning.
     pub fn is_acceptable(&self) -> bool {
-        self.level == Level::Blocker && self.id != NEVER_ACCEPTED
+        self.level == Level::Blocker && !NEVER_ACCEPTED.contains(&self.id)
     }
 
     fn level_for(&self, input: &PlanInput<'_>) -> Level {
@@ -105,6 +105,7 @@ pub const CHECKS: &[Check] = &[
         &[44, 45],
         safety::run_in_progress,
     )),
+    blocker("target-occupied", &[44], safety::target_occupied),
     always(blocker("target-read-only", &[27], safety::target_read_only)),
     blocker("target-container", &[5, 10], safety::target_container),
     blocker("target-diskless", &[27], safety::target_diskless),
@@ -152,6 +153,8 @@ pub const CHECKS: &[Check] = &[
     always(blocker("no-inodes", &[27], room::no_inodes)),
     warning("shared-identity", &[14, 15, 46], safety::shared_identity),
     warning("target-not-fresh", &[46], safety::target_not_fresh),
+    warning("target-cloned", &[45], safety::target_cloned),
+    warning("previous-goes", &[44], safety::previous_goes),
     warning("data-left-behind", &[24], storage::data_left_behind),
     always(warning("size-unknown", &[27], room::size_unknown)),
     always(warning("room-tight", &[27], room::tight)),

@@ -48,6 +48,22 @@ pub struct PlanInput<'a> {
     /// The source's clock when the target was asked for its own, in milliseconds since 1970.
     /// Without it the clocks are taken from the facts.
     pub source_clock_ms: Option<i64>,
+    /// What earlier runs have left on the target.
+    pub standing: &'a Standing,
+}
+
+/// What earlier runs have left on a target that is to be staged onto.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing that stands in the way.
+    #[default]
+    Free,
+    /// The system that the last switch has replaced: it goes before anything is staged.
+    Replaced,
+    /// The clone of this very source, not yet rebooted into or not yet seen.
+    Cloned,
+    /// What a run is refused for, in words.
+    Occupied(String),
 }
 
 /// What one file system of the target has already.
@@ -89,6 +105,7 @@ impl<'a> PlanInput<'a> {
             linked: &[],
             link_bytes_per_second: None,
             source_clock_ms: None,
+            standing: &Standing::Free,
         }
     }
 

@@ -119,6 +119,8 @@ fn one_run_reports_everything() {
         "mount-merged",
         "doubled-identities",
         "same-name",
+        "target-occupied",
+        "target-cloned",
     ];
     let mut expected = BTreeSet::new();
     for case in cases::all() {

@@ -4,7 +4,7 @@
 //! nothing of what is copied.
 
 use super::super::finding::{Found, found};
-use super::super::input::PlanInput;
+use super::super::input::{PlanInput, Standing};
 use super::super::wording::list;
 use crate::facts::{BootMode, Facts, Identity, MountKind, PlatformKind, ServiceKind};
 
@@ -48,6 +48,40 @@ pub(super) fn source_not_root(input: &PlanInput<'_>) -> Option<Found> {
         format!("on the source the program runs as user {user_id}, not as root"),
         "what only root may read would be missing on the clone",
         "start it as root on the source, or with sudo",
+    )
+}
+
+pub(super) fn target_occupied(input: &PlanInput<'_>) -> Option<Found> {
+    let Standing::Occupied(why) = input.standing else {
+        return None;
+    };
+    found(
+        why.clone(),
+        "a run is refused until that is over",
+        "see what is there with 'instancesync status --target'",
+    )
+}
+
+pub(super) fn target_cloned(input: &PlanInput<'_>) -> Option<Found> {
+    if *input.standing != Standing::Cloned {
+        return None;
+    }
+    found(
+        "the target was switched to the clone of this machine already",
+        "a run copies nothing: it reboots the target where that is to be done, looks at it and confirms it",
+        "go on with it, or take it back first with 'instancesync rollback --target'",
+    )
+}
+
+pub(super) fn previous_goes(input: &PlanInput<'_>) -> Option<Found> {
+    if *input.standing != Standing::Replaced {
+        return None;
+    }
+    found(
+        "the target still has the system that the last switch has replaced",
+        "a run removes it first: from then on 'instancesync rollback' can only bring back the one that \
+         runs now",
+        "roll back first if you want that system again",
     )
 }
 

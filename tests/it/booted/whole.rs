@@ -64,6 +64,8 @@ fn a_target_in_use_becomes_the_clone_of_a_running_source_and_boots_as_it() {
         .source
         .ask("systemctl is-active hello; cat /srv/beat/now");
     assert!(source.starts_with("active\n"), "{source}");
+    let planned = pair.order(&["plan"]);
+    assert!(planned.stdout.contains("previous-goes"), "{planned:#?}");
     pair.stop();
     assert_eq!(owners(&pair.target.disk()), ["source"]);
     let differences = between(&pair.source.manifest(), &pair.target.manifest());

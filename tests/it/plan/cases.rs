@@ -8,7 +8,7 @@ use instancesync::facts::{
     Agent, BootLoader, BootMode, DnsKind, Family, Firewall, FsFeatures, Init, Libc, MountKind,
     NetworkStack, PlatformKind, SelinuxMode, ServiceKind, UsrLayout,
 };
-use instancesync::plan::TargetRoom;
+use instancesync::plan::{Standing, TargetRoom};
 
 use super::pair::{GIB, Pair, address_of, agent, disk, mount, portion, service};
 
@@ -651,6 +651,21 @@ const PROGRAMS: &[Case] = &[
         "moved-identity",
         |p| p.policies.identity = IdentityPolicy::Move,
         |p| p.policies.hostname = HostnamePolicy::Source,
+    ),
+    case(
+        "target-occupied",
+        |p| p.standing = Standing::Occupied("target: it waits for the reboot".to_owned()),
+        |p| p.standing = Standing::Cloned,
+    ),
+    case(
+        "target-cloned",
+        |p| p.standing = Standing::Cloned,
+        |p| p.standing = Standing::Replaced,
+    ),
+    case(
+        "previous-goes",
+        |p| p.standing = Standing::Replaced,
+        |p| p.standing = Standing::Cloned,
     ),
     case(
         "same-name",

@@ -10,7 +10,7 @@ use instancesync::facts::{
     ServiceKind, SshServer, StackState, Swap, UsrLayout,
 };
 use instancesync::facts::{Distribution, Facts};
-use instancesync::plan::{Plan, PlanInput, TargetRoom};
+use instancesync::plan::{Plan, PlanInput, Standing, TargetRoom};
 use instancesync::relpath::RelPath;
 use instancesync::transfer::scan::{Extent, Portion};
 
@@ -30,6 +30,7 @@ pub struct Pair {
     pub target_room: Vec<TargetRoom>,
     pub linked: Vec<String>,
     pub profiles: Vec<AppliedProfile>,
+    pub standing: Standing,
 }
 
 impl Pair {
@@ -53,6 +54,7 @@ impl Pair {
             target_room: Vec::new(),
             linked: Vec::new(),
             profiles: Vec::new(),
+            standing: Standing::Free,
         }
     }
 
@@ -76,6 +78,7 @@ impl Pair {
             target_room: &self.target_room,
             linked: &self.linked,
             link_bytes_per_second: Some(20 << 20),
+            standing: &self.standing,
             ..PlanInput::new(&self.source, &self.target, &rules)
         })
     }
