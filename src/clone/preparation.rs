@@ -18,12 +18,13 @@ use crate::settings::{Detail, Manner, StopAfter, agreement};
 use crate::switch::State;
 
 /// Findings of the plan after which the run may not get in any more.
-const CLOSING: [&str; 5] = [
+const CLOSING: [&str; 6] = [
     "ssh-listen-address",
     "ssh-root-login",
     "ssh-users",
     "ssh-no-keys",
     "ssh-keys-elsewhere",
+    "ssh-other-account",
 ];
 
 impl Run<'_> {

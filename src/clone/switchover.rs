@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::monitor::{self, Event, Stage};
 use crate::orders::SwitchOrder;
 use crate::session::Session;
-use crate::switch::{Freed, Probation, Witness};
+use crate::switch::{Freed, Probation, RunLogin, Witness};
 
 impl Run<'_> {
     /// Makes room on the target for this run, and tells where it begins.
@@ -70,7 +70,7 @@ impl Run<'_> {
             root: self.settings.target_dir.clone(),
             volumes: agreed.layout.volumes.clone(),
             facts: CheckFacts {
-                pair: agreed.login.as_ref().map(|login| login.pair.clone()),
+                pair: agreed.login.as_ref().and_then(returning_pair),
             },
         })?;
         for checked in &report.results {
@@ -135,6 +135,12 @@ impl Run<'_> {
     }
 }
 
+/// Returns the pair whose key lets the run into the clone. The keys of another account than root
+/// are the source's there, if it has that account at all.
+fn returning_pair(login: &RunLogin) -> Option<String> {
+    (login.uid == 0).then(|| login.pair.clone())
+}
+
 fn refuse_unfit(report: &CheckReport) -> Result<(), Failure> {
     let ids: Vec<&str> = report
         .failures()
@@ -149,4 +155,23 @@ fn refuse_unfit(report: &CheckReport) -> Result<(), Failure> {
     );
     Err(Failure::new(ExitCode::Refused, what)
         .hint("the target runs as before; see to it and run the same command again: it continues"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::returning_pair;
+    use crate::switch::RunLogin;
+
+    #[test]
+    fn only_roots_key_has_to_be_in_the_clone() {
+        let login = |uid, home: &str| RunLogin {
+            pair: "ours".to_owned(),
+            home: home.into(),
+            uid,
+            limit_s: 900,
+        };
+        let pair = returning_pair(&login(0, "/root"));
+        assert_eq!(pair.as_deref(), Some("ours"));
+        assert_eq!(returning_pair(&login(1000, "/home/ubuntu")), None);
+    }
 }
