@@ -45,6 +45,7 @@ impl Run<'_> {
             ssh_ports: Vec::new(),
             clone_ports: Vec::new(),
             had_default_route: false,
+            taken_back: None,
             began: SystemTime::now(),
             pair: pair.to_owned(),
             login: None,
@@ -52,6 +53,7 @@ impl Run<'_> {
         if settings.manner == Manner::Staged && !settings.dry_run {
             let state = session.status(&settings.target_dir)?;
             agreed.start = start_of(&state, pair, self.wish())?;
+            agreed.taken_back.clone_from(&state.taken_back);
             let machine = state.machine.as_ref();
             agreed.had_default_route = machine.is_some_and(|machine| machine.has_default_route);
             if !matches!(agreed.start, Start::Anew(_)) {

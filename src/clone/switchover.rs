@@ -10,7 +10,7 @@ use crate::check::{CheckFacts, CheckOrder, CheckOutcome, CheckReport};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::monitor::{self, Event, Stage};
-use crate::orders::SwitchOrder;
+use crate::orders::{SwitchOrder, TakenBack};
 use crate::session::Session;
 use crate::switch::{Freed, Probation, RunLogin, Witness};
 
@@ -99,7 +99,7 @@ impl Run<'_> {
         // The link was lost over it: the clone may have come, and gone again.
         if std::mem::replace(is_ordered, true) {
             let state = session.status(&self.settings.target_dir)?;
-            if let Some(taken_back) = &state.taken_back {
+            if let Some(taken_back) = newly(&agreed.taken_back, &state.taken_back) {
                 return Err(came_back(Some(taken_back)).into());
             }
         }
@@ -141,6 +141,12 @@ fn returning_pair(login: &RunLogin) -> Option<String> {
     (login.uid == 0).then(|| login.pair.clone())
 }
 
+/// Returns what is known `now` of a clone that has given way, unless it was known `before`: the
+/// note stays until names are exchanged anew.
+fn newly<'n>(before: &Option<TakenBack>, now: &'n Option<TakenBack>) -> Option<&'n TakenBack> {
+    now.as_ref().filter(|_| now != before)
+}
+
 fn refuse_unfit(report: &CheckReport) -> Result<(), Failure> {
     let ids: Vec<&str> = report
         .failures()
@@ -159,8 +165,26 @@ fn refuse_unfit(report: &CheckReport) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::returning_pair;
+    use super::{newly, returning_pair};
+    use crate::boot::MachineState;
+    use crate::orders::TakenBack;
     use crate::switch::RunLogin;
+
+    #[test]
+    fn a_clone_that_gave_way_before_the_run_is_none_of_its() {
+        let note = |at_s| {
+            Some(TakenBack {
+                at_s,
+                why: "it could not be reached".to_owned(),
+                machine: MachineState::default(),
+            })
+        };
+        let (old, new) = (note(1), note(2));
+        assert_eq!(newly(&old, &old), None);
+        assert_eq!(newly(&old, &None), None);
+        assert_eq!(newly(&old, &new), new.as_ref());
+        assert_eq!(newly(&None, &new), new.as_ref());
+    }
 
     #[test]
     fn only_roots_key_has_to_be_in_the_clone() {
