@@ -35,15 +35,17 @@ use crate::switch::{
 pub(super) use guard::see;
 pub use guard::{TakenBack, guard};
 pub(super) use loader::make_loader;
-use package_locks::PackageLocks;
+use package_locks::{PATIENCE, PackageLocks};
 pub(super) use rollback::roll_back;
 pub use rollback::{RollbackOrder, RolledBack};
 use settle::{remove_run_key, settle, settle_units, still_running, waits_for_reboot};
 
 /// How long another holder of the target's lock is waited for.
 const LOCKING: Duration = Duration::from_secs(1);
-/// The same before a switch, in seconds: one that is under way carries, syncs and exchanges in it.
-const SWITCHING_S: u64 = if cfg!(test) { 1 } else { 120 };
+/// The same before a switch: one that is under way waits for a package manager in it, and then
+/// carries, syncs and exchanges.
+const SWITCHING: Duration =
+    PATIENCE.saturating_add(Duration::from_secs(if cfg!(test) { 1 } else { 120 }));
 
 /// Which target, and whether something changes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -118,7 +120,7 @@ fn exchange(
     order: &SwitchOrder,
 ) -> Result<(Switched, bool, Option<PackageLocks>), Failure> {
     // The agent before this one may still be switching, its link lost.
-    lock_within(live, Duration::from_secs(SWITCHING_S))?;
+    lock_within(live, SWITCHING)?;
     settle(live)?;
     let state = status(live).map_err(|error| refused(&error))?;
     if let State::Switched {
@@ -133,7 +135,7 @@ fn exchange(
     }
     let covered = clone_note::ready(live, order.login.as_ref())?.ok_or_else(not_ready)?;
     // ORDER: before what is kept is carried, as they change it, and before they could be held.
-    let locks = PackageLocks::take(live, package_locks::PATIENCE)?;
+    let locks = PackageLocks::take(live, PATIENCE)?;
     // From here on what the target keeps stands still, up to its boot as the clone.
     let stillness = (order.reboots && is_running(&order.root)).then(Stillness::hold);
     clone_note::carry(live, &covered)?;

@@ -186,6 +186,24 @@ fn a_switch_that_is_refused_leaves_no_unit() {
 }
 
 #[test]
+fn a_switch_that_waits_for_a_package_manager_is_waited_for() {
+    let target = Target::new();
+    let lock = target.root().join("var/lib/pacman/db.lck");
+    fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    fs::write(lock, "").unwrap();
+    let (first, second) = std::thread::scope(|scope| {
+        let first = scope.spawn(|| target.switch());
+        // The order of the run over its next link.
+        let second = scope.spawn(|| target.switch());
+        (first.join().unwrap(), second.join().unwrap())
+    });
+    for waited in [first, second] {
+        let why = waited.unwrap_err().to_string();
+        assert!(why.contains("pacman is at work"), "{why}");
+    }
+}
+
+#[test]
 fn what_was_cut_is_repaired_by_the_next_order_or_boot() {
     let cut = || {
         let target = Target::new();
