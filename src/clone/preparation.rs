@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::Run;
 use super::fixups::Agreed;
-use super::start::{Clear, Start, start_of};
+use super::start::{Clear, Start, entrance_of, start_of};
 use crate::failure::Failure;
 use crate::layout::Layout;
 use crate::monitor::{Event, Stage};
@@ -57,6 +57,8 @@ impl Run<'_> {
             let machine = state.machine.as_ref();
             agreed.had_default_route = machine.is_some_and(|machine| machine.has_default_route);
             if !matches!(agreed.start, Start::Anew(_)) {
+                let entrance = entrance_of(&state);
+                (agreed.closes_login, agreed.ssh_ports) = (entrance.is_closed, entrance.ports);
                 return self.resume(agreed, &state, pair).map(Some);
             }
         }

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::monitor::{self, Event, Stage};
 use crate::orders::{SwitchOrder, TakenBack};
 use crate::session::Session;
-use crate::switch::{Freed, Probation, RunLogin, Witness};
+use crate::switch::{Entrance, Freed, Probation, RunLogin, Witness};
 
 impl Run<'_> {
     /// Makes room on the target for this run, and tells where it begins.
@@ -107,6 +107,10 @@ impl Run<'_> {
             root: self.settings.target_dir.clone(),
             login: agreed.login.clone(),
             probation: self.probation(agreed),
+            entrance: Entrance {
+                is_closed: agreed.closes_login,
+                ports: agreed.ssh_ports.clone(),
+            },
             reboots: self.reboots().is_some(),
         })?;
         self.monitor.event(Event::Switched {

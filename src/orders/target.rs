@@ -29,8 +29,8 @@ use crate::fs::{Dir, FsError, Root};
 use crate::record::RecordCopy;
 use crate::relpath::RelPath;
 use crate::switch::{
-    Freed, Gate, Memo, Probation, Repaired, RunLogin, Scope, State, SwitchError, Switched, discard,
-    memo, status, switch,
+    Entrance, Freed, Gate, Memo, Probation, Repaired, RunLogin, Scope, State, SwitchError,
+    Switched, discard, memo, status, switch,
 };
 pub(super) use guard::see;
 pub use guard::{TakenBack, guard};
@@ -65,6 +65,8 @@ pub struct SwitchOrder {
     pub login: Option<RunLogin>,
     /// What the clone has to show after its boot, if it is to stay.
     pub probation: Option<Probation>,
+    /// How the source gets into the clone, for a run that goes on later.
+    pub entrance: Entrance,
     /// Whether the machine boots again right afterwards, whatever becomes of the link.
     pub reboots: bool,
 }
@@ -157,6 +159,7 @@ fn exchange(
         boot_id: boot_id(),
         login: order.login.clone(),
         probation: order.probation.clone(),
+        entrance: order.entrance.clone(),
     };
     // ORDER: what is known of another clone must not be taken for this one's.
     forget_booted(live)?;

@@ -100,6 +100,15 @@ pub enum Witness {
     },
 }
 
+/// How the source gets into the clone, by the plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entrance {
+    /// Whether it may not get in any more.
+    pub is_closed: bool,
+    /// Where the clone's SSH server listens, if not where the target's does.
+    pub ports: Vec<u16>,
+}
+
 /// What the journal keeps for those who come later.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memo {
@@ -109,6 +118,9 @@ pub struct Memo {
     pub login: Option<RunLogin>,
     /// What the clone has to show; `None` where it stays, whatever becomes of it.
     pub probation: Option<Probation>,
+    /// How the source gets in.
+    #[serde(default)]
+    pub entrance: Entrance,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

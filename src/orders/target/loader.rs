@@ -59,6 +59,7 @@ mod tests {
     use crate::orders::RollbackOrder;
     use crate::orders::target::{SwitchOrder, TargetOrder, roll_back, switch_over};
     use crate::relpath::RelPath;
+    use crate::switch::Entrance;
 
     /// Programs that do what those of a machine would, without a name space. The menu names the
     /// stage where a bind mount would show it.
@@ -184,6 +185,7 @@ mod tests {
                 root: self.0.path().to_owned(),
                 login: None,
                 probation: None,
+                entrance: Entrance::default(),
                 reboots: false,
             };
             switch_over(&order).unwrap();

@@ -66,11 +66,19 @@ impl Target {
         })
     }
 
+    fn entrance() -> Entrance {
+        Entrance {
+            is_closed: true,
+            ports: vec![2222],
+        }
+    }
+
     fn switch(&self) -> Result<Switched, Failure> {
         switch_over(&SwitchOrder {
             root: self.root().to_owned(),
             login: Target::login(),
             probation: self.probation.clone(),
+            entrance: Target::entrance(),
             reboots: false,
         })
     }
@@ -91,6 +99,7 @@ impl Target {
             boot_id: boot_id(),
             login: Target::login(),
             probation: None,
+            entrance: Target::entrance(),
         };
         switch(&live, &scope, memo, &Gate::cut_after(2)).unwrap_err();
     }
@@ -201,6 +210,16 @@ fn a_switch_that_waits_for_a_package_manager_is_waited_for() {
         let why = waited.unwrap_err().to_string();
         assert!(why.contains("pacman is at work"), "{why}");
     }
+}
+
+#[test]
+fn a_run_that_goes_on_later_knows_how_it_gets_in() {
+    let target = Target::new();
+    target.switch().unwrap();
+    let State::Switched { memo, .. } = look(&target.order()).unwrap().clone else {
+        panic!("it has not switched");
+    };
+    assert_eq!(memo.entrance, Target::entrance());
 }
 
 #[test]
