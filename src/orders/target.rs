@@ -11,7 +11,7 @@ mod rollback;
 mod settle;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -301,26 +301,18 @@ fn open(root: &Path) -> Result<Dir, Failure> {
 }
 
 /// Keeps others off.
-///
-/// RACE: a program that is being started has the handle of its parent, until it runs; and who
-/// lost its link may be about to end.
 fn lock(live: &Dir) -> Result<(), Failure> {
     lock_within(live, LOCKING)
 }
 
 fn lock_within(live: &Dir, limit: Duration) -> Result<(), Failure> {
-    let until = Instant::now() + limit;
-    loop {
-        match live.lock() {
-            Err(error) if error.is_locked() && Instant::now() < until => {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            Err(error) if error.is_locked() => break,
-            result => return result.map_err(|error| failed(&error)),
+    live.lock_within(limit).map_err(|error| {
+        if !error.is_locked() {
+            return failed(&error);
         }
-    }
-    let what = "target: another run of instancesync works on it";
-    Err(Failure::new(ExitCode::Refused, what).hint("try again when it has ended"))
+        let what = "target: another run of instancesync works on it";
+        Failure::new(ExitCode::Refused, what).hint("try again when it has ended")
+    })
 }
 
 fn forget(live: &Dir, name: &[u8]) -> Result<(), Failure> {
