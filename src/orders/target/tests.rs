@@ -313,6 +313,17 @@ fn a_clone_that_was_seen_stays() {
 }
 
 #[test]
+fn a_clone_that_the_source_reaches_while_its_guard_gives_up_stays() {
+    let target = on_probation(0, Witness::Source);
+    let memo = memo(&target.live()).unwrap().unwrap();
+    see(&target.order()).unwrap();
+    let late = (guard::Look::Lost("too late".to_owned()), Duration::ZERO);
+    let done = guard::follow(target.root(), &target.live(), (&memo, &[]), late);
+    assert_eq!(done.unwrap(), None);
+    assert_eq!(target.text("usr/bin/tool"), "new");
+}
+
+#[test]
 fn a_clone_without_a_source_gives_way_only_if_it_cannot_be_reached() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let open = listener.local_addr().unwrap().port();
