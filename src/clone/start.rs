@@ -145,14 +145,14 @@ mod tests {
             names: 9,
             elapsed_us: 200,
             volumes: Vec::new(),
-            memo: Memo {
+            memo: Box::new(Memo {
                 login: Some(login),
                 entrance: Entrance {
                     is_closed: true,
                     ports: vec![2222],
                 },
                 ..Memo::default()
-            },
+            }),
         })
     }
 

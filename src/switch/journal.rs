@@ -76,7 +76,7 @@ pub struct RunLogin {
 /// What a clone has to show after its first boot, if the old system is not to come back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probation {
-    /// How long it has for that, in seconds from its boot.
+    /// How long it has for that, in seconds from the start of its guard.
     pub limit_s: u64,
     /// Who has to be content.
     pub witness: Witness,
@@ -157,7 +157,7 @@ pub enum State {
         volumes: Vec<String>,
         /// In which boot it was, whose key was used, what the clone has to show.
         #[serde(default)]
-        memo: Memo,
+        memo: Box<Memo>,
     },
     /// A switch, or a rollback, was cut and is not repaired.
     Interrupted {
@@ -256,7 +256,7 @@ pub fn status(live: &Dir) -> Result<State, SwitchError> {
                 names: journal.names,
                 elapsed_us: journal.elapsed_us,
                 volumes: journal.volumes().iter().map(absolute).collect(),
-                memo: journal.memo,
+                memo: Box::new(journal.memo),
             },
         });
     }
