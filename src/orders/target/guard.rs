@@ -179,7 +179,9 @@ fn judge(probation: &Probation, booted: &Booted, elapsed: Duration) -> Look {
         return Look::Waits;
     }
     let limit_s = probation.limit_s;
-    Look::Lost(format!("{awaited} within {limit_s} s of its boot"))
+    Look::Lost(format!(
+        "{awaited} within {limit_s} s from the start of its guard"
+    ))
 }
 
 /// Tells whether the boot has come to an end, and somebody can come in.

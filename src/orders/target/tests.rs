@@ -298,7 +298,10 @@ fn a_clone_that_nobody_sees_in_time_gives_way() {
     let state = look(&target.order()).unwrap();
     assert_eq!((state.clone, state.unconfirmed), (State::Staged, None));
     let why = state.taken_back.unwrap().why;
-    assert_eq!(why, "the source did not confirm it within 0 s of its boot");
+    assert_eq!(
+        why,
+        "the source did not confirm it within 0 s from the start of its guard"
+    );
     // The next one begins with a clean slate.
     target.switch().unwrap();
     assert_eq!(look(&target.order()).unwrap().taken_back, None);
