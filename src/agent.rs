@@ -266,8 +266,7 @@ impl AgentSession<'_> {
             .map_err(|_| TransferError::Protocol("an order that makes no sense"))?;
         let performed = order.perform();
         if performed.is_ok() && order.reboots() {
-            // The source comes back with it; who is not seen again loses it after the boot.
-            self.key.forget();
+            self.key.pass_on(order.leaves_key());
         }
         let (done, answer) = match performed {
             Ok(answer) => (Ok(()), serde_json::to_vec(&answer).unwrap_or_default()),

@@ -2,9 +2,9 @@
 //! which paths are on other file systems and stay what they are. Knows nothing of how a stage is
 //! filled.
 
-use crate::exclude::{Rules, Verdict};
+use crate::exclude::Rules;
 use crate::facts::{Facts, Mount, MountKind};
-use crate::relpath::{Name, RelPath};
+use crate::relpath::RelPath;
 use crate::source::Source;
 
 /// What the kernel mounts at every boot: nothing lies below that could be carried.
@@ -34,7 +34,7 @@ impl Layout {
         for (path, mount) in inner_mounts(onto) {
             let is_written = is_disk(mount)
                 && !is_left_out(&path)
-                && arrives(rules, &path)
+                && !rules.leaves_alone(&path, true)
                 && enters(source, &path);
             match is_written {
                 true => volumes.push(path),
@@ -67,13 +67,4 @@ fn inner_mounts(facts: &Facts) -> impl Iterator<Item = (RelPath, &Mount)> {
 fn enters(source: &Source, path: &RelPath) -> bool {
     let id = source.root.open_beneath(path).and_then(|dir| dir.id());
     id.is_ok_and(|id| source.devices().contains(&id.device))
-}
-
-/// Tells whether rules let what lies in a directory arrive.
-fn arrives(rules: &Rules, path: &RelPath) -> bool {
-    let Ok(any) = Name::new(b"any-name") else {
-        return false;
-    };
-    let verdict = |path: &RelPath, is_directory| rules.decide_deep(path, is_directory).verdict;
-    verdict(path, true) == Verdict::Copy && verdict(&path.join(&any), false) == Verdict::Copy
 }

@@ -38,7 +38,10 @@ pub enum Order {
     /// The source has reached the clone, which is on probation no more. Answered like `Status`.
     See(TargetOrder),
     /// Boot the machine again, in 2 s.
-    Reboot,
+    Reboot {
+        /// Whether the source comes back with the run's key; else that goes now.
+        returns: bool,
+    },
     /// The source has seen the clone: what waits for that may go.
     Confirm(ConfirmOrder),
     /// Check the stage of a clone.
@@ -79,7 +82,16 @@ impl Order {
     pub fn reboots(&self) -> bool {
         match self {
             Order::Switch(order) => order.reboots,
-            order => matches!(order, Order::Reboot),
+            order => matches!(order, Order::Reboot { .. }),
+        }
+    }
+
+    /// Tells whether somebody takes the run's key out after the boot that follows it: the source,
+    /// which comes back with it, or the clone after a switch.
+    pub fn leaves_key(&self) -> bool {
+        match self {
+            Order::Reboot { returns } => *returns,
+            order => order.reboots(),
         }
     }
 
@@ -95,7 +107,7 @@ impl Order {
             Order::Repair(order) => target::repair_cut(order).map(Box::new).map(Answer::Status),
             Order::Status(order) => target::look(order).map(Box::new).map(Answer::Status),
             Order::See(order) => target::see(order).map(Box::new).map(Answer::Status),
-            Order::Reboot => target::reboot().map(|()| Answer::Done),
+            Order::Reboot { .. } => target::reboot().map(|()| Answer::Done),
             Order::Confirm(order) => target::confirm(order).map(Answer::Confirmed),
             Order::Check(order) => check::perform(order).map(Answer::Checked),
             Order::Digests(order) => digests::perform(order).map(Answer::Digests),

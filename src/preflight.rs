@@ -104,6 +104,7 @@ impl Preflight<'_> {
             extent: extent.as_ref(),
             target_room: &rooms(holdings, &target),
             linked: &linked,
+            login_user: session.login_user(),
             link_bytes_per_second,
             source_clock_ms: source.is_live.then_some(asked_ms),
             standing: self.standing,

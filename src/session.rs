@@ -69,6 +69,14 @@ impl Session {
         })
     }
 
+    /// Returns the account that was logged in to; `None` on this machine.
+    pub fn login_user(&self) -> Option<&str> {
+        match &self.end {
+            End::InProcess(_) => None,
+            End::Machine { target, .. } => Some(&target.user),
+        }
+    }
+
     /// Asks the agent outside of a transfer and waits for what `choose` takes for the answer;
     /// what was on its way already is let go by.
     fn ask<Answer>(

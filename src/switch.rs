@@ -26,7 +26,9 @@ use choose::{choose, choose_back};
 pub use discard::{Freed, Left, discard};
 pub use error::SwitchError;
 pub use gate::Gate;
-pub use journal::{JOURNAL_NAME, Memo, Probation, RunLogin, State, Witness, memo, status};
+pub use journal::{
+    Entrance, JOURNAL_NAME, Memo, Probation, RunLogin, State, Witness, memo, status,
+};
 use journal::{Journal, Part, Phase};
 use motion::Motion;
 pub use repair::{Repaired, repair};

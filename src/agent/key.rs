@@ -26,9 +26,13 @@ impl HeldKey {
         done
     }
 
-    /// Leaves the key where it is: somebody else takes it out.
-    pub(super) fn forget(&self) {
-        *self.locked() = None;
+    /// Before the machine boots: leaves the key where it is for somebody else to take out, or
+    /// takes it out now.
+    pub(super) fn pass_on(&self, leaves_key: bool) {
+        match leaves_key {
+            true => *self.locked() = None,
+            false => self.take_out(),
+        }
     }
 
     /// Takes the key out, if there is one.
@@ -93,6 +97,7 @@ mod tests {
     use std::time::Duration;
 
     use super::HeldKey;
+    use crate::orders::Order;
     use crate::transfer::wire::message::KeyRequest;
 
     #[test]
@@ -115,10 +120,17 @@ mod tests {
             end(&held);
             assert!(!file.exists());
         }
-        let held = HeldKey::default();
-        held.carry_out(request).unwrap();
-        held.forget();
-        held.take_out();
-        assert!(file.exists());
+        for order in [
+            Order::Reboot { returns: false },
+            Order::Reboot { returns: true },
+        ] {
+            let held = HeldKey::default();
+            held.carry_out(request.clone()).unwrap();
+            held.pass_on(order.leaves_key());
+            let stays = matches!(order, Order::Reboot { returns: true });
+            assert_eq!(file.exists(), stays, "{order:?}");
+            held.take_out();
+            assert_eq!(file.exists(), stays, "it is not ours any more");
+        }
     }
 }

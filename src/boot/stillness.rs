@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -17,8 +18,8 @@ use super::watcher::{Watcher, outlive};
 const KERNEL_FLAG: u64 = 0x0020_0000;
 /// Programs that a file system may live on, or that the kernel waits for: held, they could hold us.
 /// More of them say so themselves, by an `@` in front of their names
-/// (systemd.io/ROOT_STORAGE_DAEMONS).
-const SPARED: [&str; 14] = [
+/// (systemd.io/ROOT_STORAGE_DAEMONS), or have [`FUSE`] open. `ssh` is what an sshfs speaks through.
+const SPARED: [&str; 15] = [
     "auditd",
     "ceph-fuse",
     "dmeventd",
@@ -32,8 +33,11 @@ const SPARED: [&str; 14] = [
     "multipathd",
     "nbd-client",
     "ntfs-3g",
+    "ssh",
     "zed",
 ];
+/// What a program has open that is a file system (fuse(4)).
+const FUSE: &str = "/dev/fuse";
 /// LIMIT: how often it is looked for processes that were born meanwhile.
 const ROUNDS: usize = 10;
 
@@ -50,6 +54,8 @@ struct Process {
     parent: i32,
     name: String,
     is_kernel: bool,
+    /// Whether a file system lives on it: who asks that file system would wait for it for ever.
+    is_file_system: bool,
 }
 
 impl Stillness {
@@ -136,6 +142,7 @@ fn choose(processes: &BTreeMap<i32, Process>, own: i32, spares_ancestors: bool) 
         !spared.contains(pid)
             && process.parent != own
             && !process.is_kernel
+            && !process.is_file_system
             && !process.name.starts_with('@')
             && !SPARED.contains(&process.name.as_str())
     });
@@ -149,9 +156,24 @@ fn processes() -> BTreeMap<i32, Process> {
         let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let process = parse(&String::from_utf8_lossy(&stat), command.starts_with(b"@"))?;
-        Some((pid, process))
+        let is_file_system = !process.is_kernel && has_open(pid, Path::new(FUSE));
+        Some((
+            pid,
+            Process {
+                is_file_system,
+                ..process
+            },
+        ))
     })
     .collect()
+}
+
+/// Tells whether a process has a file open by that name. The file itself is not asked: it may lie
+/// in a file system that does not answer.
+fn has_open(pid: i32, path: &Path) -> bool {
+    let files = fs::read_dir(format!("/proc/{pid}/fd"));
+    let mut files = files.into_iter().flatten().flatten();
+    files.any(|file| fs::read_link(file.path()).is_ok_and(|open| open == path))
 }
 
 /// Reads `pid (name) state parent group session terminal foreground flags ...` (proc(5)); the name
@@ -169,6 +191,7 @@ fn parse(stat: &str, is_marked: bool) -> Option<Process> {
             name.to_owned()
         },
         is_kernel: flags & KERNEL_FLAG != 0,
+        is_file_system: false,
     })
 }
 
@@ -180,7 +203,7 @@ fn number(pid: Pid) -> i32 {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{Process, choose, number, parse};
+    use super::{FUSE, Process, choose, has_open, number, parse, processes};
 
     #[test]
     fn lines_of_the_kernel_are_read() {
@@ -202,6 +225,7 @@ mod tests {
             parent,
             name: name.to_owned(),
             is_kernel: name == "kworker",
+            is_file_system: name == "mergerfs",
         };
         let table = BTreeMap::from([
             (1, process(0, "init")),
@@ -214,6 +238,8 @@ mod tests {
             (21, process(10, "sshd")),
             (22, process(1, "@plymouthd")),
             (23, process(1, "mdmon")),
+            (24, process(1, "mergerfs")),
+            (25, process(1, "ssh")),
         ]);
         let numbers = |spares| -> Vec<i32> {
             let chosen = choose(&table, 12, spares);
@@ -221,5 +247,27 @@ mod tests {
         };
         assert_eq!(numbers(true), [20, 21]);
         assert_eq!(numbers(false), [10, 11, 20, 21]);
+    }
+
+    #[test]
+    fn a_program_with_the_device_of_fuse_open_is_a_file_system() {
+        // Where it cannot be opened no such file system can be mounted either.
+        let Ok(device) = std::fs::File::open(FUSE) else {
+            return;
+        };
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(processes()[&own].is_file_system);
+        drop(device);
+        assert!(!processes()[&own].is_file_system);
+    }
+
+    #[test]
+    fn what_a_program_has_open_is_known() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(has_open(own, file.path()));
+        let path = file.into_temp_path().to_path_buf();
+        assert!(!has_open(own, &path), "it is closed");
+        assert!(!has_open(i32::MAX, &path), "there is no such process");
     }
 }

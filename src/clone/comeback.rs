@@ -59,8 +59,6 @@ impl Run<'_> {
             Manner::Staged => None,
             Manner::InPlace => Some(boot_of(&session.status(&self.settings.target_dir)?)),
         };
-        // A switch has ordered it with itself.
-        let mut is_ordered = before.is_none() && matches!(agreed.start, Start::Anew(_));
         access.expect_port(&agreed.ssh_ports);
         let system = self.settings.system.as_ref();
         if system.is_some_and(|system| system.policies.identity == IdentityPolicy::Move) {
@@ -70,6 +68,25 @@ impl Run<'_> {
             what: "the target to come back".to_owned(),
             limit,
         });
+        // A switch has ordered it with itself.
+        let mut is_ordered = before.is_none() && matches!(agreed.start, Start::Anew(_));
+        let boot = (before.as_deref(), &mut is_ordered);
+        let came = self.wait_for_boot(access, session, (agreed, limit), boot);
+        // In place nothing on the target takes the key out when it has booted.
+        if came.is_err() && before.is_some() && is_ordered && !agreed.closes_login {
+            access.leave_key();
+        }
+        came
+    }
+
+    /// Waits until the target has booted since the boot `before`, and orders that if nobody has.
+    fn wait_for_boot(
+        &self,
+        access: &mut Access<'_>,
+        session: Session,
+        (agreed, limit): (&Agreed, Duration),
+        (before, is_ordered): (Option<&str>, &mut bool),
+    ) -> Result<Option<Session>, Failure> {
         let until = Instant::now() + limit;
         let (mut session, mut last, mut refusals) = (Some(session), None, 0);
         while Instant::now() < until {
@@ -77,11 +94,12 @@ impl Run<'_> {
             match session.take().map_or_else(|| access.try_open(), Ok) {
                 Ok(session) => {
                     let state = session.status(&self.settings.target_dir);
-                    if state.is_ok_and(|state| is_back(&state, before.as_deref())) {
+                    if state.is_ok_and(|state| is_back(&state, before)) {
                         return Ok(Some(session));
                     }
-                    // Else it is still on its way down.
-                    is_ordered = is_ordered || session.reboot().is_ok();
+                    // Else it is still on its way down. A staged clone takes the key out itself.
+                    let returns = before.is_none() || !agreed.closes_login;
+                    *is_ordered = *is_ordered || session.reboot(returns).is_ok();
                     session.close();
                     refusals = 0;
                 }

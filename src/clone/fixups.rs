@@ -12,6 +12,7 @@ use crate::fixup::{Level, Report, Task, gather};
 use crate::layout::Layout;
 use crate::merger::Merger;
 use crate::monitor::{Event, Stage};
+use crate::orders::TakenBack;
 use crate::problem::Side;
 use crate::session::Session;
 use crate::settings::Manner;
@@ -37,6 +38,8 @@ pub(super) struct Agreed {
     pub(super) clone_ports: Vec<u16>,
     /// Whether the target had a way to the rest of the world.
     pub(super) had_default_route: bool,
+    /// What was known, when the run began, of a clone that had given way before.
+    pub(super) taken_back: Option<TakenBack>,
     /// When the run began to look at the source.
     pub(super) began: SystemTime,
     /// Names the pair of source and target in the key's line.

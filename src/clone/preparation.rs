@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::Run;
 use super::fixups::Agreed;
-use super::start::{Clear, Start, standing, start_of};
+use super::start::{Clear, Start, entrance_of, standing, start_of};
 use crate::failure::Failure;
 use crate::layout::Layout;
 use crate::monitor::{Event, Stage};
@@ -20,12 +20,13 @@ use crate::settings::{
 use crate::switch::State;
 
 /// Findings of the plan after which the run may not get in any more.
-const CLOSING: [&str; 5] = [
+const CLOSING: [&str; 6] = [
     "ssh-listen-address",
     "ssh-root-login",
     "ssh-users",
     "ssh-no-keys",
     "ssh-keys-elsewhere",
+    "ssh-other-account",
 ];
 
 impl Run<'_> {
@@ -46,6 +47,7 @@ impl Run<'_> {
             ssh_ports: Vec::new(),
             clone_ports: Vec::new(),
             had_default_route: false,
+            taken_back: None,
             began: SystemTime::now(),
             pair: pair.to_owned(),
             login: None,
@@ -53,9 +55,12 @@ impl Run<'_> {
         if settings.manner == Manner::Staged && !settings.dry_run {
             let state = session.status(&settings.target_dir)?;
             agreed.start = start_of(&state, pair, self.wish())?;
+            agreed.taken_back.clone_from(&state.taken_back);
             let machine = state.machine.as_ref();
             agreed.had_default_route = machine.is_some_and(|machine| machine.has_default_route);
             if !matches!(agreed.start, Start::Anew(_)) {
+                let entrance = entrance_of(&state);
+                (agreed.closes_login, agreed.ssh_ports) = (entrance.is_closed, entrance.ports);
                 return self.resume(agreed, &state, pair);
             }
         }

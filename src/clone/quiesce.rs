@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::boot::{Watcher, outlive};
+use crate::fs::memory::MemoryFile;
 use crate::interrupt::{Interrupt, Subscription};
 use crate::monitor::{Event, Monitor};
 use crate::problem::{Problem, ProblemKind, Side};
@@ -166,12 +167,44 @@ fn words<'w>(is_verb_first: bool, verb: &'w str, unit: &'w str) -> [&'w str; 2] 
     }
 }
 
-/// Calls a program in a group of its own: Ctrl-C is for us, not for a service half stopped.
+/// Calls a program in a group of its own: Ctrl-C is for us, not for a service half stopped. A
+/// service that it leaves behind may have its output open for ever, so nobody waits for the end of
+/// that; where the kernel has no files in memory it is not heard.
 fn call(program: &str, words: [&str; 2]) -> std::io::Result<Output> {
-    Command::new(program)
+    let said = [MemoryFile::new().ok(), MemoryFile::new().ok()];
+    let [stdout, stderr] = said.each_ref().map(|file| match file {
+        Some(file) => file.handle().map(Stdio::from),
+        None => Ok(Stdio::null()),
+    });
+    let status = Command::new(program)
         .args(words)
         .env("LC_ALL", "C")
         .process_group(0)
         .stdin(Stdio::null())
-        .output()
+        .stdout(stdout?)
+        .stderr(stderr?)
+        .status()?;
+    let [stdout, stderr] = said.map(|file| file.map_or(Ok(Vec::new()), MemoryFile::read));
+    Ok(Output {
+        status,
+        stdout: stdout?,
+        stderr: stderr?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::call;
+
+    #[test]
+    fn a_service_that_has_its_output_open_is_not_waited_for() {
+        let began = Instant::now();
+        let output = call("sh", ["-c", "echo up; echo slowly >&2; sleep 20 & exit 3"]).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(10));
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!(output.stdout, b"up\n");
+        assert_eq!(output.stderr, b"slowly\n");
+    }
 }

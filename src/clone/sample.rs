@@ -1,6 +1,7 @@
 //! A sample of the clone's files, compared with the source's when the clone has booted: the last
 //! look, at what really lies on its disks. Knows nothing of how they came there.
 
+use std::collections::HashSet;
 use std::time::SystemTime;
 
 use super::Run;
@@ -29,7 +30,8 @@ impl Run<'_> {
         if agreed.system.is_none() {
             return Ok(());
         }
-        let mut paths = pick(&self.source.root, &agreed.rules, agreed.began);
+        let source = (&self.source.root, &self.source.devices());
+        let mut paths = pick(source, &agreed.rules, agreed.began);
         let report = self.recorder.report();
         paths.retain(|path| {
             report
@@ -75,8 +77,8 @@ fn differs(source: &Dir, path: &RelPath, found: Option<&Digested>) -> bool {
 }
 
 /// Picks files that the rules copy and that have not changed since the run began, each by a way of
-/// its own down from the root.
-fn pick(source: &Dir, rules: &Rules, began: SystemTime) -> Vec<RelPath> {
+/// its own down from the root, on the devices that are copied.
+fn pick(source: (&Dir, &HashSet<u64>), rules: &Rules, began: SystemTime) -> Vec<RelPath> {
     let since = began.duration_since(SystemTime::UNIX_EPOCH);
     let since = since.map_or(0, |since| since.as_secs());
     let mut picked = Vec::new();
@@ -94,10 +96,18 @@ fn pick(source: &Dir, rules: &Rules, began: SystemTime) -> Vec<RelPath> {
     picked
 }
 
-fn descend(source: &Dir, rules: &Rules, since: u64, dice: &mut Dice) -> Option<RelPath> {
+fn descend(
+    (source, devices): (&Dir, &HashSet<u64>),
+    rules: &Rules,
+    since: u64,
+    dice: &mut Dice,
+) -> Option<RelPath> {
     let start = dice.choose(&STILL)?;
     let mut path = RelPath::new(start).ok()?;
     let mut dir = source.open_dir(&usable_name(start).ok()?).ok()?;
+    if !devices.contains(&dir.id().ok()?.device) {
+        return None;
+    }
     loop {
         let name = usable_name(dice.choose(&dir.names().ok()?)?).ok()?;
         let status = dir.status_of(&name).ok()?;
@@ -137,6 +147,7 @@ impl Dice {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::fs;
     use std::time::{Duration, SystemTime};
 
@@ -163,7 +174,8 @@ mod tests {
         let rule = Rule::new(Verdict::Keep, "/etc/kept/***", "test");
         let rules = Rules::new(vec![rule]).unwrap();
         let later = SystemTime::now() + Duration::from_secs(5);
-        let mut picked = pick(&source, &rules, later);
+        let devices = HashSet::from([source.id().unwrap().device]);
+        let mut picked = pick((&source, &devices), &rules, later);
         picked.sort();
         let names: Vec<String> = picked
             .iter()
@@ -171,8 +183,12 @@ mod tests {
             .collect();
         assert_eq!(names, ["usr/lib/a/file", "usr/tool"]);
         assert!(
-            pick(&source, &rules, SystemTime::UNIX_EPOCH).is_empty(),
+            pick((&source, &devices), &rules, SystemTime::UNIX_EPOCH).is_empty(),
             "all changed since"
+        );
+        assert!(
+            pick((&source, &HashSet::new()), &rules, later).is_empty(),
+            "other file systems are mounted there"
         );
 
         let tool = &picked[1];

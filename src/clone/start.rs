@@ -7,7 +7,7 @@ use crate::orders::TargetState;
 use crate::plan::Standing;
 use crate::session::Session;
 use crate::settings::{Manner, Reboot, Resume, Settings};
-use crate::switch::{Memo, State};
+use crate::switch::{Entrance, Memo, State};
 
 /// Where a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +100,14 @@ pub(crate) fn standing(
     })
 }
 
+/// Returns what the plan of the run that switched said about getting into the clone.
+pub(super) fn entrance_of(state: &TargetState) -> Entrance {
+    match &state.clone {
+        State::Switched { memo, .. } => memo.entrance.clone(),
+        _ => Entrance::default(),
+    }
+}
+
 fn after_a_switch(state: &TargetState, memo: &Memo, is_ours: bool) -> Result<Start, Failure> {
     let login_s = memo.login.as_ref().map_or(0, |login| login.limit_s);
     let probation_s = memo
@@ -132,12 +140,12 @@ fn waits(what: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::{Clear, Start, Wish, start_of};
+    use super::{Clear, Start, Wish, entrance_of, start_of};
     use crate::boot::{Booted, MachineState};
     use crate::exit::ExitCode;
     use crate::orders::TargetState;
     use crate::settings::Resume;
-    use crate::switch::{Memo, RunLogin, State};
+    use crate::switch::{Entrance, Memo, RunLogin, State};
 
     const WISH: Wish = Wish {
         resume: Resume::Auto,
@@ -168,10 +176,14 @@ mod tests {
             names: 9,
             elapsed_us: 200,
             volumes: Vec::new(),
-            memo: Memo {
+            memo: Box::new(Memo {
                 login: Some(login),
+                entrance: Entrance {
+                    is_closed: true,
+                    ports: vec![2222],
+                },
                 ..Memo::default()
-            },
+            }),
         })
     }
 
@@ -216,6 +228,8 @@ mod tests {
         };
         let (ours, refused) = (waiting(switched("ours")), Err(ExitCode::Refused));
         assert_eq!(starts(&ours, WISH), Ok(Start::Reboot));
+        let entrance = entrance_of(&ours);
+        assert_eq!((entrance.is_closed, &*entrance.ports), (true, &[2222][..]));
         assert_eq!(starts(&ours, no_reboot), refused);
         assert_eq!(starts(&waiting(switched("theirs")), WISH), refused);
         assert_eq!(starts(&waiting(state(State::Staging)), WISH), refused);

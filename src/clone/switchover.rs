@@ -10,9 +10,9 @@ use crate::check::{CheckFacts, CheckOrder, CheckOutcome, CheckReport};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::monitor::{self, Event, Stage};
-use crate::orders::SwitchOrder;
+use crate::orders::{SwitchOrder, TakenBack};
 use crate::session::Session;
-use crate::switch::{Freed, Probation, Witness};
+use crate::switch::{Entrance, Freed, Probation, RunLogin, Witness};
 
 impl Run<'_> {
     /// Makes room on the target for this run, and tells where it begins.
@@ -70,7 +70,7 @@ impl Run<'_> {
             root: self.settings.target_dir.clone(),
             volumes: agreed.layout.volumes.clone(),
             facts: CheckFacts {
-                pair: agreed.login.as_ref().map(|login| login.pair.clone()),
+                pair: agreed.login.as_ref().and_then(returning_pair),
             },
         })?;
         for checked in &report.results {
@@ -99,7 +99,7 @@ impl Run<'_> {
         // The link was lost over it: the clone may have come, and gone again.
         if std::mem::replace(is_ordered, true) {
             let state = session.status(&self.settings.target_dir)?;
-            if let Some(taken_back) = &state.taken_back {
+            if let Some(taken_back) = newly(&agreed.taken_back, &state.taken_back) {
                 return Err(came_back(Some(taken_back)).into());
             }
         }
@@ -107,6 +107,10 @@ impl Run<'_> {
             root: self.settings.target_dir.clone(),
             login: agreed.login.clone(),
             probation: self.probation(agreed),
+            entrance: Entrance {
+                is_closed: agreed.closes_login,
+                ports: agreed.ssh_ports.clone(),
+            },
             reboots: self.reboots().is_some(),
         })?;
         self.monitor.event(Event::Switched {
@@ -135,6 +139,18 @@ impl Run<'_> {
     }
 }
 
+/// Returns the pair whose key lets the run into the clone. The keys of another account than root
+/// are the source's there, if it has that account at all.
+fn returning_pair(login: &RunLogin) -> Option<String> {
+    (login.uid == 0).then(|| login.pair.clone())
+}
+
+/// Returns what is known `now` of a clone that has given way, unless it was known `before`: the
+/// note stays until names are exchanged anew.
+fn newly<'n>(before: &Option<TakenBack>, now: &'n Option<TakenBack>) -> Option<&'n TakenBack> {
+    now.as_ref().filter(|_| now != before)
+}
+
 fn refuse_unfit(report: &CheckReport) -> Result<(), Failure> {
     let ids: Vec<&str> = report
         .failures()
@@ -149,4 +165,41 @@ fn refuse_unfit(report: &CheckReport) -> Result<(), Failure> {
     );
     Err(Failure::new(ExitCode::Refused, what)
         .hint("the target runs as before; see to it and run the same command again: it continues"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{newly, returning_pair};
+    use crate::boot::MachineState;
+    use crate::orders::TakenBack;
+    use crate::switch::RunLogin;
+
+    #[test]
+    fn a_clone_that_gave_way_before_the_run_is_none_of_its() {
+        let note = |at_s| {
+            Some(TakenBack {
+                at_s,
+                why: "it could not be reached".to_owned(),
+                machine: MachineState::default(),
+            })
+        };
+        let (old, new) = (note(1), note(2));
+        assert_eq!(newly(&old, &old), None);
+        assert_eq!(newly(&old, &None), None);
+        assert_eq!(newly(&old, &new), new.as_ref());
+        assert_eq!(newly(&None, &new), new.as_ref());
+    }
+
+    #[test]
+    fn only_roots_key_has_to_be_in_the_clone() {
+        let login = |uid, home: &str| RunLogin {
+            pair: "ours".to_owned(),
+            home: home.into(),
+            uid,
+            limit_s: 900,
+        };
+        let pair = returning_pair(&login(0, "/root"));
+        assert_eq!(pair.as_deref(), Some("ours"));
+        assert_eq!(returning_pair(&login(1000, "/home/ubuntu")), None);
+    }
 }

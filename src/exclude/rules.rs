@@ -104,9 +104,9 @@ impl Rules {
         self.trace(path, is_directory).0
     }
 
-    /// Tells whether a name at the top of a volume is none of the clone's business: it is
-    /// protected, or a directory whose contents are. Whether the clone has put something into
-    /// such a directory nevertheless, the caller has to look.
+    /// Tells whether a mount point, or a name at the top of a volume, is none of the clone's
+    /// business: it is protected, or a directory whose contents are. Whether the clone has put
+    /// something into such a directory nevertheless, the caller has to look.
     pub fn leaves_alone(&self, path: &RelPath, is_directory: bool) -> bool {
         let any_name = Name::new(ANY_NAME).map(|name| path.join(&name));
         let protects =

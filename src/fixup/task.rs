@@ -2,6 +2,7 @@
 //! came of it. Knows nothing of how either crosses the wire.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,10 @@ use crate::fs::{Dir, Result, Root, Staged, Tree};
 use crate::merger::Merger;
 use crate::problem::{Problem, Side};
 use crate::relpath::RelPath;
+
+/// LIMIT: how long the agent of a link that was lost may still be at work: it makes images to boot
+/// from, which takes minutes.
+const LOCKING: Duration = Duration::from_secs(300);
 
 /// What the target has to know to make files out of both machines'.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -71,11 +76,10 @@ impl Task {
     /// a dry run: it tells what would be done in place.
     ///
     /// In place the target's versions are those of now: what the passes have replaced is the
-    /// source's. Fails at once where another run has the root locked: the agent of a link that was
-    /// lost may still be at work.
+    /// source's. Waits for another run that has the root locked, and fails where that goes on.
     pub fn perform(&self, root: &Path) -> Result<Report> {
         let dir = Dir::open_root(root)?;
-        dir.lock()?;
+        dir.lock_within(LOCKING)?;
         let system = Root::open(root)?;
         match &self.staged {
             Some(volumes) if !self.dry_run => {

@@ -11,8 +11,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RawDir, RenameFlags, ResolveFlags,
-    makedev,
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, makedev,
 };
 use rustix::io::Errno;
 
@@ -374,15 +373,6 @@ impl Dir {
             dir.remove_tree(&usable_name(&child)?)?;
         }
         self.remove_dir(name)
-    }
-
-    /// Locks this directory against a second run, for as long as the handle is open.
-    pub fn lock(&self) -> Result<()> {
-        call!(fs::flock(
-            &self.fd,
-            FlockOperation::NonBlockingLockExclusive
-        ))
-        .doing("lock the target directory against a second run")
     }
 
     /// Writes everything this file system holds in memory to its disk.

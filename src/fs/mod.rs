@@ -10,6 +10,7 @@ mod fence;
 pub mod flags;
 pub mod gate;
 pub mod locks;
+pub mod memory;
 pub mod metadata;
 mod nesting;
 pub mod owned;

@@ -11,7 +11,7 @@ mod rollback;
 mod settle;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,21 +29,23 @@ use crate::fs::{Dir, FsError, Root};
 use crate::record::RecordCopy;
 use crate::relpath::RelPath;
 use crate::switch::{
-    Freed, Gate, Memo, Probation, Repaired, RunLogin, Scope, State, SwitchError, Switched, discard,
-    memo, status, switch,
+    Entrance, Freed, Gate, Memo, Probation, Repaired, RunLogin, Scope, State, SwitchError,
+    Switched, discard, memo, status, switch,
 };
 pub(super) use guard::see;
 pub use guard::{TakenBack, guard};
 pub(super) use loader::make_loader;
-use package_locks::PackageLocks;
+use package_locks::{PATIENCE, PackageLocks};
 pub(super) use rollback::roll_back;
 pub use rollback::{RollbackOrder, RolledBack};
 use settle::{remove_run_key, settle, settle_units, still_running, waits_for_reboot};
 
 /// How long another holder of the target's lock is waited for.
 const LOCKING: Duration = Duration::from_secs(1);
-/// The same before a switch, in seconds: one that is under way carries, syncs and exchanges in it.
-const SWITCHING_S: u64 = if cfg!(test) { 1 } else { 120 };
+/// The same before a switch: one that is under way waits for a package manager in it, and then
+/// carries, syncs and exchanges.
+const SWITCHING: Duration =
+    PATIENCE.saturating_add(Duration::from_secs(if cfg!(test) { 1 } else { 120 }));
 
 /// Which target, and whether something changes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -63,6 +65,8 @@ pub struct SwitchOrder {
     pub login: Option<RunLogin>,
     /// What the clone has to show after its boot, if it is to stay.
     pub probation: Option<Probation>,
+    /// How the source gets into the clone, for a run that goes on later.
+    pub entrance: Entrance,
     /// Whether the machine boots again right afterwards, whatever becomes of the link.
     pub reboots: bool,
 }
@@ -118,7 +122,7 @@ fn exchange(
     order: &SwitchOrder,
 ) -> Result<(Switched, bool, Option<PackageLocks>), Failure> {
     // The agent before this one may still be switching, its link lost.
-    lock_within(live, Duration::from_secs(SWITCHING_S))?;
+    lock_within(live, SWITCHING)?;
     settle(live)?;
     let state = status(live).map_err(|error| refused(&error))?;
     if let State::Switched {
@@ -133,7 +137,7 @@ fn exchange(
     }
     let covered = clone_note::ready(live, order.login.as_ref())?.ok_or_else(not_ready)?;
     // ORDER: before what is kept is carried, as they change it, and before they could be held.
-    let locks = PackageLocks::take(live, package_locks::PATIENCE)?;
+    let locks = PackageLocks::take(live, PATIENCE)?;
     // From here on what the target keeps stands still, up to its boot as the clone.
     let stillness = (order.reboots && is_running(&order.root)).then(Stillness::hold);
     clone_note::carry(live, &covered)?;
@@ -155,6 +159,7 @@ fn exchange(
         boot_id: boot_id(),
         login: order.login.clone(),
         probation: order.probation.clone(),
+        entrance: order.entrance.clone(),
     };
     // ORDER: what is known of another clone must not be taken for this one's.
     forget_booted(live)?;
@@ -296,26 +301,18 @@ fn open(root: &Path) -> Result<Dir, Failure> {
 }
 
 /// Keeps others off.
-///
-/// RACE: a program that is being started has the handle of its parent, until it runs; and who
-/// lost its link may be about to end.
 fn lock(live: &Dir) -> Result<(), Failure> {
     lock_within(live, LOCKING)
 }
 
 fn lock_within(live: &Dir, limit: Duration) -> Result<(), Failure> {
-    let until = Instant::now() + limit;
-    loop {
-        match live.lock() {
-            Err(error) if error.is_locked() && Instant::now() < until => {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            Err(error) if error.is_locked() => break,
-            result => return result.map_err(|error| failed(&error)),
+    live.lock_within(limit).map_err(|error| {
+        if !error.is_locked() {
+            return failed(&error);
         }
-    }
-    let what = "target: another run of instancesync works on it";
-    Err(Failure::new(ExitCode::Refused, what).hint("try again when it has ended"))
+        let what = "target: another run of instancesync works on it";
+        Failure::new(ExitCode::Refused, what).hint("try again when it has ended")
+    })
 }
 
 fn forget(live: &Dir, name: &[u8]) -> Result<(), Failure> {

@@ -211,6 +211,7 @@ pub const CHECKS: &[Check] = &[
     warning("ssh-users", &[3], access::users),
     warning("ssh-no-keys", &[3], access::no_keys),
     warning("ssh-keys-elsewhere", &[3], access::keys_elsewhere),
+    warning("ssh-other-account", &[3, 39], access::other_account),
     warning(
         "ec2-instance-connect",
         &[17],

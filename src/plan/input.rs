@@ -43,6 +43,8 @@ pub struct PlanInput<'a> {
     /// Directories of the target in which everything stays its own and is linked into the stage,
     /// absolute; the larger of what its programs may write to until the reboot.
     pub linked: &'a [String],
+    /// The account of the target that the run logs in as; `None` where it needs no login.
+    pub login_user: Option<&'a str>,
     /// What the link was found to carry.
     pub link_bytes_per_second: Option<u64>,
     /// The source's clock when the target was asked for its own, in milliseconds since 1970.
@@ -103,6 +105,7 @@ impl<'a> PlanInput<'a> {
             extent: None,
             target_room: &[],
             linked: &[],
+            login_user: None,
             link_bytes_per_second: None,
             source_clock_ms: None,
             standing: &Standing::Free,

@@ -76,6 +76,20 @@ impl Access<'_> {
         })
     }
 
+    /// Tells that the run's key stays on a target that was not seen again.
+    pub fn leave_key(&mut self) {
+        let is_there = self.login.run_key.take().is_some();
+        if let Some(installed) = self.key.take().filter(|_| is_there) {
+            let home = String::from_utf8_lossy(&installed.request.home);
+            let text = format!(
+                "target: the run's key stays in {home}/.ssh/authorized_keys: the next run takes it \
+                 out, or remove its line (instancesync:{})",
+                self.pair
+            );
+            self.monitor.event(Event::Notice(text));
+        }
+    }
+
     /// Takes the run's key out of the target again, and ends the session.
     pub fn leave(&mut self, session: Session) {
         let installed = self.key.take();
@@ -111,4 +125,50 @@ fn nonce() -> String {
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
     format!("{:x}-{:x}", now.as_micros(), std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Access, InstalledKey};
+    use crate::monitor::{Event, RecordingMonitor};
+    use crate::prompter::NobodyThere;
+    use crate::settings::{HostKeyPolicy, LoginSettings};
+    use crate::ssh::RunKey;
+    use crate::transfer::wire::link::LinkSettings;
+    use crate::transfer::wire::message::KeyRequest;
+
+    #[test]
+    fn a_key_that_stays_is_told_once_with_its_place() {
+        let login = LoginSettings {
+            default_user: "root".to_owned(),
+            identities: Vec::new(),
+            password: None,
+            known_hosts: None,
+            unknown_host_key: HostKeyPolicy::AcceptNew,
+        };
+        let monitor = RecordingMonitor::default();
+        let told = (&NobodyThere as _, &monitor as _);
+        let (root, link) = (Path::new("/"), LinkSettings::default());
+        let mut access = Access::new("192.0.2.2", &login, root, link, told).unwrap();
+        access.leave_key();
+        assert_eq!(monitor.events().len(), 0, "there is none");
+        let key = RunKey::generate();
+        access.login.run_key = Some(key.clone());
+        let request = KeyRequest {
+            home: b"/home/a".to_vec(),
+            uid: 1000,
+            key: None,
+            pair: access.pair.clone(),
+            nonce: "n1".to_owned(),
+        };
+        access.key = Some(InstalledKey { key, request });
+        access.leave_key();
+        access.leave_key();
+        let [Event::Notice(text)] = &monitor.events()[..] else {
+            panic!("{:?}", monitor.events());
+        };
+        assert!(text.contains("/home/a/.ssh/authorized_keys"), "{text}");
+    }
 }

@@ -79,9 +79,10 @@ impl Session {
         }
     }
 
-    /// Has the machine boot again, a moment after the answer.
-    pub fn reboot(&self) -> Result<(), Failure> {
-        self.order(&Order::Reboot).map(drop)
+    /// Has the machine boot again, a moment after the answer. Where the source does not return with
+    /// the run's key, that goes before.
+    pub fn reboot(&self, returns: bool) -> Result<(), Failure> {
+        self.order(&Order::Reboot { returns }).map(drop)
     }
 
     /// Says that the clone was reached: it stays, whatever becomes of the link. Returns its state.

@@ -10,8 +10,6 @@ use crate::relpath::{Name, RelPath};
 const LOST_AND_FOUND: &[u8] = b"lost+found";
 /// What the machine boots by.
 const BOOT: &[u8] = b"boot";
-/// A name that stands for whatever lies in a directory when the rules are asked about it.
-const ANY_NAME: &[u8] = b"any-name";
 
 /// One side of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +70,7 @@ pub(super) fn choose(
     refuse_mounted_side(seen, path)?;
     let stays_empty = seen.side.is_none_or(|side| side.is_empty);
     let is_left_to_target =
-        is_protected_below(path, scope) || scope.apart.iter().any(|apart| apart == path);
+        scope.rules.leaves_alone(path, true) || scope.apart.iter().any(|apart| apart == path);
     match seen.live {
         Some(live) if live.is_mount && (stays_empty || is_left_to_target) => Ok(Choice::Alone),
         Some(live) if live.is_mount => Err(SwitchError::Covered {
@@ -120,21 +118,6 @@ fn is_protected(seen: &Seen, path: &RelPath, scope: &Scope<'_>) -> bool {
         decision.verdict.protects()
     };
     sides.map(|found| found.is_directory).any(protects)
-}
-
-/// Tells whether rules protect whatever may lie in a directory.
-fn is_protected_below(path: &RelPath, scope: &Scope<'_>) -> bool {
-    Name::new(ANY_NAME).is_ok_and(|name| {
-        let path = path.join(&name);
-        let protects = |is_directory| {
-            scope
-                .rules
-                .decide_deep(&path, is_directory)
-                .verdict
-                .protects()
-        };
-        protects(true) && protects(false)
-    })
 }
 
 fn refuse_mounted_side(seen: &Seen, path: &RelPath) -> Result<(), SwitchError> {

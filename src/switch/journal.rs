@@ -76,7 +76,7 @@ pub struct RunLogin {
 /// What a clone has to show after its first boot, if the old system is not to come back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probation {
-    /// How long it has for that, in seconds from its boot.
+    /// How long it has for that, in seconds from the start of its guard.
     pub limit_s: u64,
     /// Who has to be content.
     pub witness: Witness,
@@ -100,6 +100,15 @@ pub enum Witness {
     },
 }
 
+/// How the source gets into the clone, by the plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entrance {
+    /// Whether it may not get in any more.
+    pub is_closed: bool,
+    /// Where the clone's SSH server listens, if not where the target's does.
+    pub ports: Vec<u16>,
+}
+
 /// What the journal keeps for those who come later.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memo {
@@ -109,6 +118,9 @@ pub struct Memo {
     pub login: Option<RunLogin>,
     /// What the clone has to show; `None` where it stays, whatever becomes of it.
     pub probation: Option<Probation>,
+    /// How the source gets in.
+    #[serde(default)]
+    pub entrance: Entrance,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,7 +157,7 @@ pub enum State {
         volumes: Vec<String>,
         /// In which boot it was, whose key was used, what the clone has to show.
         #[serde(default)]
-        memo: Memo,
+        memo: Box<Memo>,
     },
     /// A switch, or a rollback, was cut and is not repaired.
     Interrupted {
@@ -244,7 +256,7 @@ pub fn status(live: &Dir) -> Result<State, SwitchError> {
                 names: journal.names,
                 elapsed_us: journal.elapsed_us,
                 volumes: journal.volumes().iter().map(absolute).collect(),
-                memo: journal.memo,
+                memo: Box::new(journal.memo),
             },
         });
     }

@@ -45,6 +45,8 @@ enum End {
     Gone,
     /// The clone, seen again after its reboot.
     Seen,
+    /// Nobody knows: it answered after the reboot, and was not seen to be the clone.
+    Unseen,
     /// A mixture: the clone was written over it and not to its end.
     Mixture,
     /// The clone, written over it to its end, not rebooted.
@@ -60,6 +62,7 @@ impl End {
         };
         match card.manner {
             _ if !reached(Stage::Transfer) => End::Untouched,
+            Manner::Staged if reached(Stage::Verify) && !is_seen(report) => End::Unseen,
             _ if reached(Stage::Verify) => End::Seen,
             _ if reached(Stage::Reboot) => End::Gone,
             Manner::Staged if report.switched.is_some() => End::Switched,
@@ -105,6 +108,7 @@ impl End {
             ),
             End::Gone => format!("{target} is the clone now, but was not seen since its reboot."),
             End::Seen => format!("{target} is the clone now, and was seen again after its reboot."),
+            End::Unseen => format!("{target} is up again, but was not seen to be the clone."),
             End::Mixture => {
                 "The target is a mixture of both systems. Do not reboot it as it is.".to_owned()
             }
@@ -120,7 +124,7 @@ impl End {
             None => "To go on: run the same command again.",
         });
         let discard = call("To give up and free the room:", "discard");
-        let status = call("To know which:", "status");
+        let status = |what| call(what, "status");
         let rollback = call("To bring the old system back:", "rollback");
         let keep = call("To free the room that the old system takes:", "discard");
         let reboot = Step::words(&format!("To run the clone: reboot {}.", name(card)));
@@ -130,12 +134,13 @@ impl End {
             End::Untouched if report.stopped_after.is_none() => Vec::new(),
             End::Untouched | End::Mixture => vec![again],
             End::Staged => vec![again, discard],
-            End::Switching => vec![status, again],
+            End::Switching => vec![status("To know which:"), again],
             End::Switched if card.address.is_none() => vec![rollback, keep],
             End::Switched => vec![reboot, rollback, keep],
             End::Gone if card.manner == Manner::Staged => vec![console, rollback],
             End::Gone => vec![console],
             End::Seen if card.manner == Manner::Staged => vec![rollback, keep],
+            End::Unseen => vec![status("To know what it is:"), again],
             End::Overwritten if card.address.is_some() => vec![reboot],
             End::Seen | End::Overwritten => Vec::new(),
         };
@@ -171,6 +176,12 @@ impl Step {
 
 fn is_failed(checked: &crate::report::Checked) -> bool {
     matches!(checked.outcome, CheckOutcome::Failed(_))
+}
+
+/// Tells whether what came up after the reboot was found to be the clone.
+fn is_seen(report: &Report) -> bool {
+    let mut looks = report.verified.iter();
+    looks.any(|look| look.what == "clone" && look.is_good)
 }
 
 /// Returns what people call the clone.
@@ -282,6 +293,16 @@ mod tests {
         report
     }
 
+    fn seen(mut report: Report, is_good: bool) -> Report {
+        let look = Event::Verified {
+            what: "clone".into(),
+            is_good,
+            text: "the target runs from the clone".into(),
+        };
+        report.record(&look, Instant::now());
+        report
+    }
+
     fn assert_fits(text: &str) {
         for line in text.lines() {
             assert!(line.chars().count() <= 80, "more than 80 columns: {line}");
@@ -290,7 +311,7 @@ mod tests {
 
     #[test]
     fn tells_what_the_clone_is_and_how_to_undo_it() {
-        let mut report = switched(report_until(Stage::CleanUp, card()));
+        let mut report = seen(switched(report_until(Stage::CleanUp, card())), true);
         let now = Instant::now();
         for path in ["etc/fstab", "etc/passwd", "etc/fstab"] {
             let done = Event::FixUp {
@@ -323,6 +344,7 @@ mod tests {
             (Stage::Switch, false),
             (Stage::Switch, true),
             (Stage::Reboot, true),
+            (Stage::Verify, true),
         ] {
             let mut report = report_until(stage, card());
             if is_switched {
@@ -350,7 +372,7 @@ mod tests {
             (Stage::Transfer, End::Staged, End::Mixture),
             (Stage::FixUp, End::Staged, End::Overwritten),
             (Stage::Reboot, End::Gone, End::Gone),
-            (Stage::Verify, End::Seen, End::Seen),
+            (Stage::Verify, End::Unseen, End::Seen),
         ] {
             assert_eq!(end(&report_until(stage, card())), staged, "{stage:?}");
             assert_eq!(
@@ -358,6 +380,10 @@ mod tests {
                 written,
                 "{stage:?}"
             );
+        }
+        for (is_good, expected) in [(true, End::Seen), (false, End::Unseen)] {
+            let report = seen(report_until(Stage::CleanUp, card()), is_good);
+            assert_eq!(end(&report), expected, "it is the clone: {is_good}");
         }
         let mut stopped = report_until(Stage::FixUp, in_place);
         stopped.stopped_after = Some(Stage::FixUp);

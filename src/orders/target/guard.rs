@@ -21,6 +21,7 @@ use crate::failure::Failure;
 use crate::fs::staged::{read_note, write_note};
 use crate::fs::{Dir, usable_name};
 use crate::loader;
+use crate::relpath::RelPath;
 use crate::switch::{Memo, Probation, State, Witness, status};
 
 /// The note of a clone that was taken back; it goes with the next switch and with a discard.
@@ -48,7 +49,7 @@ pub struct TakenBack {
 }
 
 /// What the guard finds in one look.
-enum Look {
+pub(super) enum Look {
     /// Somebody confirmed the clone, or it is none any more.
     Over,
     /// It has found by itself that it lives.
@@ -98,28 +99,45 @@ pub(super) fn step(root: &Path, elapsed: Duration) -> Result<Option<bool>, Failu
         State::Interrupted { .. } => return Ok(None),
         _ => return Ok(Some(false)),
     };
-    match look(&live, &memo, elapsed)? {
+    let found = look(&live, &memo, elapsed)?;
+    follow(root, &live, (&memo, &relative(&volumes)), (found, elapsed))
+}
+
+/// Does what follows from a look.
+pub(super) fn follow(
+    root: &Path,
+    live: &Dir,
+    (memo, volumes): (&Memo, &[RelPath]),
+    (found, elapsed): (Look, Duration),
+) -> Result<Option<bool>, Failure> {
+    match found {
         Look::Over => Ok(Some(false)),
         Look::Waits => Ok(None),
-        Look::Settled if elapsed < key_limit(&memo) => Ok(None),
-        // RACE: somebody is at work on it, or has confirmed it just now; the next look tells.
-        _ if lock(&live).is_err() || is_booted(&live)?.is_none() => Ok(None),
+        Look::Settled if elapsed < key_limit(memo) => Ok(None),
+        // RACE: the next look tells.
+        found if lock(live).is_err() || is_overtaken(live, &found)? => Ok(None),
         Look::Settled => {
-            remove_run_key(root, Some(&memo))?;
-            disarm_live(&live).map_err(|error| failed(&error))?;
+            remove_run_key(root, Some(memo))?;
+            disarm_live(live).map_err(|error| failed(&error))?;
             Ok(Some(false))
         }
-        Look::Well => note_well(&live).map(|()| None),
+        Look::Well => note_well(live).map(|()| None),
         Look::Lost(why) => {
-            note_taken_back(&live, why)?;
+            note_taken_back(live, why)?;
             // Who waits for ever with a package in hand does not keep the old system away.
-            let locks = PackageLocks::take(&live, PATIENCE).ok();
-            let back = go_back(root, &live, (&memo, &relative(&volumes)), (true, locks))?;
+            let locks = PackageLocks::take(live, PATIENCE).ok();
+            let back = go_back(root, live, (memo, volumes), (true, locks))?;
             // What is left over is in nobody's way.
             drop(back.tidied);
             Ok(Some(back.done.needs_reboot))
         }
     }
+}
+
+/// Tells whether somebody has confirmed the clone since the look, or the source has reached it.
+fn is_overtaken(live: &Dir, found: &Look) -> Result<bool, Failure> {
+    let booted = is_booted(live)?;
+    Ok(booted.is_none_or(|booted| booted.is_well && matches!(found, Look::Lost(_))))
 }
 
 /// Returns how long the run's key stays.
@@ -161,7 +179,9 @@ fn judge(probation: &Probation, booted: &Booted, elapsed: Duration) -> Look {
         return Look::Waits;
     }
     let limit_s = probation.limit_s;
-    Look::Lost(format!("{awaited} within {limit_s} s of its boot"))
+    Look::Lost(format!(
+        "{awaited} within {limit_s} s from the start of its guard"
+    ))
 }
 
 /// Tells whether the boot has come to an end, and somebody can come in.

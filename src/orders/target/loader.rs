@@ -1,13 +1,12 @@
 //! The order to make what a clone with the source's kernel boots by. Knows nothing of how images
 //! and menus are made.
 
-use super::{clone_note, failed, lock_within, not_ready, open};
+use super::{SWITCHING, clone_note, failed, lock_within, not_ready, open};
 use crate::cleanup::programs::{Programs, ThisMachine};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::fs::Staged;
 use crate::loader::{self, Kernels, LoaderOrder, LoaderReport, Workshop};
-use std::time::Duration;
 
 /// Makes it in the stage. Done again it makes it anew.
 pub(in crate::orders) fn make_loader(order: &LoaderOrder) -> Result<LoaderReport, Failure> {
@@ -20,7 +19,7 @@ pub(in crate::orders) fn make_loader(order: &LoaderOrder) -> Result<LoaderReport
 
 fn make_with(order: &LoaderOrder, programs: &dyn Programs) -> Result<LoaderReport, Failure> {
     let live = open(&order.root)?;
-    lock_within(&live, Duration::from_secs(super::SWITCHING_S))?;
+    lock_within(&live, SWITCHING)?;
     let mut note = clone_note::read(&live)?.ok_or_else(not_ready)?;
     let staged = Staged::open(&live, &note.volumes).map_err(|error| failed(&error))?;
     let kernels = Kernels::of(staged.stage(), &note.rules).map_err(|error| failed(&error))?;
@@ -60,6 +59,7 @@ mod tests {
     use crate::orders::RollbackOrder;
     use crate::orders::target::{SwitchOrder, TargetOrder, roll_back, switch_over};
     use crate::relpath::RelPath;
+    use crate::switch::Entrance;
 
     /// Programs that do what those of a machine would, without a name space. The menu names the
     /// stage where a bind mount would show it.
@@ -185,6 +185,7 @@ mod tests {
                 root: self.0.path().to_owned(),
                 login: None,
                 probation: None,
+                entrance: Entrance::default(),
                 reboots: false,
             };
             switch_over(&order).unwrap();

@@ -15,7 +15,7 @@ use crate::fs::{Dir, FsError, Tree};
 
 /// LIMIT: how long a package manager may go on. Longer than most upgrades, and short enough for a
 /// person who waits; the next run continues.
-pub(super) const PATIENCE: Duration = Duration::from_secs(300);
+pub(super) const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 300 });
 /// How often it is tried.
 const PAUSE: Duration = Duration::from_secs(1);
 

@@ -66,11 +66,19 @@ impl Target {
         })
     }
 
+    fn entrance() -> Entrance {
+        Entrance {
+            is_closed: true,
+            ports: vec![2222],
+        }
+    }
+
     fn switch(&self) -> Result<Switched, Failure> {
         switch_over(&SwitchOrder {
             root: self.root().to_owned(),
             login: Target::login(),
             probation: self.probation.clone(),
+            entrance: Target::entrance(),
             reboots: false,
         })
     }
@@ -91,6 +99,7 @@ impl Target {
             boot_id: boot_id(),
             login: Target::login(),
             probation: None,
+            entrance: Target::entrance(),
         };
         switch(&live, &scope, memo, &Gate::cut_after(2)).unwrap_err();
     }
@@ -186,6 +195,34 @@ fn a_switch_that_is_refused_leaves_no_unit() {
 }
 
 #[test]
+fn a_switch_that_waits_for_a_package_manager_is_waited_for() {
+    let target = Target::new();
+    let lock = target.root().join("var/lib/pacman/db.lck");
+    fs::create_dir_all(lock.parent().unwrap()).unwrap();
+    fs::write(lock, "").unwrap();
+    let (first, second) = std::thread::scope(|scope| {
+        let first = scope.spawn(|| target.switch());
+        // The order of the run over its next link.
+        let second = scope.spawn(|| target.switch());
+        (first.join().unwrap(), second.join().unwrap())
+    });
+    for waited in [first, second] {
+        let why = waited.unwrap_err().to_string();
+        assert!(why.contains("pacman is at work"), "{why}");
+    }
+}
+
+#[test]
+fn a_run_that_goes_on_later_knows_how_it_gets_in() {
+    let target = Target::new();
+    target.switch().unwrap();
+    let State::Switched { memo, .. } = look(&target.order()).unwrap().clone else {
+        panic!("it has not switched");
+    };
+    assert_eq!(memo.entrance, Target::entrance());
+}
+
+#[test]
 fn what_was_cut_is_repaired_by_the_next_order_or_boot() {
     let cut = || {
         let target = Target::new();
@@ -261,7 +298,10 @@ fn a_clone_that_nobody_sees_in_time_gives_way() {
     let state = look(&target.order()).unwrap();
     assert_eq!((state.clone, state.unconfirmed), (State::Staged, None));
     let why = state.taken_back.unwrap().why;
-    assert_eq!(why, "the source did not confirm it within 0 s of its boot");
+    assert_eq!(
+        why,
+        "the source did not confirm it within 0 s from the start of its guard"
+    );
     // The next one begins with a clean slate.
     target.switch().unwrap();
     assert_eq!(look(&target.order()).unwrap().taken_back, None);
@@ -272,6 +312,17 @@ fn a_clone_that_was_seen_stays() {
     let target = on_probation(0, Witness::Source);
     seen(&target.order()).unwrap();
     assert!(!guard(target.root()).unwrap());
+    assert_eq!(target.text("usr/bin/tool"), "new");
+}
+
+#[test]
+fn a_clone_that_the_source_reaches_while_its_guard_gives_up_stays() {
+    let target = on_probation(0, Witness::Source);
+    let memo = memo(&target.live()).unwrap().unwrap();
+    see(&target.order()).unwrap();
+    let late = (guard::Look::Lost("too late".to_owned()), Duration::ZERO);
+    let done = guard::follow(target.root(), &target.live(), (&memo, &[]), late);
+    assert_eq!(done.unwrap(), None);
     assert_eq!(target.text("usr/bin/tool"), "new");
 }
 

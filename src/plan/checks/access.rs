@@ -1,5 +1,5 @@
-//! Whether one gets in again: the clone's SSH server has the source's settings. Knows nothing of
-//! the login of this run.
+//! Whether one gets in again: the clone's SSH server has the source's settings, and its accounts
+//! are the source's. Knows nothing of the keys of this run.
 
 use super::super::finding::{Found, found};
 use super::super::input::PlanInput;
@@ -161,6 +161,17 @@ pub(super) fn keys_elsewhere(input: &PlanInput<'_>) -> Option<Found> {
         format!("the source's SSH server looks for keys in {}", list(files)),
         "keys that let you into the target lie elsewhere",
         "be sure that your key is in the source's files",
+    )
+}
+
+pub(super) fn other_account(input: &PlanInput<'_>) -> Option<Found> {
+    let user = input.login_user.filter(|user| *user != "root")?;
+    found(
+        format!("the run logs in to the target as {user}, not as root"),
+        "the clone has the source's accounts, so the run does not see it come back, and the clone \
+         judges by itself whether it can be reached",
+        "let the run log in as root (--target root@...), or be sure that you get into an account \
+         of the source",
     )
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::boot::Booted;
-use crate::switch::{Left, Memo};
+use crate::switch::Left;
 
 fn target(clone: State) -> TargetState {
     TargetState {
@@ -24,7 +24,7 @@ fn switched() -> State {
         names: 23,
         elapsed_us: 1840,
         volumes: vec!["/home".to_owned(), "/srv".to_owned()],
-        memo: Memo::default(),
+        memo: Box::default(),
     }
 }
 

@@ -32,6 +32,26 @@ fn a_clone_that_lets_root_in_no_more_is_seen_from_outside() {
 }
 
 #[test]
+fn a_clone_in_place_that_lets_root_in_no_more_has_no_key_of_the_run() {
+    let test = "a_clone_in_place_that_lets_root_in_no_more_has_no_key_of_the_run";
+    if !can_run(test, BOOTED) {
+        return;
+    }
+    let network = Network::new();
+    let mut pair = Pair::create(&network, &Recipe::default(), &Recipe::default());
+    pair.start();
+    pair.source
+        .ask("sed -i '1i PermitRootLogin no' /etc/ssh/sshd_config");
+    let outcome = pair.clone_with(&["--in-place"]);
+    assert_code(&outcome, 0, "a clone in place without a login for root");
+    let said = format!("{}{}", outcome.stdout, outcome.stderr);
+    assert!(said.contains("this login is closed now"), "{said}");
+    assert_eq!(pair.target.boots(), 2, "{said}");
+    let keys = pair.target.ask("cat /root/.ssh/authorized_keys || :");
+    assert!(!keys.contains("instancesync:"), "{keys}");
+}
+
+#[test]
 fn a_target_that_takes_the_place_of_the_source_is_known_by_the_keys_of_the_source() {
     let test = "a_target_that_takes_the_place_of_the_source_is_known_by_the_keys_of_the_source";
     if !can_run(test, BOOTED) {

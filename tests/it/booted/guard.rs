@@ -74,6 +74,7 @@ fn a_clone_that_cannot_be_reached_gives_way_and_its_run_says_so() {
         said.contains("the source did not confirm it within 20 s"),
         "{said}"
     );
+    assert!(said.contains("was not seen to be the clone"), "{said}");
     assert_eq!(pair.target.boots(), 3, "{said}");
     assert_is_as_before(&mut pair, &before, "the old system");
 }

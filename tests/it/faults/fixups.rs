@@ -266,15 +266,7 @@ fn can(test: &str) -> bool {
 }
 
 pub fn fix_up(ground: &Ground, task: &Task) -> Told {
-    let mut done = task.perform(ground.live());
-    // A program that another test starts holds a lock for as long as its start takes.
-    for _ in 0..20 {
-        if !matches!(&done, Err(error) if error.is_locked()) {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(2));
-        done = task.perform(ground.live());
-    }
+    let done = task.perform(ground.live());
     let report = done.map_err(|error| error.to_string())?;
     let problems = report.problems.iter();
     Ok(problems.map(|problem| format!("{problem:?}")).collect())

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use instancesync::failure::Failure;
 use instancesync::orders::{Answer, ConfirmOrder, Order, RollbackOrder, SwitchOrder, TargetOrder};
 use instancesync::problem::Side;
+use instancesync::switch::Entrance;
 use rustix::io::Errno;
 
 use super::fixups::{Ground, differ, faults, fix_up, look, task};
@@ -29,6 +30,7 @@ fn switch(root: &Path) -> Order {
         root: root.to_owned(),
         login: None,
         probation: None,
+        entrance: Entrance::default(),
         reboots: false,
     })
 }

@@ -627,18 +627,9 @@ fn task(source: &Path, staged: Option<Vec<RelPath>>) -> Task {
     }
 }
 
-/// Performs a task. A program that another test starts at this moment holds the lock of the one
-/// before for as long as its start takes.
+/// Performs a task.
 pub fn perform(task: &Task, root: &Path) -> Report {
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    loop {
-        match task.perform(root) {
-            Err(error) if error.is_locked() && std::time::Instant::now() < until => {
-                std::thread::sleep(std::time::Duration::from_millis(2));
-            }
-            result => return result.unwrap(),
-        }
-    }
+    task.perform(root).unwrap()
 }
 
 /// Contents, owners and modes, without what was there before.
@@ -785,4 +776,22 @@ fn a_target_with_selinux_gets_labels_at_its_next_boot() {
     std::fs::remove_file(ground.stage().join(".autorelabel")).unwrap();
     std::fs::remove_dir_all(ground.stage().join("etc/selinux/targeted")).unwrap();
     assert!(!labels(), "there is no policy");
+}
+
+#[test]
+fn an_agent_that_is_still_at_work_is_waited_for() {
+    let source = tempfile::tempdir().unwrap();
+    fill(source.path(), &SOURCE);
+    let ground = Ground::new(&[]);
+    fill(ground.live(), &TARGET);
+    let before = Dir::open_root(ground.live()).unwrap();
+    before
+        .lock_within(std::time::Duration::from_secs(10))
+        .unwrap();
+    let ends = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        drop(before);
+    });
+    perform(&task(source.path(), Some(Vec::new())), ground.live());
+    ends.join().unwrap();
 }

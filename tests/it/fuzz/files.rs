@@ -79,7 +79,7 @@ fn orders() -> Vec<Vec<u8>> {
         Order::Status(target.clone()),
         Order::Discard(target.clone()),
         Order::Repair(target),
-        Order::Reboot,
+        Order::Reboot { returns: false },
     ];
     let bytes = all.iter().map(|order| postcard::to_stdvec(order).unwrap());
     bytes.collect()

@@ -552,6 +552,11 @@ const ACCESS: &[Case] = &[
             p.source_sshd().authorized_keys_files = files.map(str::to_owned).to_vec();
         },
     ),
+    case(
+        "ssh-other-account",
+        |p| p.login_user = "ubuntu",
+        |p| p.login_user = "root",
+    ),
 ];
 
 const PROGRAMS: &[Case] = &[

@@ -29,6 +29,7 @@ pub struct Pair {
     pub extent: Option<Extent>,
     pub target_room: Vec<TargetRoom>,
     pub linked: Vec<String>,
+    pub login_user: &'static str,
     pub profiles: Vec<AppliedProfile>,
     pub standing: Standing,
 }
@@ -53,6 +54,7 @@ impl Pair {
             }),
             target_room: Vec::new(),
             linked: Vec::new(),
+            login_user: "root",
             profiles: Vec::new(),
             standing: Standing::Free,
         }
@@ -77,6 +79,7 @@ impl Pair {
             extent: self.extent.as_ref(),
             target_room: &self.target_room,
             linked: &self.linked,
+            login_user: Some(self.login_user),
             link_bytes_per_second: Some(20 << 20),
             standing: &self.standing,
             ..PlanInput::new(&self.source, &self.target, &rules)

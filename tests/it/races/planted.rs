@@ -21,7 +21,7 @@ use instancesync::merger::Merger;
 use instancesync::orders::{ConfirmOrder, Order, RollbackOrder, SwitchOrder, TargetOrder};
 use instancesync::problem::Side;
 use instancesync::relpath::{Name, RelPath};
-use instancesync::switch::RunLogin;
+use instancesync::switch::{Entrance, RunLogin};
 
 use super::{ACCOUNT, Field, own};
 use crate::staged::passes;
@@ -181,6 +181,7 @@ fn orders(root: &Path) -> Vec<Order> {
             limit_s: 0,
         }),
         probation: None,
+        entrance: Entrance::default(),
         reboots: false,
     });
     let check = Order::Check(CheckOrder {
