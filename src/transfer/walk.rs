@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use self::inodes::LinkTable;
+use self::inodes::{LinkTable, Looks};
 use self::limits::{check_length, check_xattrs};
 use self::part::{Look, Part};
 use super::churn::{problem_of, source_problem};
@@ -26,7 +26,7 @@ use crate::exclude::{Rules, Scope, Verdict};
 use crate::fs::metadata::read_metadata;
 use crate::fs::stage::STAGE_NAME;
 use crate::fs::xattrs::Object;
-use crate::fs::{Dir, FileId, FsError, Status, usable_name};
+use crate::fs::{Dir, FileId, FsError, Status, birth_of, usable_name};
 use crate::problem::{Problem, ProblemKind};
 use crate::relpath::{Name, RelPath};
 
@@ -361,7 +361,7 @@ impl<'a> Walk<'a> {
         };
         let metadata = read_metadata(Object::Leaf(dir, &name), &status)?;
         check_xattrs(&metadata)?;
-        let link = self.link_of(&status);
+        let link = self.link_of(dir, &name, &status);
         let entry = Entry {
             name,
             kind,
@@ -371,10 +371,10 @@ impl<'a> Walk<'a> {
         Ok(Look::Entry(entry, status.id(), print))
     }
 
-    fn link_of(&self, status: &Status) -> Option<LinkId> {
+    fn link_of(&self, dir: &Dir, name: &Name, status: &Status) -> Option<LinkId> {
         (status.link_count() > 1).then(|| {
             let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-            links.number_of(status.id(), status.link_count())
+            links.number_of(Looks::of(status), || birth_of(dir, name))
         })
     }
 }
