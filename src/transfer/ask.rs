@@ -181,11 +181,13 @@ impl TargetPass<'_> {
         }
     }
 
-    /// Asks for a file again, whole, after what landed was not what was read.
+    /// Asks for a file again, whole, after what landed was not what was read. `has_torn` says that
+    /// its name has been left to what is no whole file.
     pub fn want_again(
         &self,
         open: &Arc<OpenListing>,
         index: u32,
+        has_torn: bool,
     ) -> std::result::Result<(), TransferError> {
         let want = WantId {
             seq: open.listing.seq,
@@ -194,6 +196,7 @@ impl TargetPass<'_> {
         let (same, plan) = (Arc::clone(open), BasisPlan::Nothing);
         let mut landing = LargeLanding::new(same, index, plan, &self.tree.key);
         landing.is_second_attempt = true;
+        landing.has_torn = has_torn;
         lock(&self.large).insert(want, Arc::new(std::sync::Mutex::new(landing)));
         open.want(index);
         let wants = vec![Want {
