@@ -138,10 +138,8 @@ fn run_pass(
     deletes: bool,
 ) -> Result<(), TransferError> {
     let (basis_queue, basis_jobs) = unbounded();
-    let extras = match tree.policy.delete_limit {
-        Some(limit) if deletes => Some(Mutex::new(Extras::new(limit))),
-        _ => None,
-    };
+    let may_delete = deletes && tree.policy.delete_limit.is_some();
+    let extras = may_delete.then(|| Mutex::new(Extras::empty()));
     let mut pass = TargetPass {
         tree,
         pass,

@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use filetime::FileTime;
 use instancesync::exclude::{Rule, Rules, Verdict};
 use instancesync::monitor::Pass;
-use instancesync::problem::ProblemKind;
+use instancesync::problem::{Problem, ProblemKind};
 use instancesync::transfer::TransferError;
 use instancesync::transfer::sender::{Deletes, PassPlan, Turn};
 use instancesync::transfer::wire::message::{Down, Up};
 
-use crate::support::engine::{Job, cut_after, open_tap};
+use crate::support::engine::{Job, cut_after, open_tap, timestamp_passes};
 use crate::support::manifest::{Manifest, diff};
 use crate::support::places::{Mount, Places, assert_none, in_memory, put};
 use crate::support::rng::Rng;
@@ -422,6 +422,26 @@ fn a_directory_that_is_replaced_counts_against_the_limit() {
     let left = fs::read_dir(places.ours.join("name")).map_or(0, |entries| entries.count());
     assert!(left >= 16, "{} of 20 were deleted: {ran:?}", 20 - left);
     assert!(!ran.problems.is_empty());
+}
+
+#[test]
+fn what_is_replaced_and_what_is_removed_share_one_limit() {
+    let places = Places::empty();
+    put(&places.source.join("name"), "a file");
+    for number in 0..4 {
+        put(&places.ours.join(format!("name/inside-{number}")), "x");
+        put(&places.ours.join(format!("extra-{number}")), "x");
+    }
+    let mut job = job(&places).deleting(6);
+    job.plans = timestamp_passes([Deletes::AtEnd; 2]);
+    let ran = job.run();
+    let passes = ran.result.as_ref().unwrap();
+    let deleted: Vec<u64> = passes.iter().map(|stats| stats.deleted_entries).collect();
+    assert_eq!(deleted, [6, 0], "{ran:?}");
+    let is_limit = |problem: &Problem| problem.kind == ProblemKind::DeleteLimit;
+    assert!(ran.problems.iter().all(is_limit), "{ran:?}");
+    let left = fs::read_dir(&places.ours).unwrap().count();
+    assert_eq!(left, 3, "the file and two extras");
 }
 
 #[test]
