@@ -160,7 +160,7 @@ impl TargetPass<'_> {
             place.dir.make_dir(name)?;
             return self.open_mount_point(place, name);
         }
-        let mut temp = self.stage(place)?.reserve()?;
+        let temp = self.stage(place)?.reserve()?;
         temp.dir().make_dir(temp.name())?;
         temp.publish_in_place_of(place.dir, name)
     }

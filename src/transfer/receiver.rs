@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver as Queued, Sender as Queue, bounded, select, un
 
 use super::TransferError;
 use super::basis::{self, BasisJobs, Budget};
+use super::churn::target_problem;
 use super::digest::DigestKey;
 use super::prune::Extras;
 use super::reconcile::reconcile;
@@ -100,9 +101,11 @@ fn serve(link: &Link, tree: &TargetTree) -> Result<(), TransferError> {
     let served = serve_passes(link, tree);
     match (&tree.stages, &served) {
         (None, _) => {}
-        (Some(stages), Ok(())) => stages
-            .remove()
-            .map_err(|error| TransferError::Root("target: remove the stage".to_owned(), error))?,
+        (Some(stages), Ok(())) => {
+            for (path, error) in stages.remove() {
+                link.out.send(&Up::Problem(target_problem(&path, &error)))?;
+            }
+        }
         // The run was cut: large files stay for the next one. The first error is the one to tell.
         (Some(stages), Err(_)) => drop(stages.leave()),
     }

@@ -425,6 +425,32 @@ fn a_directory_that_is_replaced_counts_against_the_limit() {
 }
 
 #[test]
+fn what_a_run_before_could_not_remove_is_told_and_in_no_way() {
+    let places = Places::empty();
+    put(&places.source.join("name"), "a file");
+    put(&places.ours.join("name/inside"), "x");
+    let private = places.ours.join(".instancesync");
+    // It is too deep for us.
+    fs::create_dir_all(private.join("0").join("d/".repeat(600))).unwrap();
+    fs::set_permissions(&private, Permissions::from_mode(0o700)).unwrap();
+    for _ in 0..2 {
+        let ran = job(&places).deleting(u64::MAX).run();
+        assert!(ran.result.is_ok(), "{ran:?}");
+        let told: Vec<_> = ran
+            .problems
+            .iter()
+            .map(|problem| &problem.path[..])
+            .collect();
+        assert_eq!(told, [b".instancesync/0"], "{ran:?}");
+        fs::remove_file(places.ours.join("name")).unwrap_or(());
+        put(&places.ours.join("name/inside"), "x");
+    }
+    fs::remove_dir_all(&private).unwrap();
+    job(&places).deleting(u64::MAX).run().stats();
+    assert_same(&places, "the stage is gone");
+}
+
+#[test]
 fn what_is_replaced_and_what_is_removed_share_one_limit() {
     let places = Places::empty();
     put(&places.source.join("name"), "a file");
