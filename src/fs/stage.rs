@@ -63,6 +63,15 @@ impl Stage {
     /// Opens the stage in `parent`, making it where it is missing, and removes what an earlier
     /// run left apart from partial files. `parent` keeps its time stamp.
     pub fn open(parent: Dir) -> Result<Stage> {
+        let stage = Stage::open_used(parent)?;
+        for stuck in stage.remove_all(is_temp)? {
+            skip_name(&stuck.name);
+        }
+        Ok(stage)
+    }
+
+    /// Opens the stage in `parent` that may be in use through another mount of it.
+    pub fn open_used(parent: Dir) -> Result<Stage> {
         let name = usable_name(STAGE_NAME)?;
         let before = parent.status()?;
         match parent.make_dir(&name) {
@@ -84,21 +93,22 @@ impl Stage {
                 _ => {}
             }
         }
-        let stage = Stage {
+        Ok(Stage {
             dir,
             parent,
             names_late: OnceLock::new(),
-        };
-        for stuck in stage.remove_all(is_temp)? {
-            skip_name(&stuck.name);
-        }
-        Ok(stage)
+        })
     }
 
     /// Removes what `goes`; returns what stays nevertheless.
     fn remove_all(&self, goes: impl Fn(&[u8]) -> bool) -> Result<Vec<Stuck>> {
+        let names = match self.dir.names() {
+            // It was removed through another mount of the directory around it.
+            Err(error) if error.is_missing() => Vec::new(),
+            names => names?,
+        };
         let mut stuck = Vec::new();
-        for name in self.dir.names()?.iter().filter(|name| goes(name)) {
+        for name in names.iter().filter(|name| goes(name)) {
             let name = usable_name(name)?;
             if let Err(error) = self.dir.remove_tree(&name) {
                 stuck.push(Stuck { name, error });

@@ -45,7 +45,8 @@ impl Stages {
         for path in volumes.iter().chain([&root]) {
             let top = live.open_beneath(path)?;
             let volume = top.volume()?;
-            by_volume.insert(volume, Some(Opened::new(path.clone(), top)?));
+            let opened = Opened::new((path.clone(), top), &by_volume)?;
+            by_volume.insert(volume, Some(opened));
         }
         Ok(Stages {
             by_volume: Mutex::new(by_volume),
@@ -59,8 +60,7 @@ impl Stages {
         if let Some(Some(opened)) = by_volume.get(&volume) {
             return Ok(Arc::clone(&opened.stage));
         }
-        let (path, top) = top_of(root, path, volume)?;
-        let opened = Opened::new(path, top)?;
+        let opened = Opened::new(top_of(root, path, volume)?, &by_volume)?;
         let stage = Arc::clone(&opened.stage);
         by_volume.insert(volume, Some(opened));
         Ok(stage)
@@ -140,9 +140,19 @@ impl Stages {
 }
 
 impl Opened {
-    fn new(path: RelPath, top: Dir) -> Result<Opened> {
-        let stage = Arc::new(Stage::open(top)?);
-        Ok(Opened { top: path, stage })
+    /// Opens the stage of a volume beside those that are open. The top of one volume may be that of
+    /// another: a file system that is mounted twice.
+    fn new((path, top): (RelPath, Dir), others: &ByVolume) -> Result<Opened> {
+        let id = top.id()?;
+        let is_around = |other: &Opened| other.stage.parent().id().is_ok_and(|other| other == id);
+        let stage = match others.values().flatten().any(is_around) {
+            true => Stage::open_used(top)?,
+            false => Stage::open(top)?,
+        };
+        Ok(Opened {
+            top: path,
+            stage: Arc::new(stage),
+        })
     }
 
     fn remove(&self) -> Vec<(RelPath, FsError)> {
@@ -180,4 +190,30 @@ fn top_of(root: &Dir, path: &RelPath, volume: Volume) -> Result<(RelPath, Dir)> 
         (top, path) = (dir, parent);
     }
     Ok((path, top))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ByVolume, Opened};
+    use crate::fs::Dir;
+    use crate::relpath::RelPath;
+
+    #[test]
+    fn two_mounts_of_a_directory_share_its_stage() {
+        let root = tempfile::tempdir().unwrap();
+        let top = || (RelPath::root(), Dir::open_root(root.path()).unwrap());
+        let first = Opened::new(top(), &ByVolume::new()).unwrap();
+        let temp = first.stage.reserve().unwrap();
+        temp.dir().make_dir(temp.name()).unwrap();
+        let others = ByVolume::from([(top().1.volume().unwrap(), Some(first.clone()))]);
+        let second = Opened::new(top(), &others).unwrap();
+        let other = second.stage.reserve().unwrap();
+        other.dir().make_dir(other.name()).unwrap();
+        assert!(first.stage.dir().status_of(temp.name()).is_ok());
+        drop((temp, other));
+        for opened in [first, second] {
+            assert!(opened.remove().is_empty());
+        }
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+    }
 }
