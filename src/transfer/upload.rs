@@ -233,12 +233,16 @@ impl LargeFile<'_> {
         self.builder(&Down::Segment { want, offset }, capacity)
     }
 
-    /// Starts a frame of this file.
+    /// Starts a frame of this file, unless the pass was stopped: asked before what goes into it is
+    /// read, since what turns out to be zeros never leaves.
     pub(super) fn builder(
         self,
         message: &Down,
         capacity: usize,
     ) -> Result<FrameBuilder, SendError> {
+        if self.settings.window.is_stopped() {
+            return Err(SendError::Lost(LinkLost));
+        }
         Ok(self.settings.out.builder(message, capacity)?)
     }
 
@@ -248,9 +252,6 @@ impl LargeFile<'_> {
         frame: FrameBuilder,
         body_bytes: usize,
     ) -> Result<(), SendError> {
-        if self.settings.window.is_stopped() {
-            return Err(SendError::Lost(LinkLost));
-        }
         Counters::add(&self.settings.counters.body_bytes, body_bytes as u64);
         Ok(self.settings.out.send_built(frame)?)
     }

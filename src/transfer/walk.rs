@@ -35,7 +35,7 @@ pub trait Visitor: Sync {
     /// Takes one listing, before any listing of a directory that it names. May block.
     fn listing(&self, found: Found) -> Result<(), LinkLost>;
     /// Takes what of a directory is as the target has it, and is not listed.
-    fn unchanged(&self, unchanged: Unchanged);
+    fn unchanged(&self, unchanged: Unchanged) -> Result<(), LinkLost>;
     /// Takes what did not make it into a listing.
     fn problem(&self, problem: Problem);
 }
@@ -312,7 +312,7 @@ impl<'a> Walk<'a> {
             visitor.listing(part.finish(last))?;
         }
         if unchanged.entries > 0 {
-            visitor.unchanged(unchanged);
+            visitor.unchanged(unchanged)?;
         }
         if !tasks.is_empty() {
             self.push(tasks);
