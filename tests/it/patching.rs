@@ -174,6 +174,7 @@ const LONG_FILE_LEN: u64 = 70 << 20;
 fn long_file() -> Places {
     let places = Places::empty();
     for root in [&places.source, &places.ours] {
+        fs::create_dir_all(root).unwrap();
         let file = fs::File::create(root.join("disk")).unwrap();
         file.set_len(LONG_FILE_LEN).unwrap();
     }
