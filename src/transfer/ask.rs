@@ -26,7 +26,7 @@ const CHANGED_BLOCK_LEN: u64 = 4096;
 /// source hashes each block once for both.
 const EQUAL_BLOCK_LEN: u64 = super::digest::DIGEST_BLOCK as u64;
 
-/// LIMIT: bytes of a file that is copied before it is known to differ: it takes room, and 40 bytes
+/// LIMIT: bytes of a file that is copied before it is known to differ: it takes room, and 24 bytes
 /// of memory for each 128 KiB.
 const COPIED_EARLY_LEN: u64 = 16 << 30;
 
