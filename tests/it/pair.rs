@@ -376,6 +376,40 @@ fn a_cut_after_any_frame_ends_and_the_next_run_completes() {
 }
 
 #[test]
+fn of_a_file_of_a_tebibyte_only_what_differs_is_sent_although_it_has_grown() {
+    const LEN: u64 = (1 << 40) + 1;
+    let places = Places::empty();
+    let page = noise(4096, 17);
+    for (root, length) in [(&places.source, LEN + 5000), (&places.ours, LEN)] {
+        fs::create_dir_all(root).unwrap();
+        let file = File::create(root.join("disk")).unwrap();
+        file.set_len(length).unwrap();
+        for offset in [0, LEN / 2] {
+            file.write_all_at(&page, offset).unwrap();
+        }
+        if length > LEN {
+            file.write_all_at(b"new", LEN / 4).unwrap();
+            file.write_all_at(b"end", length - 3).unwrap();
+        }
+    }
+    let ran = job(&places).run();
+    // The block around it, and what lies beyond the old end.
+    assert!(ran.stats().body_bytes < 5 * MIB as u64, "{ran:?}");
+    let disk = File::open(places.ours.join("disk")).unwrap();
+    assert_eq!(disk.metadata().unwrap().len(), LEN + 5000);
+    for (offset, expected) in [
+        (0, &page[..]),
+        (LEN / 4, b"new"),
+        (LEN / 2, &page),
+        (LEN + 4997, b"end"),
+    ] {
+        let mut found = vec![0; expected.len()];
+        disk.read_exact_at(&mut found, offset).unwrap();
+        assert!(found == expected, "at {offset}");
+    }
+}
+
+#[test]
 fn a_pipe_of_single_bytes_does_not_block() {
     let places = Places::empty();
     for number in 0..200 {
