@@ -29,7 +29,7 @@ pub use fence::fence_in;
 pub use root::{Root, Space};
 pub use staged::Staged;
 pub use stand::stand_alone;
-pub use status::{FileId, Status, Volume, status_of_fd};
+pub use status::{FileId, Status, Volume, birth_of, status_of_fd};
 pub use tree::Tree;
 
 use std::os::fd::AsFd;

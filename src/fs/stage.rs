@@ -21,12 +21,14 @@ const PARTIAL_PREFIX: &str = "partial-";
 /// What a temp's name consists of; everything else in the stage is there to stay.
 const TEMP_DIGITS: std::ops::RangeInclusive<u8> = b'0'..=b'9';
 
+/// The number that is the next temp's name. What could not be removed keeps its own for good.
+static NEXT_NAME: AtomicU64 = AtomicU64::new(0);
+
 /// An open stage.
 #[derive(Debug)]
 pub struct Stage {
     dir: Dir,
     parent: Dir,
-    next: AtomicU64,
     /// Whether the file system makes files without a name and gives them one later.
     names_late: OnceLock<bool>,
 }
@@ -37,6 +39,15 @@ pub struct Temp {
     stage: Arc<Stage>,
     name: Name,
     keeps: bool,
+}
+
+/// Something of ours that cannot be removed.
+#[derive(Debug)]
+pub struct Stuck {
+    /// Its name in the stage.
+    pub name: Name,
+    /// Why.
+    pub error: FsError,
 }
 
 /// A file that is being made. Dropping it removes it, unless it is partial.
@@ -52,6 +63,15 @@ impl Stage {
     /// Opens the stage in `parent`, making it where it is missing, and removes what an earlier
     /// run left apart from partial files. `parent` keeps its time stamp.
     pub fn open(parent: Dir) -> Result<Stage> {
+        let stage = Stage::open_used(parent)?;
+        for stuck in stage.remove_all(is_temp)? {
+            skip_name(&stuck.name);
+        }
+        Ok(stage)
+    }
+
+    /// Opens the stage in `parent` that may be in use through another mount of it.
+    pub fn open_used(parent: Dir) -> Result<Stage> {
         let name = usable_name(STAGE_NAME)?;
         let before = parent.status()?;
         match parent.make_dir(&name) {
@@ -73,25 +93,28 @@ impl Stage {
                 _ => {}
             }
         }
-        let stage = Stage {
+        Ok(Stage {
             dir,
             parent,
-            next: AtomicU64::new(0),
             names_late: OnceLock::new(),
+        })
+    }
+
+    /// Removes what `goes`; returns what stays nevertheless.
+    fn remove_all(&self, goes: impl Fn(&[u8]) -> bool) -> Result<Vec<Stuck>> {
+        let names = match self.dir.names() {
+            // It was removed through another mount of the directory around it.
+            Err(error) if error.is_missing() => Vec::new(),
+            names => names?,
         };
-        stage.remove_leftovers()?;
-        Ok(stage)
-    }
-
-    fn remove_leftovers(&self) -> Result<()> {
-        let is_temp = |name: &[u8]| name.iter().all(|byte| TEMP_DIGITS.contains(byte));
-        self.remove_all(is_temp)
-    }
-
-    fn remove_all(&self, goes: impl Fn(&[u8]) -> bool) -> Result<()> {
-        let names = self.dir.names()?;
-        let mut going = names.iter().filter(|name| goes(name));
-        going.try_for_each(|name| self.dir.remove_tree(&usable_name(name)?))
+        let mut stuck = Vec::new();
+        for name in names.iter().filter(|name| goes(name)) {
+            let name = usable_name(name)?;
+            if let Err(error) = self.dir.remove_tree(&name) {
+                stuck.push(Stuck { name, error });
+            }
+        }
+        Ok(stuck)
     }
 
     /// Returns the handle of the private directory.
@@ -105,7 +128,7 @@ impl Stage {
     }
 
     fn fresh_name(&self) -> Result<Name> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let number = NEXT_NAME.fetch_add(1, Ordering::Relaxed);
         usable_name(number.to_string().as_bytes())
     }
 
@@ -186,16 +209,18 @@ impl Stage {
     }
 
     /// Removes temps and partial files, and the stage unless something else is in it: a whole new
-    /// tree, or one that was replaced. The directory around it keeps its time stamp.
-    pub fn remove(&self) -> Result<()> {
-        self.remove_leftovers()?;
-        self.remove_all(|name| name.starts_with(PARTIAL_PREFIX.as_bytes()))?;
-        self.remove_empty()
+    /// tree, or one that was replaced. The directory around it keeps its time stamp. Returns what
+    /// cannot be removed; it is tried again by the next run.
+    pub fn remove(&self) -> Result<Vec<Stuck>> {
+        let is_partial = |name: &[u8]| name.starts_with(PARTIAL_PREFIX.as_bytes());
+        let stuck = self.remove_all(|name| is_temp(name) || is_partial(name))?;
+        self.remove_empty()?;
+        Ok(stuck)
     }
 
     /// After a run that was cut: removes the stage unless a partial file waits in it.
     pub fn leave(&self) -> Result<()> {
-        self.remove_leftovers()?;
+        self.remove_all(is_temp)?;
         self.remove_empty()
     }
 
@@ -208,6 +233,19 @@ impl Stage {
             result => result?,
         }
         change_mtime(Object::open(&self.parent), before.mtime())
+    }
+}
+
+fn is_temp(name: &[u8]) -> bool {
+    name.iter().all(|byte| TEMP_DIGITS.contains(byte))
+}
+
+/// Leaves a temp's name to what has it.
+fn skip_name(name: &Name) {
+    let number = std::str::from_utf8(name.as_bytes()).map(str::parse::<u64>);
+    // A longer one is none that we come to.
+    if let Ok(Ok(number)) = number {
+        NEXT_NAME.fetch_max(number.saturating_add(1), Ordering::Relaxed);
     }
 }
 
@@ -296,14 +334,11 @@ impl Temp {
         Ok(())
     }
 
-    /// Gives it the name of something that cannot be renamed over (a directory on either side),
-    /// and removes that.
-    pub fn publish_in_place_of(&mut self, dir: &Dir, name: &Name) -> Result<()> {
+    /// Gives it the name of something that cannot be renamed over (a directory on either side), and
+    /// removes that. What of it cannot be removed stays, and is told when the stage is removed.
+    pub fn publish_in_place_of(self, dir: &Dir, name: &Name) -> Result<()> {
         let aside = self.stage.fresh_name()?;
-        self.stage.dir.exchange(&self.name, dir, name, &aside)?;
-        let old = self.name.clone();
-        self.forget();
-        self.stage.dir.remove_tree(&old)
+        self.stage.dir.exchange(&self.name, dir, name, &aside)
     }
 
     fn forget(&mut self) {
@@ -314,8 +349,79 @@ impl Temp {
 impl Drop for Temp {
     fn drop(&mut self) {
         if !self.keeps {
-            // Best effort: what stays is removed with the stage or by the next run.
+            // Best effort: what stays is removed with the stage or by the next run. After an exchange
+            // it is what was replaced.
             drop(self.stage.dir.remove_tree(&self.name));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::{Stage, is_temp};
+    use crate::fs::Dir;
+    use crate::relpath::Name;
+
+    fn open(root: &Path) -> Arc<Stage> {
+        Arc::new(Stage::open(Dir::open_root(root).unwrap()).unwrap())
+    }
+
+    fn name(text: &str) -> Name {
+        Name::new(text.as_bytes()).unwrap()
+    }
+
+    /// Makes a directory that is too deep for us to remove it.
+    fn make_stuck(path: &Path) {
+        fs::create_dir_all(path.join("d/".repeat(600))).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_told_and_in_nobodys_way() {
+        let root = tempfile::tempdir().unwrap();
+        let private = root.path().join(".instancesync");
+        drop(open(root.path()));
+        let number = super::NEXT_NAME.load(super::Ordering::Relaxed) + 5;
+        make_stuck(&private.join(number.to_string()));
+        for file in ["77", "partial-1"] {
+            fs::write(private.join(file), "").unwrap();
+        }
+        for _ in 0..2 {
+            let stage = open(root.path());
+            for _ in 0..10 {
+                let temp = stage.reserve().unwrap();
+                stage.dir().make_dir(temp.name()).unwrap();
+            }
+            let stuck = stage.remove().unwrap();
+            let names: Vec<Name> = stuck.into_iter().map(|stuck| stuck.name).collect();
+            assert_eq!(names, [name(&number.to_string())]);
+            assert_eq!(fs::read_dir(&private).unwrap().count(), 1);
+        }
+        fs::remove_dir_all(private.join(number.to_string())).unwrap();
+        assert!(open(root.path()).remove().unwrap().is_empty());
+        assert!(!private.exists());
+    }
+
+    #[test]
+    fn what_takes_the_name_of_something_that_cannot_be_removed_has_it() {
+        let root = tempfile::tempdir().unwrap();
+        make_stuck(&root.path().join("x"));
+        let stage = open(root.path());
+        let temp = stage.reserve().unwrap();
+        stage.dir().create_file(temp.name()).unwrap();
+        temp.publish_in_place_of(stage.parent(), &name("x"))
+            .unwrap();
+        assert!(root.path().join("x").is_file());
+        assert_eq!(stage.remove().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_temp_is_known_by_its_name() {
+        for (text, expected) in [("0", true), ("18", true), ("stage", false), ("1a", false)] {
+            assert_eq!(is_temp(text.as_bytes()), expected, "{text}");
         }
     }
 }

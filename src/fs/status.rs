@@ -79,6 +79,11 @@ impl Status {
         self.file_type() == FileType::RegularFile
     }
 
+    /// Returns all bits of the mode, those of the type too.
+    pub fn mode_with_type(&self) -> u32 {
+        self.stat.st_mode
+    }
+
     /// Returns permission, set-id and sticky bits.
     pub fn mode(&self) -> u16 {
         (self.stat.st_mode & 0o7777) as u16
@@ -206,9 +211,35 @@ pub(super) fn status_at(dir: impl AsFd, name: &Name) -> Result<Status> {
     Ok(Status { stat })
 }
 
+/// Tells when what has a name in an open directory was made; `None` where the file system or the
+/// kernel (before 4.11) does not tell.
+pub fn birth_of(dir: impl AsFd, name: &Name) -> Option<Timestamp> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    let status = call!(fs::statx(dir, name.as_bytes(), flags, StatxFlags::BTIME)).ok()?;
+    (status.stx_mask & StatxFlags::BTIME.bits() != 0).then(|| Timestamp {
+        seconds: status.stx_btime.tv_sec,
+        nanoseconds: status.stx_btime.tv_nsec,
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Volume;
+    use super::{Volume, birth_of, status_at};
+    use crate::relpath::Name;
+
+    #[test]
+    fn all_names_of_a_file_tell_one_birth() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::write(temp.path().join("a"), "1").unwrap();
+        std::fs::hard_link(temp.path().join("a"), temp.path().join("b")).unwrap();
+        let dir = std::fs::File::open(temp.path()).unwrap();
+        let [a, b, gone] = [b"a", b"b", b"c"].map(|name| Name::new(name).unwrap());
+        let birth = birth_of(&dir, &a);
+        assert_eq!(birth, birth_of(&dir, &b));
+        let changed = status_at(&dir, &a).unwrap().ctime();
+        assert!(birth.is_none_or(|birth| birth <= changed), "{birth:?}");
+        assert_eq!(birth_of(&dir, &gone), None);
+    }
 
     #[test]
     fn a_subvolume_is_of_the_mount_around_it() {

@@ -26,9 +26,14 @@ const CHANGED_BLOCK_LEN: u64 = 4096;
 /// source hashes each block once for both.
 const EQUAL_BLOCK_LEN: u64 = super::digest::DIGEST_BLOCK as u64;
 
-/// LIMIT: bytes of a file that is copied before it is known to differ: it takes room, and 40 bytes
+/// LIMIT: bytes of a file that is copied before it is known to differ: it takes room, and 24 bytes
 /// of memory for each 128 KiB.
 const COPIED_EARLY_LEN: u64 = 16 << 30;
+
+/// LIMIT: bytes of a file in which shifted contents are looked for: the source keeps the signatures that
+/// it has not come to, 200 MiB of this (src/transfer/delta/mod.rs). Of a longer one only what is at its
+/// old place is found.
+const LONGEST_SHIFTED_LEN: u64 = 1 << 40;
 
 /// What a listing asks for, gathered so that one message carries it.
 #[derive(Debug, Default)]
@@ -106,14 +111,16 @@ impl TargetPass<'_> {
         if wanted <= SMALL_FILE_LEN || there <= SMALL_FILE_LEN {
             return Ok(BasisPlan::Nothing);
         }
-        if wanted != there {
+        let same_size = wanted == there;
+        if !same_size && there <= LONGEST_SHIFTED_LEN {
             return Ok(BasisPlan::Windows {
                 id: existing.id,
                 size: there,
             });
         }
-        let most_likely_equal =
-            self.pass == Pass::Checksum && existing.metadata.mtime == item.entry.metadata.mtime;
+        let most_likely_equal = same_size
+            && self.pass == Pass::Checksum
+            && existing.metadata.mtime == item.entry.metadata.mtime;
         let shortest = if most_likely_equal {
             EQUAL_BLOCK_LEN
         } else {
@@ -123,6 +130,8 @@ impl TargetPass<'_> {
             id: existing.id,
             grid: Grid::new(there, shortest),
             patching: match most_likely_equal || self.is_dry_run() {
+                // Torn, it could be as long as the source's.
+                _ if !same_size => Patching::LateCopy,
                 _ if self.may_patch(item, existing) => Patching::InPlace,
                 false if there <= COPIED_EARLY_LEN => Patching::EarlyCopy,
                 _ => Patching::LateCopy,
@@ -181,11 +190,13 @@ impl TargetPass<'_> {
         }
     }
 
-    /// Asks for a file again, whole, after what landed was not what was read.
+    /// Asks for a file again, whole, after what landed was not what was read. `has_torn` says that
+    /// its name has been left to what is no whole file.
     pub fn want_again(
         &self,
         open: &Arc<OpenListing>,
         index: u32,
+        has_torn: bool,
     ) -> std::result::Result<(), TransferError> {
         let want = WantId {
             seq: open.listing.seq,
@@ -194,6 +205,7 @@ impl TargetPass<'_> {
         let (same, plan) = (Arc::clone(open), BasisPlan::Nothing);
         let mut landing = LargeLanding::new(same, index, plan, &self.tree.key);
         landing.is_second_attempt = true;
+        landing.has_torn = has_torn;
         lock(&self.large).insert(want, Arc::new(std::sync::Mutex::new(landing)));
         open.want(index);
         let wants = vec![Want {

@@ -43,9 +43,10 @@ pub struct BasisJob {
 }
 
 impl BasisJob {
-    /// Tells whether the source has not come to the end of the file: it needs no more after that.
-    fn is_open(&self) -> bool {
-        self.open.is_wanted(self.want.index)
+    /// Tells whether the source has not come to the end of the file, nor the pass to its own: nobody
+    /// needs more after that.
+    fn is_open(&self, pass: &TargetPass<'_>) -> bool {
+        self.open.is_wanted(self.want.index) && pass.budget.needs(self.want)
     }
 }
 
@@ -207,7 +208,7 @@ fn send_sums(
     let blocks = grid.size.div_ceil(grid.block_length);
     let part_blocks = (PART_LEN / grid.block_length).clamp(1, MAX_PART_BLOCKS);
     let mut first = 0;
-    while first < blocks && job.is_open() {
+    while first < blocks && job.is_open(pass) {
         let end = blocks.min(first + part_blocks);
         let sums = summing.sums(first..end);
         // ORDER: before the last sums leave, since the end of the file may follow them.
@@ -328,10 +329,7 @@ fn send_signatures(
 ) -> std::result::Result<(), LinkLost> {
     let file = open_basis(pass, job).ok();
     for index in 0..window_count(size) {
-        if !pass.budget.needs(job.want) {
-            break;
-        }
-        if !job.is_open() {
+        if !job.is_open(pass) {
             break;
         }
         let stretch = stretch(index, size);

@@ -51,15 +51,39 @@ impl TargetPass<'_> {
                 cause,
             } => {
                 self.source_failed(&open, want.index, *kind, (operation, cause));
+                landing.discard();
+                if landing.has_torn && self.is_left_as_it_is(*kind) {
+                    self.report_torn(&open, want.index);
+                }
                 Ok(Verified::Equal)
             }
         };
         let again = self.conclude(&open, &mut landing, want.index, landed);
         if again {
-            return self.want_again(&open, want.index);
+            return self.want_again(&open, want.index, landing.has_torn);
         }
         self.settle_one(&open);
         Ok(())
+    }
+
+    /// Tells whether no later pass of the run makes up for a file that ended in `kind`: it lists a
+    /// file that has changed again, and removes one that is gone if it removes anything.
+    fn is_left_as_it_is(&self, kind: ProblemKind) -> bool {
+        let is_gone = kind == ProblemKind::Vanished;
+        self.is_last || (is_gone && self.tree.policy.delete_limit.is_none())
+    }
+
+    fn report_torn(&self, open: &OpenListing, index: u32) {
+        if let Some(entry) = open.entry(index) {
+            self.problem(Problem {
+                side: Side::Target,
+                kind: ProblemKind::Failed,
+                path: open.path_of(entry).as_bytes().to_vec(),
+                operation: "patch in place".to_owned(),
+                cause: "the source's could not be read to its end: what is there is neither the old file nor the new one"
+                    .to_owned(),
+            });
+        }
     }
 
     /// Nothing was sent: what is there is what was read. A partial file may be complete so.

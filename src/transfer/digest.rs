@@ -21,7 +21,7 @@ pub type Leaf = (u64, Tag);
 /// Tags stretches of bytes, so that two with the same tag are the same.
 ///
 /// GMAC with the secret of the transfer: of two different stretches of up to `n` bytes, written by
-/// whoever does not know the secret, the tags are equal with a chance of at most `n / 2^132`
+/// whoever does not know the secret, the tags are equal with a chance of at most `(n + 16) / 2^132`
 /// (docs/decisions/008-digest.md).
 #[derive(Clone, Debug)]
 pub struct DigestKey(Arc<LessSafeKey>);

@@ -47,6 +47,8 @@ pub struct LargeLanding {
     pub(super) plan: BasisPlan,
     /// Whether it is asked for again after what landed was not what was read.
     pub is_second_attempt: bool,
+    /// Whether an attempt has left its name to what is neither the old file nor the new one.
+    pub(super) has_torn: bool,
     work: Option<Work>,
     basis: Option<OwnedFd>,
     /// Follows what is written while that comes in order; `None` when the file is read back.
@@ -74,6 +76,7 @@ impl LargeLanding {
             index,
             plan,
             is_second_attempt: false,
+            has_torn: false,
             work: None,
             basis: None,
             hasher: in_order.then(|| ContentHasher::new(key)),
@@ -314,6 +317,7 @@ impl LargeLanding {
     pub(super) fn discard(&mut self) {
         self.known = None;
         if let Some(work) = self.work.take() {
+            self.has_torn |= work.is_torn();
             work.discard();
         }
     }

@@ -60,37 +60,41 @@ impl TargetPass<'_> {
     pub fn publish(&self, mut temp: Temp, place: Place<'_>, name: &Name) -> Result<()> {
         match temp.publish(place.dir, name) {
             Err(error) if error.errno == Errno::ISDIR => {
-                self.check_replaceable(place, name)?;
-                temp.publish_in_place_of(place.dir, name)
+                let inside = self.allow_replacing(place, name)?;
+                let replaced = temp.publish_in_place_of(place.dir, name);
+                match replaced {
+                    Ok(()) => drop(self.counts.deleted.fetch_add(inside, Ordering::Relaxed)),
+                    Err(_) => self.tree.allowance.give_back(inside),
+                }
+                replaced
             }
             result => result,
         }
     }
 
-    /// Refuses to replace a directory that must stay; counts what goes with it as deleted.
-    fn check_replaceable(&self, place: Place<'_>, name: &Name) -> Result<()> {
+    /// Refuses to replace a directory that must stay; returns how many entries go with it, which the
+    /// limit allows.
+    fn allow_replacing(&self, place: Place<'_>, name: &Name) -> Result<u64> {
         let dir = place.dir.open_dir(name)?;
         if dir.names()?.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
-        let Some(limit) = self.tree.policy.delete_limit else {
+        if self.tree.policy.delete_limit.is_none() {
             return Err(refusal(
                 "replace a directory with contents (--delete would)",
             ));
-        };
+        }
         let path = place.path.join(name);
         let inside = self.count_inside(Place {
             dir: &dir,
             path: &path,
         })?;
-        let deleted = self.counts.deleted.load(Ordering::Relaxed);
-        if inside > limit.saturating_sub(deleted) {
-            return Err(refusal(
+        match self.tree.allowance.take(inside) {
+            true => Ok(inside),
+            false => Err(refusal(
                 "replace a directory with more entries than --max-delete allows",
-            ));
+            )),
         }
-        self.counts.deleted.fetch_add(inside, Ordering::Relaxed);
-        Ok(())
     }
 
     /// Counts what goes with a directory that is replaced. In a stage, what a rule protects was
@@ -156,7 +160,7 @@ impl TargetPass<'_> {
             place.dir.make_dir(name)?;
             return self.open_mount_point(place, name);
         }
-        let mut temp = self.stage(place)?.reserve()?;
+        let temp = self.stage(place)?.reserve()?;
         temp.dir().make_dir(temp.name())?;
         temp.publish_in_place_of(place.dir, name)
     }

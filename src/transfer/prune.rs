@@ -4,6 +4,7 @@
 
 use std::io::{BufReader, Read};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::itemize::DELETING;
 use super::place::Place;
@@ -25,7 +26,8 @@ pub struct Extras {
     /// How long `waiting` may become.
     spills_at: usize,
     spool: Option<Spool>,
-    limit: Limit,
+    /// Entries that stay because no more may go.
+    refused: u64,
 }
 
 /// Candidates in a file, from its beginning.
@@ -53,31 +55,47 @@ impl Read for SpoolReader<'_> {
     }
 }
 
-/// How many may go.
+/// How many entries of the target a transfer may still remove, in all its passes and workers.
 #[derive(Debug)]
-struct Limit {
-    left: u64,
-    refused: u64,
+pub struct Allowance(AtomicU64);
+
+impl Allowance {
+    /// Allows `limit` of them.
+    pub fn new(limit: u64) -> Allowance {
+        Allowance(AtomicU64::new(limit))
+    }
+
+    /// Takes the right to remove `count` entries; false where fewer are left.
+    pub fn take(&self, count: u64) -> bool {
+        let taken = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(count)
+            });
+        taken.is_ok()
+    }
+
+    /// Gives back the right to what stayed after all.
+    pub fn give_back(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
 }
 
 impl Extras {
-    /// Starts empty; at most `limit` entries will be deleted.
-    pub fn new(limit: u64) -> Extras {
+    /// Returns none so far.
+    pub fn empty() -> Extras {
         Extras {
             waiting: Vec::new(),
             spills_at: MEMORY_LEN,
             spool: None,
-            limit: Limit {
-                left: limit,
-                refused: 0,
-            },
+            refused: 0,
         }
     }
 
     /// Takes a candidate. A dry run reports it at once.
     pub fn add(&mut self, pass: &TargetPass<'_>, place: Place<'_>, name: &Name) -> Result<()> {
         if pass.is_dry_run() {
-            return self.limit.remove(pass, place, name);
+            return self.remove(pass, place, name);
         }
         push_part(&mut self.waiting, place.path.as_bytes());
         push_part(&mut self.waiting, name.as_bytes());
@@ -141,7 +159,7 @@ impl Extras {
             return Ok(());
         };
         let before = dir.status()?;
-        self.limit.remove(
+        self.remove(
             pass,
             Place {
                 dir: &dir,
@@ -157,7 +175,7 @@ impl Extras {
     }
 
     fn report_refused(&self, pass: &TargetPass<'_>) {
-        if self.limit.refused > 0 {
+        if self.refused > 0 {
             pass.problem(Problem {
                 side: Side::Target,
                 kind: ProblemKind::DeleteLimit,
@@ -165,14 +183,12 @@ impl Extras {
                 operation: "delete".to_owned(),
                 cause: format!(
                     "{} more entries than --max-delete allows were kept",
-                    self.limit.refused
+                    self.refused
                 ),
             });
         }
     }
-}
 
-impl Limit {
     fn remove(&mut self, pass: &TargetPass<'_>, place: Place<'_>, name: &Name) -> Result<()> {
         let status = match place.dir.status_of(name) {
             Err(error) if error.is_missing() => return Ok(()),
@@ -193,18 +209,20 @@ impl Limit {
                 return Ok(());
             }
         }
-        if self.left == 0 {
+        let allowance = &pass.tree.allowance;
+        if !allowance.take(1) {
             self.refused += 1;
             return Ok(());
         }
-        if !pass.is_dry_run() {
-            if status.is_directory() {
-                place.dir.remove_dir(name)?;
-            } else {
-                place.dir.remove_file(name)?;
-            }
+        let removed = match status.is_directory() {
+            _ if pass.is_dry_run() => Ok(()),
+            true => place.dir.remove_dir(name),
+            false => place.dir.remove_file(name),
+        };
+        if let Err(error) = removed {
+            allowance.give_back(1);
+            return Err(error);
         }
-        self.left -= 1;
         count(&pass.counts.deleted);
         pass.item_columns(DELETING.to_owned(), &path);
         Ok(())
@@ -280,5 +298,27 @@ impl TargetPass<'_> {
         if let Err(error) = extras.remove_all(self) {
             self.failed(&RelPath::root(), &error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Allowance;
+
+    #[test]
+    fn allows_no_more_than_the_limit_whoever_takes() {
+        let allowance = Allowance::new(1000);
+        let taken = std::thread::scope(|scope| {
+            let taker = || (0..1000).filter(|_| allowance.take(1)).count();
+            let takers = [scope.spawn(taker), scope.spawn(taker)];
+            takers
+                .map(|taker| taker.join().unwrap())
+                .iter()
+                .sum::<usize>()
+        });
+        assert_eq!(taken, 1000);
+        allowance.give_back(3);
+        assert!(!allowance.take(4));
+        assert!(allowance.take(3));
     }
 }

@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver as Queued, Sender as Queue, bounded, select, un
 
 use super::TransferError;
 use super::basis::{self, BasisJobs, Budget};
+use super::churn::target_problem;
 use super::digest::DigestKey;
 use super::prune::Extras;
 use super::reconcile::reconcile;
@@ -100,9 +101,11 @@ fn serve(link: &Link, tree: &TargetTree) -> Result<(), TransferError> {
     let served = serve_passes(link, tree);
     match (&tree.stages, &served) {
         (None, _) => {}
-        (Some(stages), Ok(())) => stages
-            .remove()
-            .map_err(|error| TransferError::Root("target: remove the stage".to_owned(), error))?,
+        (Some(stages), Ok(())) => {
+            for (path, error) in stages.remove() {
+                link.out.send(&Up::Problem(target_problem(&path, &error)))?;
+            }
+        }
         // The run was cut: large files stay for the next one. The first error is the one to tell.
         (Some(stages), Err(_)) => drop(stages.leave()),
     }
@@ -138,10 +141,8 @@ fn run_pass(
     deletes: bool,
 ) -> Result<(), TransferError> {
     let (basis_queue, basis_jobs) = unbounded();
-    let extras = match tree.policy.delete_limit {
-        Some(limit) if deletes => Some(Mutex::new(Extras::new(limit))),
-        _ => None,
-    };
+    let may_delete = deletes && tree.policy.delete_limit.is_some();
+    let extras = may_delete.then(|| Mutex::new(Extras::empty()));
     let mut pass = TargetPass {
         tree,
         pass,

@@ -350,7 +350,11 @@ impl Visitor for Outlet<'_> {
         self.sender.link.out.send_packed(&Down::Listing(listing))
     }
 
-    fn unchanged(&self, unchanged: Unchanged) {
+    fn unchanged(&self, unchanged: Unchanged) -> Result<(), LinkLost> {
+        // Where nothing is listed, nothing else tells the walk that it is to end.
+        if self.state.window.is_stopped() {
+            return Err(LinkLost);
+        }
         let Unchanged {
             entries,
             bytes,
@@ -362,6 +366,7 @@ impl Visitor for Outlet<'_> {
         let counters = self.sender.monitor.counters();
         Counters::add(&counters.settled_entries, entries);
         Counters::add(&counters.settled_bytes, bytes);
+        Ok(())
     }
 
     fn problem(&self, problem: Problem) {

@@ -18,7 +18,7 @@ use super::large::LargeLanding;
 use super::links::LinkGroups;
 use super::live::Live;
 use super::movable::refuse_immovable;
-use super::prune::Extras;
+use super::prune::{Allowance, Extras};
 use super::renamed::Orphans;
 use super::settle::{OpenListing, Settled, Tracker};
 use super::stages::Stages;
@@ -46,6 +46,8 @@ pub struct TargetTree {
     pub rules: Rules,
     /// What to do.
     pub policy: Policy,
+    /// How much of what is there may go.
+    pub allowance: Allowance,
     /// For tags and digests.
     pub key: DigestKey,
 }
@@ -95,6 +97,7 @@ impl TargetTree {
             live: None,
             stages,
             rules,
+            allowance: Allowance::new(policy.delete_limit.unwrap_or(0)),
             policy,
             key,
         })
@@ -116,6 +119,7 @@ impl TargetTree {
             stages: Some(Stages::beside(&live, volumes)?),
             live: Some(Live::new(live, volumes.to_vec())),
             rules,
+            allowance: Allowance::new(policy.delete_limit.unwrap_or(0)),
             policy,
             key,
         })

@@ -156,7 +156,7 @@ impl LargeFile<'_> {
                 delta::aligned::send(self, (file, size), grid, &parts, &mut progress)?;
             }
             (Basis::Windows { size: basis_size }, Some(parts)) => {
-                delta::windows::send(self, (file, size), *basis_size, &parts, &mut progress)?;
+                delta::windows::send(self, (file, size), *basis_size, parts, &mut progress)?;
             }
             _ if self.settings.dry_run => return Ok((Outcome::Differs, Digest::default())),
             _ => self.send_range(file, 0..size, &mut progress)?,
@@ -221,11 +221,18 @@ impl LargeFile<'_> {
         Ok(count as u64)
     }
 
-    /// Sends bytes that were read already.
+    /// Sends bytes that were read already, in as many segments as they take: the longest block is as
+    /// long as a frame.
     pub(super) fn send_bytes(self, offset: u64, bytes: &[u8]) -> Result<(), SendError> {
-        let mut frame = self.segment(offset, bytes.len())?;
-        frame.body().extend_from_slice(bytes);
-        self.send_frame(frame, bytes.len())
+        for (start, part) in (offset..)
+            .step_by(SEGMENT_LEN)
+            .zip(bytes.chunks(SEGMENT_LEN))
+        {
+            let mut frame = self.segment(start, part.len())?;
+            frame.body().extend_from_slice(part);
+            self.send_frame(frame, part.len())?;
+        }
+        Ok(())
     }
 
     fn segment(self, offset: u64, capacity: usize) -> Result<FrameBuilder, SendError> {
@@ -233,12 +240,16 @@ impl LargeFile<'_> {
         self.builder(&Down::Segment { want, offset }, capacity)
     }
 
-    /// Starts a frame of this file.
+    /// Starts a frame of this file, unless the pass was stopped: asked before what goes into it is
+    /// read, since what turns out to be zeros never leaves.
     pub(super) fn builder(
         self,
         message: &Down,
         capacity: usize,
     ) -> Result<FrameBuilder, SendError> {
+        if self.settings.window.is_stopped() {
+            return Err(SendError::Lost(LinkLost));
+        }
         Ok(self.settings.out.builder(message, capacity)?)
     }
 
@@ -248,9 +259,6 @@ impl LargeFile<'_> {
         frame: FrameBuilder,
         body_bytes: usize,
     ) -> Result<(), SendError> {
-        if self.settings.window.is_stopped() {
-            return Err(SendError::Lost(LinkLost));
-        }
         Counters::add(&self.settings.counters.body_bytes, body_bytes as u64);
         Ok(self.settings.out.send_built(frame)?)
     }

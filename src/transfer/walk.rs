@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use self::inodes::LinkTable;
+use self::inodes::{LinkTable, Looks};
 use self::limits::{check_length, check_xattrs};
 use self::part::{Look, Part};
 use super::churn::{problem_of, source_problem};
@@ -26,7 +26,7 @@ use crate::exclude::{Rules, Scope, Verdict};
 use crate::fs::metadata::read_metadata;
 use crate::fs::stage::STAGE_NAME;
 use crate::fs::xattrs::Object;
-use crate::fs::{Dir, FileId, FsError, Status, usable_name};
+use crate::fs::{Dir, FileId, FsError, Status, birth_of, usable_name};
 use crate::problem::{Problem, ProblemKind};
 use crate::relpath::{Name, RelPath};
 
@@ -35,7 +35,7 @@ pub trait Visitor: Sync {
     /// Takes one listing, before any listing of a directory that it names. May block.
     fn listing(&self, found: Found) -> Result<(), LinkLost>;
     /// Takes what of a directory is as the target has it, and is not listed.
-    fn unchanged(&self, unchanged: Unchanged);
+    fn unchanged(&self, unchanged: Unchanged) -> Result<(), LinkLost>;
     /// Takes what did not make it into a listing.
     fn problem(&self, problem: Problem);
 }
@@ -312,7 +312,7 @@ impl<'a> Walk<'a> {
             visitor.listing(part.finish(last))?;
         }
         if unchanged.entries > 0 {
-            visitor.unchanged(unchanged);
+            visitor.unchanged(unchanged)?;
         }
         if !tasks.is_empty() {
             self.push(tasks);
@@ -361,7 +361,7 @@ impl<'a> Walk<'a> {
         };
         let metadata = read_metadata(Object::Leaf(dir, &name), &status)?;
         check_xattrs(&metadata)?;
-        let link = self.link_of(&status);
+        let link = self.link_of(dir, &name, &status);
         let entry = Entry {
             name,
             kind,
@@ -371,10 +371,10 @@ impl<'a> Walk<'a> {
         Ok(Look::Entry(entry, status.id(), print))
     }
 
-    fn link_of(&self, status: &Status) -> Option<LinkId> {
+    fn link_of(&self, dir: &Dir, name: &Name, status: &Status) -> Option<LinkId> {
         (status.link_count() > 1).then(|| {
             let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-            links.number_of(status.id(), status.link_count())
+            links.number_of(Looks::of(status), || birth_of(dir, name))
         })
     }
 }

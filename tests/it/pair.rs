@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use filetime::FileTime;
 use instancesync::exclude::{Rule, Rules, Verdict};
 use instancesync::monitor::Pass;
-use instancesync::problem::ProblemKind;
+use instancesync::problem::{Problem, ProblemKind};
 use instancesync::transfer::TransferError;
 use instancesync::transfer::sender::{Deletes, PassPlan, Turn};
 use instancesync::transfer::wire::message::{Down, Up};
 
-use crate::support::engine::{Job, cut_after, open_tap};
+use crate::support::engine::{Job, cut_after, open_tap, timestamp_passes};
 use crate::support::manifest::{Manifest, diff};
 use crate::support::places::{Mount, Places, assert_none, in_memory, put};
 use crate::support::rng::Rng;
@@ -376,6 +376,40 @@ fn a_cut_after_any_frame_ends_and_the_next_run_completes() {
 }
 
 #[test]
+fn of_a_file_of_a_tebibyte_only_what_differs_is_sent_although_it_has_grown() {
+    const LEN: u64 = (1 << 40) + 1;
+    let places = Places::empty();
+    let page = noise(4096, 17);
+    for (root, length) in [(&places.source, LEN + 5000), (&places.ours, LEN)] {
+        fs::create_dir_all(root).unwrap();
+        let file = File::create(root.join("disk")).unwrap();
+        file.set_len(length).unwrap();
+        for offset in [0, LEN / 2] {
+            file.write_all_at(&page, offset).unwrap();
+        }
+        if length > LEN {
+            file.write_all_at(b"new", LEN / 4).unwrap();
+            file.write_all_at(b"end", length - 3).unwrap();
+        }
+    }
+    let ran = job(&places).run();
+    // The block around it, and what lies beyond the old end.
+    assert!(ran.stats().body_bytes < 5 * MIB as u64, "{ran:?}");
+    let disk = File::open(places.ours.join("disk")).unwrap();
+    assert_eq!(disk.metadata().unwrap().len(), LEN + 5000);
+    for (offset, expected) in [
+        (0, &page[..]),
+        (LEN / 4, b"new"),
+        (LEN / 2, &page),
+        (LEN + 4997, b"end"),
+    ] {
+        let mut found = vec![0; expected.len()];
+        disk.read_exact_at(&mut found, offset).unwrap();
+        assert!(found == expected, "at {offset}");
+    }
+}
+
+#[test]
 fn a_pipe_of_single_bytes_does_not_block() {
     let places = Places::empty();
     for number in 0..200 {
@@ -422,6 +456,52 @@ fn a_directory_that_is_replaced_counts_against_the_limit() {
     let left = fs::read_dir(places.ours.join("name")).map_or(0, |entries| entries.count());
     assert!(left >= 16, "{} of 20 were deleted: {ran:?}", 20 - left);
     assert!(!ran.problems.is_empty());
+}
+
+#[test]
+fn what_a_run_before_could_not_remove_is_told_and_in_no_way() {
+    let places = Places::empty();
+    put(&places.source.join("name"), "a file");
+    put(&places.ours.join("name/inside"), "x");
+    let private = places.ours.join(".instancesync");
+    // It is too deep for us.
+    fs::create_dir_all(private.join("0").join("d/".repeat(600))).unwrap();
+    fs::set_permissions(&private, Permissions::from_mode(0o700)).unwrap();
+    for _ in 0..2 {
+        let ran = job(&places).deleting(u64::MAX).run();
+        assert!(ran.result.is_ok(), "{ran:?}");
+        let told: Vec<_> = ran
+            .problems
+            .iter()
+            .map(|problem| &problem.path[..])
+            .collect();
+        assert_eq!(told, [b".instancesync/0"], "{ran:?}");
+        fs::remove_file(places.ours.join("name")).unwrap_or(());
+        put(&places.ours.join("name/inside"), "x");
+    }
+    fs::remove_dir_all(&private).unwrap();
+    job(&places).deleting(u64::MAX).run().stats();
+    assert_same(&places, "the stage is gone");
+}
+
+#[test]
+fn what_is_replaced_and_what_is_removed_share_one_limit() {
+    let places = Places::empty();
+    put(&places.source.join("name"), "a file");
+    for number in 0..4 {
+        put(&places.ours.join(format!("name/inside-{number}")), "x");
+        put(&places.ours.join(format!("extra-{number}")), "x");
+    }
+    let mut job = job(&places).deleting(6);
+    job.plans = timestamp_passes([Deletes::AtEnd; 2]);
+    let ran = job.run();
+    let passes = ran.result.as_ref().unwrap();
+    let deleted: Vec<u64> = passes.iter().map(|stats| stats.deleted_entries).collect();
+    assert_eq!(deleted, [6, 0], "{ran:?}");
+    let is_limit = |problem: &Problem| problem.kind == ProblemKind::DeleteLimit;
+    assert!(ran.problems.iter().all(is_limit), "{ran:?}");
+    let left = fs::read_dir(&places.ours).unwrap().count();
+    assert_eq!(left, 3, "the file and two extras");
 }
 
 #[test]

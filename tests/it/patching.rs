@@ -1,17 +1,20 @@
 //! Large files that are changed where they lie: in a stage, and in a directory where the person
 //! wants it. Cuts, other names, other sizes, programs.
 
-use std::fs::{self, OpenOptions};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::fs::{self, OpenOptions, Permissions};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::sync::mpsc;
 
 use filetime::FileTime;
+use instancesync::problem::{Problem, ProblemKind, Side};
 use instancesync::relpath::RelPath;
-use instancesync::transfer::wire::message::Up;
+use instancesync::transfer::sender::Deletes;
+use instancesync::transfer::wire::message::{Down, Up};
 
 use crate::staged::passes;
 use crate::support::can_run;
-use crate::support::engine::{Job, cut_after};
+use crate::support::engine::{Job, cut_after, timestamp_passes};
 use crate::support::manifest::{Manifest, diff};
 use crate::support::places::{LOCAL, Places, assert_none};
 use crate::support::rng::Rng;
@@ -161,6 +164,132 @@ fn what_comes_out_wrong_is_asked_for_whole() {
     assert_eq!(disturbed.run().stats().landed_files, 1);
     assert_ne!(inode(places.ours.join("disk")), before);
     assert_same(&places, "asked for again");
+}
+
+/// Bytes of a file whose sums leave in more than one message.
+const LONG_FILE_LEN: u64 = 70 << 20;
+
+/// A source and a target with a file of holes; the source's has something at its beginning and at
+/// its end.
+fn long_file() -> Places {
+    let places = Places::empty();
+    for root in [&places.source, &places.ours] {
+        fs::create_dir_all(root).unwrap();
+        let file = fs::File::create(root.join("disk")).unwrap();
+        file.set_len(LONG_FILE_LEN).unwrap();
+    }
+    let ours = places.ours.join("disk");
+    filetime::set_file_mtime(&ours, FileTime::from_unix_time(1_000_000_000, 0)).unwrap();
+    let file = OpenOptions::new()
+        .write(true)
+        .open(places.source.join("disk"));
+    let file = file.unwrap();
+    for offset in [0, LONG_FILE_LEN - PAGE_LEN] {
+        file.write_all_at(b"new", offset).unwrap();
+    }
+    places
+}
+
+/// Has the source's file changed by `disturb` when the target has got a part of it.
+fn disturb_midway(job: &mut Job<'_>, disturb: impl FnOnce() + Send + 'static) {
+    let (begun, is_begun) = mpsc::channel();
+    job.down = Box::new(move |frame| {
+        if let Ok(Down::Segment { .. }) = frame.message() {
+            begun.send(()).unwrap_or(());
+        }
+        true
+    });
+    let mut disturb = Some(disturb);
+    job.up = Box::new(move |frame| {
+        // The source does not come to the end without these.
+        if let Ok(Up::Sums { first: 1.., .. }) = frame.message()
+            && let Some(disturb) = disturb.take()
+        {
+            is_begun.recv().unwrap();
+            disturb();
+        }
+        true
+    });
+}
+
+fn is_torn(problem: &Problem) -> bool {
+    problem.side == Side::Target && problem.kind == ProblemKind::Failed && problem.path == b"disk"
+}
+
+#[test]
+fn a_file_that_stays_half_patched_is_a_failure() {
+    if !can_run("a_file_that_stays_half_patched_is_a_failure", LOCAL) {
+        return;
+    }
+    for passes in [1, 2] {
+        let places = long_file();
+        let mut job = job(&places);
+        if passes == 2 {
+            job.plans = timestamp_passes([Deletes::Never; 2]);
+        }
+        let path = places.source.join("disk");
+        disturb_midway(&mut job, move || {
+            fs::set_permissions(&path, Permissions::from_mode(0o611)).unwrap();
+        });
+        let ran = job.run();
+        assert!(ran.result.is_ok(), "{ran:?}");
+        // A pass that follows lists it again.
+        let is_failure = passes == 1;
+        assert_eq!(ran.problems.iter().any(is_torn), is_failure, "{ran:?}");
+        let size = fs::metadata(places.ours.join("disk")).unwrap().len();
+        assert_eq!(size != LONG_FILE_LEN, is_failure);
+    }
+}
+
+#[test]
+fn a_half_patched_file_that_is_gone_when_it_is_asked_for_again_is_a_failure() {
+    let name = "a_half_patched_file_that_is_gone_when_it_is_asked_for_again_is_a_failure";
+    if !can_run(name, LOCAL) {
+        return;
+    }
+    // How many passes, whether they delete, and whether it stays as it is.
+    for (is_followed, deletes, is_failure) in [
+        (false, true, true),
+        (true, true, false),
+        (true, false, true),
+    ] {
+        let places = changed_file("disk");
+        let mut job = job(&places);
+        if deletes {
+            job = job.deleting(u64::MAX);
+        }
+        if is_followed {
+            let last = if deletes {
+                Deletes::AtEnd
+            } else {
+                Deletes::Never
+            };
+            job.plans = timestamp_passes([Deletes::Never, last]);
+        }
+        let ours = places.ours.join("disk");
+        let file = OpenOptions::new().write(true).open(&ours).unwrap();
+        let (path, mut wants) = (places.source.join("disk"), 0);
+        job.up = Box::new(move |frame| {
+            match frame.message() {
+                Ok(Up::Sums { .. }) => {
+                    file.write_all_at(b"somebody else's", PAGE_LEN).unwrap();
+                }
+                Ok(Up::Wants { wants: asked, .. }) if !asked.is_empty() => {
+                    wants += 1;
+                    if wants == 2 {
+                        fs::remove_file(&path).unwrap();
+                    }
+                }
+                _ => {}
+            }
+            true
+        });
+        let ran = job.run();
+        assert!(ran.result.is_ok(), "{ran:?}");
+        let context = format!("{is_followed} {deletes} {ran:?}");
+        assert_eq!(ran.problems.iter().any(is_torn), is_failure, "{context}");
+        assert_eq!(ours.exists(), is_failure, "{context}");
+    }
 }
 
 #[test]

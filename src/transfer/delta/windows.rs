@@ -9,7 +9,6 @@ use fast_rsync::{Signature, SignatureOptions, diff};
 
 use super::{BasisPart, next_part};
 use crate::fs::extents;
-use crate::transfer::SEGMENT_LEN;
 use crate::transfer::upload::{LargeFile, Progress, SendError};
 use crate::transfer::wire::message::Down;
 
@@ -90,7 +89,7 @@ pub fn send(
     large: LargeFile<'_>,
     (file, size): (&OwnedFd, u64),
     basis_size: u64,
-    parts: &Receiver<BasisPart>,
+    parts: Receiver<BasisPart>,
     progress: &mut Progress,
 ) -> Result<(), SendError> {
     progress.differs = true;
@@ -105,7 +104,7 @@ pub fn send(
         }
         let start = index * WINDOW_LEN;
         let end = (start + WINDOW_LEN).min(size);
-        let mut part = next_part(parts, large.settings.window)?;
+        let mut part = next_part(&parts, large.settings.window)?;
         if part.number != index {
             return Err(SendError::Basis("signatures out of order"));
         }
@@ -122,6 +121,8 @@ pub fn send(
             return Ok(());
         }
     }
+    // What still comes of the basis is let go by, instead of waiting until the rest was sent.
+    drop(parts);
     if progress.read_to < size {
         large.send_range(file, progress.read_to..size, progress)
     } else {
@@ -141,9 +142,7 @@ fn send_window(
     let useful = contents.len() / 10 * 9;
     let found = diff(&signature.index(), contents, &mut delta);
     if found.is_err() || delta.len() > useful.min(LONGEST_DELTA) {
-        for (number, part) in contents.chunks(SEGMENT_LEN).enumerate() {
-            large.send_bytes(offset + (number * SEGMENT_LEN) as u64, part)?;
-        }
+        large.send_bytes(offset, contents)?;
         return Ok(found.is_ok() && delta.len() <= useful);
     }
     let message = Down::Delta {

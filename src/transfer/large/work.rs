@@ -75,6 +75,11 @@ impl Work {
         extents::set_size(self.file(), size)
     }
 
+    /// Tells whether what has the name is neither the old file nor the new one.
+    pub(super) fn is_torn(&self) -> bool {
+        matches!(self, Work::There(there) if there.is_torn)
+    }
+
     /// Lets go of it; a new file is not continued later.
     pub(super) fn discard(self) {
         if let Work::New(new) = self {

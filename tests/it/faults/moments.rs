@@ -5,11 +5,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use instancesync::problem::{Problem, Side};
 use instancesync::transfer::sender::Deletes;
+use instancesync::transfer::{SEGMENT_LEN, TransferError};
 
 use super::inject::{self, Moment, can_inject};
 use crate::support::engine::{AT_REST, Job, Ran, timestamp_passes};
@@ -126,4 +128,62 @@ fn whenever_the_source_changes_no_pass_takes_it_for_a_fault() {
         );
     }
     assert_none(&all, "a change in one moment");
+}
+
+/// Runs passes with a stop before call number `nth` of the source in the last of them; returns how
+/// many calls there were in that.
+fn calls_of_a_stopped_pass(turn: &inject::Turn, mut job: Job<'_>, nth: u64) -> u64 {
+    let (pass, stop) = (
+        Arc::new(AtomicU64::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (seen, stopped) = (Arc::clone(&pass), Arc::clone(&stop));
+    let moment = Moment::start(turn, Side::Source, pass, nth, move || {
+        stopped.store(true, Ordering::SeqCst);
+        // Until the stop was heard by whoever waits for messages; no call is made meanwhile.
+        thread::sleep(Duration::from_millis(500));
+    });
+    let last = job.plans.len() - 1;
+    job.before_pass =
+        Box::new(move |number| seen.store(u64::from(number == last), Ordering::SeqCst));
+    let ran = job.run_until(&stop);
+    assert!(matches!(ran.result, Err(TransferError::Stopped)), "{ran:?}");
+    moment.end().0
+}
+
+#[test]
+fn a_stop_ends_a_walk_that_has_nothing_to_tell() {
+    const DIRECTORIES: u64 = 300;
+    if !can_inject("a_stop_ends_a_walk_that_has_nothing_to_tell") {
+        return;
+    }
+    let turn = inject::turn();
+    let memory = in_memory();
+    let [source, target] = ["source", "target"].map(|name| memory.path().join(name));
+    for number in 0..DIRECTORIES {
+        put(&source.join(format!("{number}/file")), "");
+    }
+    thread::sleep(AT_REST);
+    let mut job = Job::new(&source, &target);
+    job.plans = timestamp_passes([Deletes::Never; 2]);
+    // The root takes one call for each name.
+    let nth = DIRECTORIES + 100;
+    let calls = calls_of_a_stopped_pass(&turn, job, nth);
+    assert!((nth..nth + 50).contains(&calls), "{calls}");
+}
+
+#[test]
+fn a_stop_ends_a_file_of_zeros() {
+    const SEGMENTS: u64 = 400;
+    if !can_inject("a_stop_ends_a_file_of_zeros") {
+        return;
+    }
+    let turn = inject::turn();
+    let memory = in_memory();
+    let [source, target] = ["source", "target"].map(|name| memory.path().join(name));
+    fs::create_dir(&source).unwrap();
+    let zeros = vec![0; SEGMENTS as usize * SEGMENT_LEN];
+    fs::write(source.join("zeros"), zeros).unwrap();
+    let calls = calls_of_a_stopped_pass(&turn, Job::new(&source, &target), 60);
+    assert!((60..SEGMENTS / 2).contains(&calls), "{calls}");
 }

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use instancesync::agent::{self, HeldKey};
 use instancesync::entry::{Entry, Kind, LinkId};
@@ -489,6 +490,24 @@ fn a_wrong_digest_lands_nothing() {
     attack.hear_until(|message| matches!(message, Up::Problem(_)));
     assert!(!attack.target.join("new").exists());
     attack.end();
+}
+
+#[test]
+fn sums_end_with_the_pass() {
+    const FILE_LEN: u64 = 8 << 30;
+    const PARTS: usize = 256;
+    let mut attack = Attack::start_with("sums without end", |target| {
+        let disk = fs::File::create(target.join("disk")).unwrap();
+        disk.set_len(FILE_LEN).unwrap();
+    });
+    attack.list_file("disk", FILE_LEN);
+    let is_sums = |message: &Up| matches!(message, Up::Sums { .. });
+    attack.hear_until(is_sums);
+    attack.say(&Down::Failed("stopped".to_owned()));
+    // What waits for us to hear it stays little until the agent has heard us.
+    thread::sleep(Duration::from_millis(500));
+    let count = attack.end().iter().filter(|said| is_sums(said)).count();
+    assert!(count < PARTS / 2, "{count} of {PARTS} parts came after it");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
 
@@ -31,11 +32,15 @@ impl Monitor for DeafMonitor {
     }
 }
 
+/// Where the long file of the source begins to have data: behind two windows.
+const LONG_START: u64 = 16 << 20;
+
 /// A sender that works for us.
 struct Attack {
     peer: Peer,
     sender: JoinHandle<Result<Vec<PassStats>, TransferError>>,
     large: u32,
+    long: u32,
     small: u32,
     directory: u32,
     _watchdog: Watchdog,
@@ -54,6 +59,7 @@ impl Attack {
             peer,
             sender,
             large: 0,
+            long: 0,
             small: 0,
             directory: 0,
             _watchdog: Watchdog::start(context),
@@ -69,7 +75,7 @@ impl Attack {
                 };
                 assert_eq!(listing.seq, 1);
                 (attack.large, attack.small) = (place(b"large"), place(b"small"));
-                attack.directory = place(b"dir");
+                (attack.long, attack.directory) = (place(b"long"), place(b"dir"));
                 return attack;
             }
         }
@@ -110,6 +116,8 @@ fn send(reader: io::PipeReader, writer: io::PipeWriter) -> Result<Vec<PassStats>
     for name in ["large", "large2", "large3"] {
         fs::write(place.path().join(name), vec![b'l'; 9 << 20]).unwrap();
     }
+    let long = fs::File::create(place.path().join("long")).unwrap();
+    long.write_all_at(&vec![b'l'; 9 << 20], LONG_START).unwrap();
     let root = Dir::open_root(place.path()).unwrap();
     let rules = Rules::none();
     let (monitor, stop) = (DeafMonitor::default(), AtomicBool::new(false));
@@ -350,6 +358,40 @@ fn a_signature_of_collisions_does_not_stall_the_source() {
     );
     let (_, result) = attack.end();
     assert!(result.is_err());
+}
+
+/// Two windows match badly, so the rest is sent whole, and we do not hear it.
+#[test]
+fn signatures_that_are_of_no_use_any_more_are_let_go_by() {
+    let mut attack = Attack::start("signatures");
+    let some = want(1, attack.long);
+    let size = LONG_START + (9 << 20);
+    attack.want(attack.long, Basis::Windows { size });
+    let options = fast_rsync::SignatureOptions {
+        block_size: 8192,
+        crypto_hash_size: 8,
+    };
+    let signature = fast_rsync::Signature::calculate(b"of something else", options);
+    let signature = signature.into_serialized();
+    for index in 0..2 {
+        attack.say(&Up::Window { want: some, index }, &signature);
+    }
+    let is_rest = |said: &Down| {
+        matches!(
+            said,
+            Down::Segment {
+                offset: LONG_START..,
+                ..
+            }
+        )
+    };
+    while !is_rest(&attack.peer.hear().expect("the sender goes on")) {}
+    let body = vec![3; 1 << 20];
+    for index in 2..302 {
+        attack.say(&Up::Window { want: some, index }, &body);
+    }
+    let (_, result) = attack.end();
+    assert!(matches!(result, Err(TransferError::Link(_))), "{result:?}");
 }
 
 #[test]

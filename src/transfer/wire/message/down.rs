@@ -43,7 +43,7 @@ impl DigestSecret {
     /// Draws one.
     pub fn draw() -> DigestSecret {
         let mut secret = DigestSecret([0; 16]);
-        aws_lc_rs::rand::fill(&mut secret.0).expect("SSH had random numbers already");
+        aws_lc_rs::rand::fill(&mut secret.0).expect("the kernel has random numbers for all");
         secret
     }
 
