@@ -27,7 +27,7 @@ use crate::fs::{Dir, FsError, Result, extents};
 use crate::relpath::RelPath;
 
 pub(super) use copy::Early;
-pub use plan::{BasisPlan, Patching};
+pub use plan::{BasisPlan, LONGEST_KNOWN_LEN, Patching};
 
 /// From this size on a file that was cut in the middle stays for the next run, in bytes.
 const PARTIAL_LEN: u64 = 4 << 20;
