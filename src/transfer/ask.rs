@@ -9,7 +9,6 @@ use super::delta::aligned::Grid;
 use super::digest::DigestKey;
 use super::itemize::Way;
 use super::large::{BasisPlan, LONGEST_KNOWN_LEN, LargeLanding, Patching, partial_key};
-use super::links::Leader;
 use super::live::may_share;
 use super::reconcile::Item;
 use super::settle::{Compared, OpenListing};
@@ -58,9 +57,8 @@ impl TargetPass<'_> {
             .is_some_and(|existing| existing.kind == item.entry.kind);
         if self.is_dry_run() && !(same_size && basis_use == BasisUse::Compare) {
             count(&self.counts.landed);
-            let path = item.open.path_of(item.entry);
-            self.item(Way::Sent, &path, item.entry, item.existing.as_ref());
-            self.leader_landed(item.open, item.entry, Leader { path, id: None });
+            item.tell(self, Way::Sent);
+            self.leader_landed(item.open, item.entry, None);
             return Ok(());
         }
         let plan = match basis_use {
