@@ -8,8 +8,7 @@ use super::compare::{BasisUse, Existing, Origin, attributes_differ};
 use super::delta::aligned::Grid;
 use super::digest::DigestKey;
 use super::itemize::Way;
-use super::large::{BasisPlan, LargeLanding, Patching, partial_key};
-use super::links::Leader;
+use super::large::{BasisPlan, LONGEST_KNOWN_LEN, LargeLanding, Patching, partial_key};
 use super::live::may_share;
 use super::reconcile::Item;
 use super::settle::{Compared, OpenListing};
@@ -25,10 +24,6 @@ const CHANGED_BLOCK_LEN: u64 = 4096;
 /// Bytes of a block when the file is most likely equal: that of the content digest, so that the
 /// source hashes each block once for both.
 const EQUAL_BLOCK_LEN: u64 = super::digest::DIGEST_BLOCK as u64;
-
-/// LIMIT: bytes of a file that is copied before it is known to differ: it takes room, and 24 bytes
-/// of memory for each 128 KiB.
-const COPIED_EARLY_LEN: u64 = 16 << 30;
 
 /// LIMIT: bytes of a file in which shifted contents are looked for: the source keeps the signatures that
 /// it has not come to, 200 MiB of this (src/transfer/delta/mod.rs). Of a longer one only what is at its
@@ -62,9 +57,8 @@ impl TargetPass<'_> {
             .is_some_and(|existing| existing.kind == item.entry.kind);
         if self.is_dry_run() && !(same_size && basis_use == BasisUse::Compare) {
             count(&self.counts.landed);
-            let path = item.open.path_of(item.entry);
-            self.item(Way::Sent, &path, item.entry, item.existing.as_ref());
-            self.leader_landed(item.open, item.entry, Leader { path, id: None });
+            item.tell(self, Way::Sent);
+            self.leader_landed(item.open, item.entry, None);
             return Ok(());
         }
         let plan = match basis_use {
@@ -133,7 +127,7 @@ impl TargetPass<'_> {
                 // Torn, it could be as long as the source's.
                 _ if !same_size => Patching::LateCopy,
                 _ if self.may_patch(item, existing) => Patching::InPlace,
-                false if there <= COPIED_EARLY_LEN => Patching::EarlyCopy,
+                false if there <= LONGEST_KNOWN_LEN => Patching::EarlyCopy,
                 _ => Patching::LateCopy,
             },
         })

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::delta::aligned::{Grid, MAX_PART_BLOCKS, sum_up};
 use super::delta::windows::{sign, stretch, window_count};
 use super::digest::{ContentHasher, DigestKey, Leaf, Sum};
-use super::large::{BasisPlan, Early, LargeLanding, partial_key};
+use super::large::{BasisPlan, Early, LONGEST_KNOWN_LEN, LargeLanding, partial_key};
 use super::place::Place;
 use super::settle::OpenListing;
 use super::spans::{Span, SpanReader};
@@ -247,8 +247,8 @@ impl<'f> Summing<'f> {
             grid,
             reader: file.map(|file| SpanReader::new(file, grid.size, grid.block_length)),
             hasher: Some(match copy {
-                Some(_) => ContentHasher::keeping_leaves(key),
-                None => ContentHasher::new(key),
+                Some(_) if grid.size <= LONGEST_KNOWN_LEN => ContentHasher::keeping_leaves(key),
+                _ => ContentHasher::new(key),
             }),
             copy,
         }

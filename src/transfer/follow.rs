@@ -13,7 +13,7 @@ use super::reconcile::Item;
 use super::settle::OpenListing;
 use super::target::{TargetPass, count, lock};
 use crate::entry::Entry;
-use crate::fs::{FsError, Result};
+use crate::fs::{FileId, FsError, Result};
 use crate::relpath::Name;
 
 impl TargetPass<'_> {
@@ -30,13 +30,12 @@ impl TargetPass<'_> {
             count(&self.counts.equal);
             return Ok(());
         }
-        let path = item.open.path_of(item.entry);
         if let (false, Some(place)) = (self.is_dry_run(), item.place()) {
             match self.link(place, &item.entry.name, leader) {
                 Ok(()) => {}
                 Err(error) if cannot_take_more_names(&error) => {
                     // It arrives, but as a file of its own.
-                    self.failed(&path, &error);
+                    self.failed(&item.open.path_of(item.entry), &error);
                     let role = lock(&self.links).succeed(group, leader, item.open, item.index);
                     return match role {
                         Role::Leader => self.settle_entry(item, asks),
@@ -48,7 +47,7 @@ impl TargetPass<'_> {
             }
         }
         count(&self.counts.linked);
-        self.item(Way::Linked, &path, item.entry, item.existing.as_ref());
+        item.tell(self, Way::Linked);
         Ok(())
     }
 
@@ -66,17 +65,19 @@ impl TargetPass<'_> {
         self.publish(temp, place, name)
     }
 
-    /// Notes that a name is there, and lets those that waited for it follow.
-    pub fn leader_landed(&self, open: &OpenListing, entry: &Entry, leader: Leader) {
+    /// Notes that a name is there, as the inode `id` where it is one of several names, and lets those
+    /// that waited for it follow.
+    pub fn leader_landed(&self, open: &OpenListing, entry: &Entry, id: Option<FileId>) {
         let Some(group) = open.group(entry) else {
             return;
         };
+        let path = open.path_of(entry);
         let waiting = {
             let mut links = lock(&self.links);
-            if let Some(id) = leader.id {
+            if let Some(id) = id {
                 links.claim(id, group.link);
             }
-            links.landed(group, leader)
+            links.landed(group, Leader { path, id })
         };
         self.resume(waiting);
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::TransferError;
 use super::itemize::Way;
-use super::links::Leader;
 use super::place::Place;
 use super::settle::OpenListing;
 use super::target::{TargetPass, count};
@@ -126,9 +125,8 @@ impl TargetPass<'_> {
         metadata.mtime = mtime;
         let id = self.publish_file(new, place, entry, &metadata)?;
         count(&self.counts.landed);
-        let path = open.path_of(entry);
-        self.item(Way::Sent, &path, entry, existing.as_ref());
-        self.leader_landed(open, entry, Leader { path, id });
+        self.item(Way::Sent, open, entry, existing.as_ref());
+        self.leader_landed(open, entry, id);
         Ok(())
     }
 
@@ -137,19 +135,11 @@ impl TargetPass<'_> {
         let Some(entry) = open.entry(index) else {
             return;
         };
-        let path = open.path_of(entry);
         let existing = self.open(&open.directory.path).ok().flatten();
         let existing = existing.and_then(|dir| self.existing(&dir, &entry.name).ok().flatten());
         count(&self.counts.landed);
-        self.item(Way::Sent, &path, entry, existing.as_ref());
-        self.leader_landed(
-            open,
-            entry,
-            Leader {
-                path,
-                id: existing.map(|existing| existing.id),
-            },
-        );
+        self.item(Way::Sent, open, entry, existing.as_ref());
+        self.leader_landed(open, entry, existing.map(|existing| existing.id));
     }
 
     /// Reports a file that moved each time it was read. It landed nevertheless.

@@ -15,7 +15,6 @@ use self::work::Work;
 use super::delta::aligned::Grid;
 use super::digest::{ContentHasher, DigestKey};
 use super::itemize::Way;
-use super::links::Leader;
 use super::place::Place;
 use super::settle::OpenListing;
 use super::target::{TargetPass, count};
@@ -27,7 +26,7 @@ use crate::fs::{Dir, FsError, Result, extents};
 use crate::relpath::RelPath;
 
 pub(super) use copy::Early;
-pub use plan::{BasisPlan, Patching};
+pub use plan::{BasisPlan, LONGEST_KNOWN_LEN, Patching};
 
 /// From this size on a file that was cut in the middle stays for the next run, in bytes.
 const PARTIAL_LEN: u64 = 4 << 20;
@@ -307,9 +306,8 @@ impl LargeLanding {
             Work::There(there) => pass.confirm_file(there.file(), place, &entry, &metadata)?,
         };
         count(&pass.counts.landed);
-        let path = self.open.path_of(&entry);
-        pass.item(Way::Sent, &path, &entry, existing.as_ref());
-        pass.leader_landed(&self.open, &entry, Leader { path, id });
+        pass.item(Way::Sent, &self.open, &entry, existing.as_ref());
+        pass.leader_landed(&self.open, &entry, id);
         Ok(Verified::Equal)
     }
 

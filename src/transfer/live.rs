@@ -11,7 +11,6 @@ use rustix::io::Errno;
 use super::ask::Asks;
 use super::compare::{Action, BasisUse, Existing, Origin};
 use super::itemize::Way;
-use super::links::Leader;
 use super::place::Place;
 use super::reconcile::Item;
 use super::settle::OpenListing;
@@ -164,12 +163,11 @@ impl TargetPass<'_> {
         let Some(place) = item.place() else {
             return Ok(());
         };
-        let path = item.open.path_of(item.entry);
         match (action, &item.entry.kind) {
             (Action::Equal | Action::MakeDirectory, Kind::Directory) => {
                 self.make_directory(place, &item.entry.name, false)?;
                 count(&self.counts.equal);
-                self.tracker.note_fresh(path);
+                self.tracker.note_fresh(item.open.path_of(item.entry));
             }
             (Action::Equal | Action::Attributes, Kind::File { .. }) => {
                 let is_equal = action == Action::Equal;
@@ -188,8 +186,7 @@ impl TargetPass<'_> {
             _ => {
                 let id = self.make_special(place, item.entry)?;
                 self.count_taken(item.open, item.entry, action == Action::Equal);
-                let id = Some(id);
-                self.leader_landed(item.open, item.entry, Leader { path, id });
+                self.leader_landed(item.open, item.entry, Some(id));
             }
         }
         Ok(())
@@ -203,7 +200,6 @@ impl TargetPass<'_> {
         entry: &Entry,
         (has_attributes, compared): (bool, FileId),
     ) -> Result<()> {
-        let path = open.path_of(entry);
         let gone = || FsError::missing("open directory");
         let dir = self.open(&open.directory.path)?.ok_or_else(gone)?;
         let live = self.live_dir(&open.directory.path)?.ok_or_else(gone)?;
@@ -211,7 +207,7 @@ impl TargetPass<'_> {
             let status = live.status_of(&entry.name)?;
             Ok(status.link_count() == 1 && status.id() == compared)
         };
-        let may_link = has_attributes && entry.link.is_none() && may_share(&path);
+        let may_link = has_attributes && entry.link.is_none() && may_share(&open.path_of(entry));
         let linked = match may_link && is_single()? {
             true => live.link(&entry.name, &dir, &entry.name),
             false => Err(FsError::stale("link")),
@@ -225,7 +221,7 @@ impl TargetPass<'_> {
             }
         };
         self.count_taken(open, entry, has_attributes);
-        self.leader_landed(open, entry, Leader { path, id });
+        self.leader_landed(open, entry, id);
         Ok(())
     }
 
@@ -234,7 +230,7 @@ impl TargetPass<'_> {
             count(&self.counts.equal);
         } else {
             count(&self.counts.attributes);
-            self.item(Way::Attributes, &open.path_of(entry), entry, None);
+            self.item(Way::Attributes, open, entry, None);
         }
     }
 

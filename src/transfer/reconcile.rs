@@ -7,7 +7,7 @@ use super::TransferError;
 use super::ask::Asks;
 use super::compare::{Action, BasisUse, Existing, Origin, Sharing, attributes_differ, decide};
 use super::itemize::Way;
-use super::links::{Leader, Role};
+use super::links::Role;
 use super::place::{Place, note_directory, refusal};
 use super::settle::OpenListing;
 use super::target::{TargetPass, count, lock};
@@ -45,6 +45,11 @@ impl<'a> Item<'a> {
             Origin::Own => self.dir,
             Origin::Live => self.live,
         }
+    }
+
+    /// Reports a change of it where that was asked for.
+    pub(super) fn tell(&self, pass: &TargetPass<'_>, way: Way) {
+        pass.item(way, self.open, self.entry, self.existing.as_ref());
     }
 
     fn is_live(&self) -> bool {
@@ -181,7 +186,6 @@ impl TargetPass<'_> {
             return self.take_over(&item, action, asks);
         }
         let is_file = matches!(item.entry.kind, Kind::File { .. });
-        let path = item.open.path_of(item.entry);
         match action {
             Action::Equal | Action::Attributes if is_file && item.has_moved => {
                 self.want(&item, BasisUse::Compare, asks)?;
@@ -204,7 +208,7 @@ impl TargetPass<'_> {
                     _ => None,
                 };
                 count(&self.counts.attributes);
-                self.item(Way::Attributes, &path, item.entry, item.existing.as_ref());
+                item.tell(self, Way::Attributes);
                 self.entry_stays(&item, id);
             }
             Action::Make => {
@@ -215,16 +219,16 @@ impl TargetPass<'_> {
                     _ => None,
                 };
                 count(&self.counts.made);
-                self.item(Way::Made, &path, item.entry, item.existing.as_ref());
-                self.leader_landed(item.open, item.entry, Leader { path, id });
+                item.tell(self, Way::Made);
+                self.leader_landed(item.open, item.entry, id);
             }
             Action::MakeDirectory => {
                 if let (false, Some(place)) = (self.is_dry_run(), item.place()) {
                     self.make_directory(place, &item.entry.name, item.existing.is_some())?;
                 }
                 count(&self.counts.made);
-                self.item(Way::Made, &path, item.entry, item.existing.as_ref());
-                self.tracker.note_fresh(path);
+                item.tell(self, Way::Made);
+                self.tracker.note_fresh(item.open.path_of(item.entry));
             }
             Action::Body(basis_use) => self.want(&item, basis_use, asks)?,
         }
@@ -255,14 +259,7 @@ impl TargetPass<'_> {
     /// Notes that what is there is the entry; `fresh` where it is another inode now.
     fn entry_stays(&self, item: &Item<'_>, fresh: Option<FileId>) {
         let id = fresh.or(item.existing.as_ref().map(|existing| existing.id));
-        self.leader_landed(
-            item.open,
-            item.entry,
-            Leader {
-                path: item.open.path_of(item.entry),
-                id,
-            },
-        );
+        self.leader_landed(item.open, item.entry, id);
     }
 
     /// The target has the contents already: only attributes may have to change, and not those of
@@ -271,12 +268,10 @@ impl TargetPass<'_> {
         let Some(entry) = open.entry(index) else {
             return Ok(());
         };
-        let path = open.path_of(entry);
         let compared = open.compared(index);
         if let Some(found) = compared.filter(|found| found.attributes_equal) {
             count(&self.counts.equal);
-            let id = Some(found.id);
-            self.leader_landed(open, entry, Leader { path, id });
+            self.leader_landed(open, entry, Some(found.id));
             return Ok(());
         }
         let Some(dir) = self.open(&open.directory.path)? else {
@@ -301,11 +296,11 @@ impl TargetPass<'_> {
                     .or(id);
             }
             count(&self.counts.attributes);
-            self.item(Way::Attributes, &path, entry, Some(&existing));
+            self.item(Way::Attributes, open, entry, Some(&existing));
         } else {
             count(&self.counts.equal);
         }
-        self.leader_landed(open, entry, Leader { path, id });
+        self.leader_landed(open, entry, id);
         Ok(())
     }
 

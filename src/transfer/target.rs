@@ -292,9 +292,9 @@ impl TargetPass<'_> {
     }
 
     /// Reports a change where that was asked for.
-    pub fn item(&self, way: Way, path: &RelPath, entry: &Entry, existing: Option<&Existing>) {
+    pub fn item(&self, way: Way, open: &OpenListing, entry: &Entry, existing: Option<&Existing>) {
         if self.tree.policy.items {
-            self.item_columns(columns(way, entry, existing), path);
+            self.item_columns(columns(way, entry, existing), &open.path_of(entry));
         }
     }
 

@@ -88,6 +88,32 @@ fn a_file_keeps_its_inode_and_gets_what_differs() {
 }
 
 #[test]
+fn a_file_that_is_too_long_to_be_known_keeps_its_inode_too() {
+    if !can_run(
+        "a_file_that_is_too_long_to_be_known_keeps_its_inode_too",
+        LOCAL,
+    ) {
+        return;
+    }
+    const LEN: u64 = 17 << 30;
+    let places = file_of_holes(LEN);
+    let ours = places.ours.join("disk");
+    let file = OpenOptions::new().write(true).open(&ours).unwrap();
+    file.write_all_at(b"old", LEN / 2).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    let before = inode(&ours);
+    assert!(job(&places).run().stats().body_bytes < 1 << 20);
+    assert_eq!(inode(&ours), before);
+    let file = fs::File::open(&ours).unwrap();
+    assert_eq!(file.metadata().unwrap().len(), LEN);
+    for (offset, expected) in [(0, b"new"), (LEN / 2, &[0; 3]), (LEN - PAGE_LEN, b"new")] {
+        let mut found = [7; 3];
+        file.read_exact_at(&mut found, offset).unwrap();
+        assert_eq!(&found, expected, "at {offset}");
+    }
+}
+
+#[test]
 fn a_file_is_replaced_as_a_whole_where_nobody_asked() {
     if !can_run("a_file_is_replaced_as_a_whole_where_nobody_asked", LOCAL) {
         return;
@@ -171,12 +197,12 @@ const LONG_FILE_LEN: u64 = 70 << 20;
 
 /// A source and a target with a file of holes; the source's has something at its beginning and at
 /// its end.
-fn long_file() -> Places {
+fn file_of_holes(length: u64) -> Places {
     let places = Places::empty();
     for root in [&places.source, &places.ours] {
         fs::create_dir_all(root).unwrap();
         let file = fs::File::create(root.join("disk")).unwrap();
-        file.set_len(LONG_FILE_LEN).unwrap();
+        file.set_len(length).unwrap();
     }
     let ours = places.ours.join("disk");
     filetime::set_file_mtime(&ours, FileTime::from_unix_time(1_000_000_000, 0)).unwrap();
@@ -184,7 +210,7 @@ fn long_file() -> Places {
         .write(true)
         .open(places.source.join("disk"));
     let file = file.unwrap();
-    for offset in [0, LONG_FILE_LEN - PAGE_LEN] {
+    for offset in [0, length - PAGE_LEN] {
         file.write_all_at(b"new", offset).unwrap();
     }
     places
@@ -222,7 +248,7 @@ fn a_file_that_stays_half_patched_is_a_failure() {
         return;
     }
     for passes in [1, 2] {
-        let places = long_file();
+        let places = file_of_holes(LONG_FILE_LEN);
         let mut job = job(&places);
         if passes == 2 {
             job.plans = timestamp_passes([Deletes::Never; 2]);

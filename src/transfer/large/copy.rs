@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::plan::{BasisPlan, Kept, Patching};
+use super::plan::{BasisPlan, Kept, LONGEST_KNOWN_LEN, Patching};
 use super::verify::{hash_patched, read_back};
 use super::work::{There, Work};
 use super::{LargeLanding, PARTIAL_LEN, partial_key};
@@ -132,7 +132,7 @@ impl LargeLanding {
         }
         let file = duplicate(&there)?;
         self.work = Some(Work::There(There::new(there, grid.size)));
-        self.known = Some(Known::default());
+        self.known = (grid.size <= LONGEST_KNOWN_LEN).then(Known::default);
         Ok(Early {
             file,
             is_filled: true,

@@ -5,6 +5,10 @@ use crate::transfer::delta::aligned::Grid;
 use crate::transfer::delta::windows::window_count;
 use crate::transfer::wire::message::{Basis, SUM_LEN};
 
+/// LIMIT: bytes of a file of which is known what it has when its sums are made: that takes 24 bytes of
+/// memory for each 128 KiB, and the room of a copy where one is made.
+pub const LONGEST_KNOWN_LEN: u64 = 16 << 30;
+
 /// What the landing begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BasisPlan {
