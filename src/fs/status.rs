@@ -216,7 +216,7 @@ pub(super) fn status_at(dir: impl AsFd, name: &Name) -> Result<Status> {
 pub fn birth_of(dir: impl AsFd, name: &Name) -> Option<Timestamp> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     let status = call!(fs::statx(dir, name.as_bytes(), flags, StatxFlags::BTIME)).ok()?;
-    (status.stx_mask & StatxFlags::BTIME.bits() != 0).then(|| Timestamp {
+    (status.stx_mask & StatxFlags::BTIME.bits() != 0).then_some(Timestamp {
         seconds: status.stx_btime.tv_sec,
         nanoseconds: status.stx_btime.tv_nsec,
     })
