@@ -8,10 +8,10 @@ use std::borrow::Cow;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, SeekFrom, makedev,
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, makedev,
 };
 use rustix::io::Errno;
 
@@ -39,7 +39,6 @@ pub struct Dir {
     nesting: Nesting,
     id: OnceLock<FileId>,
     volume: OnceLock<Volume>,
-    reading: Mutex<()>,
 }
 
 impl AsFd for Dir {
@@ -62,7 +61,6 @@ impl Dir {
             nesting: Nesting::default(),
             id: OnceLock::new(),
             volume: OnceLock::new(),
-            reading: Mutex::default(),
         }
     }
 
@@ -187,11 +185,10 @@ impl Dir {
 
     /// Reads all names but `.` and `..`, in no order, as the kernel stores them.
     pub fn names(&self) -> Result<Vec<Box<[u8]>>> {
-        // The position belongs to the handle: one at a time reads by it, from the beginning.
-        let _alone = self.reading.lock();
-        call!(fs::seek(&self.fd, SeekFrom::Start(0))).doing("read directory")?;
+        // A handle of its own: the position of a directory stream belongs to the open file.
+        let stream = self.open_leaf(b".")?;
         let mut buffer = [MaybeUninit::<u8>::uninit(); 32 * 1024];
-        let mut entries = RawDir::new(&self.fd, &mut buffer);
+        let mut entries = RawDir::new(&stream.fd, &mut buffer);
         let mut names = Vec::new();
         loop {
             if entries.is_buffer_empty() {
@@ -386,28 +383,5 @@ impl Dir {
     /// Returns the path by which calls that know no handles reach a leaf of this directory.
     pub(super) fn path_to<'n>(&self, name: &'n Name) -> Cow<'n, [u8]> {
         stand::path_to(&self.fd, self.serial, name)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Dir;
-
-    #[test]
-    fn all_names_are_read_each_time_whoever_reads_beside() {
-        const COUNT: usize = 3000;
-        let root = tempfile::tempdir().unwrap();
-        for number in 0..COUNT {
-            std::fs::write(root.path().join(format!("file-{number}")), "").unwrap();
-        }
-        let dir = Dir::open_root(root.path()).unwrap();
-        let read = || (0..20).all(|_| dir.names().unwrap().len() == COUNT);
-        std::thread::scope(|scope| {
-            for reader in [scope.spawn(read), scope.spawn(read)] {
-                assert!(reader.join().unwrap());
-            }
-        });
-        std::fs::write(root.path().join("new"), "").unwrap();
-        assert_eq!(dir.names().unwrap().len(), COUNT + 1);
     }
 }
