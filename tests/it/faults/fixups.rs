@@ -254,10 +254,12 @@ fn try_one(
     found
 }
 
-/// Faults of a target on which nobody else removes anything, or puts a link in its place.
+/// Faults of a target on which nobody else removes anything, puts a link in its place, or holds the
+/// lock for ever: that is waited for for minutes.
 pub fn faults(census: &Census) -> Vec<Fault> {
     let mut faults = plan(census);
     faults.retain(|fault| ![Errno::NOENT, Errno::LOOP].contains(&fault.errno));
+    faults.retain(|fault| !(fault.lasts && fault.errno == Errno::WOULDBLOCK));
     faults
 }
 
