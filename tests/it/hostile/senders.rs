@@ -167,7 +167,8 @@ fn wants_of_what_is_no_file_are_refused() {
         let mut attack = Attack::start(context);
         let index = match context {
             "directory" => attack.directory,
-            "index" => 5,
+            // The last name of the listing.
+            "index" => attack.small + 1,
             _ => u32::MAX,
         };
         attack.want(index, Basis::None);
