@@ -14,10 +14,13 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::error::{SshError, describe};
+use super::pace::Pace;
 use super::process::{Process, QUEUED_PIECES, Shared, make_process};
 use super::session::{Link, SessionHandler};
 use super::stripes::{LONGEST_PIECE, header};
 
+/// How much is given to a channel at once.
+const STEP: usize = 32 * 1024;
 /// How long the process itself may take to end after one of its further channels.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
@@ -36,8 +39,9 @@ pub(super) async fn start_process(
             let (queue, pieces) = mpsc::channel(QUEUED_PIECES);
             let pieces = Arc::new(Pieces::new(pieces));
             shared.set_pieces(&pieces);
-            tokio::spawn(feed(pieces, write_half, shared.over()));
-            tokio::spawn(drain(read_half, shared.clone(), (link, asked)));
+            let pace = Arc::new(Pace::new(Arc::clone(&link)));
+            tokio::spawn(feed((pieces, Arc::clone(&pace)), write_half, shared.over()));
+            tokio::spawn(drain((read_half, pace), shared.clone(), (link, asked)));
             Ok(make_process(&shared, queue))
         }
     };
@@ -72,12 +76,15 @@ async fn execute(
 /// Every wait also listens for the end: the library never wakes a writer that waits for window
 /// when the channel or the connection dies (measured with 0.65.1).
 async fn feed(
-    pieces: Arc<Pieces>,
+    (pieces, pace): (Arc<Pieces>, Arc<Pace>),
     write_half: ChannelWriteHalf<Msg>,
     mut over: watch::Receiver<bool>,
 ) {
     let stream = async {
-        if write_pieces(&pieces, &write_half).await.is_ok() {
+        if write_pieces(&pieces, &write_half, Some(&pace))
+            .await
+            .is_ok()
+        {
             std::future::pending::<()>().await;
         }
     };
@@ -91,17 +98,23 @@ async fn feed(
     write_half.close().await.unwrap_or_default();
 }
 
-/// Writes pieces until the stream ends.
+/// Writes pieces until the stream ends. Only to a far target is there more than one channel, and those
+/// need no pace.
 async fn write_pieces(
     pieces: &Pieces,
     write_half: &ChannelWriteHalf<Msg>,
+    pace: Option<&Pace>,
 ) -> Result<(), russh::Error> {
-    while let Some((header, piece)) = pieces.next().await {
+    while let Some((header, mut piece)) = pieces.next().await {
         if let Some(header) = header {
             write_half.data_bytes(header).await?;
         }
-        if !piece.is_empty() {
-            write_half.data_bytes(piece).await?;
+        while !piece.is_empty() {
+            let step = piece.split_to(piece.len().min(STEP));
+            if let Some(pace) = pace {
+                pace.admit(step.len()).await;
+            }
+            write_half.data_bytes(step).await?;
         }
     }
     // The drain notices a connection that is gone.
@@ -190,7 +203,7 @@ pub(super) async fn widen(
         tokio::select! {
             // A piece that was on its way is lost.
             () = closed => {}
-            written = write_pieces(&pieces, &write_half) => {
+            written = write_pieces(&pieces, &write_half, None) => {
                 if written.is_ok() {
                     std::future::pending::<()>().await;
                 }
@@ -215,7 +228,7 @@ pub(super) async fn widen(
 /// Takes what comes from the target, beginning with its answer to what was `asked`. Never waits for
 /// the other direction: a channel that is not drained holds up the whole connection.
 async fn drain(
-    mut read_half: ChannelReadHalf,
+    (mut read_half, pace): (ChannelReadHalf, Arc<Pace>),
     shared: Arc<Shared>,
     (link, asked): (Arc<Link>, Instant),
 ) {
@@ -233,6 +246,7 @@ async fn drain(
             _ = over.wait_for(|over| *over) => return,
         };
         match message {
+            Some(ChannelMsg::WindowAdjusted { new_size }) => pace.note_window(new_size),
             Some(ChannelMsg::Success) => link.note_answer(asked.elapsed()),
             Some(ChannelMsg::Failure) => shared.end_with_refusal(),
             Some(ChannelMsg::Data { data }) => shared.push_output(data).await,

@@ -14,9 +14,11 @@ mod host_key;
 mod identity;
 mod known_hosts;
 mod open;
+mod pace;
 mod process;
 mod question;
 mod session;
+mod stream;
 pub mod stripes;
 
 pub use address::{Address, AddressError};

@@ -20,6 +20,7 @@ use super::error::{SshError, describe};
 use super::host_key::HostKeyPolicy;
 use super::known_hosts::KnownHosts;
 use super::session::{Link, OpenAsker, SessionError, SessionHandler};
+use super::stream::PromptStream;
 
 /// How long one IP address may take to accept, and then to agree on keys.
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
@@ -92,7 +93,7 @@ impl Opener {
     }
 
     /// Tries every IP address in the order of the resolver.
-    async fn connect(&self) -> Result<TcpStream, SshError> {
+    async fn connect(&self) -> Result<PromptStream, SshError> {
         let host = &self.address.host;
         let found = lookup_host((host.as_str(), self.address.port())).await;
         let addresses: Vec<SocketAddr> = match found {
@@ -107,12 +108,7 @@ impl Opener {
         let mut causes = Vec::new();
         for address in addresses {
             match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
-                    // Without it the last packet of a message waits for an acknowledgement;
-                    // a stream that refuses works all the same.
-                    stream.set_nodelay(true).unwrap_or_default();
-                    return Ok(stream);
-                }
+                Ok(Ok(stream)) => return Ok(PromptStream::new(stream)),
                 Ok(Err(cause)) => causes.push((address, cause)),
                 Err(_elapsed) => causes.push((address, io::ErrorKind::TimedOut.into())),
             }
