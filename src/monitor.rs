@@ -1,5 +1,7 @@
 //! What the engine tells whoever watches: live counters and events. The engine never prints.
 
+mod spent;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,6 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::problem::Problem;
+
+pub use spent::Spent;
 
 /// One way over the whole tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -109,6 +113,10 @@ pub struct PassStats {
     pub failed_entries: u64,
     /// Wall time in milliseconds.
     pub elapsed_ms: u64,
+    /// What the source's threads spent it on.
+    pub source_spent: Spent,
+    /// What the target's threads spent it on.
+    pub target_spent: Spent,
 }
 
 impl PassStats {
@@ -133,6 +141,8 @@ impl PassStats {
         ] {
             *sum = sum.saturating_add(more);
         }
+        self.source_spent.add(&other.source_spent);
+        self.target_spent.add(&other.target_spent);
     }
 }
 

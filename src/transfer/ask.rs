@@ -12,6 +12,7 @@ use super::large::{BasisPlan, LONGEST_KNOWN_LEN, LargeLanding, Patching, partial
 use super::live::may_share;
 use super::reconcile::Item;
 use super::settle::{Compared, OpenListing};
+use super::stopwatch::{Activity, doing};
 use super::target::{TargetPass, count, lock};
 use super::wire::message::{Basis, Digest, Up, Want, WantId};
 use super::{SMALL_FILE_LEN, TransferError};
@@ -236,7 +237,7 @@ fn small_digest(
         return Ok(None);
     }
     let mut contents = vec![0u8; item.entry.kind.size() as usize];
-    let count = extents::read_at(&file, &mut contents, 0)?;
+    let count = doing(Activity::Read, || extents::read_at(&file, &mut contents, 0))?;
     contents.truncate(count);
     Ok(Some((key.digest_of(&contents), status)))
 }

@@ -16,6 +16,7 @@ use super::large::{BasisPlan, Early, LONGEST_KNOWN_LEN, LargeLanding, partial_ke
 use super::place::Place;
 use super::settle::OpenListing;
 use super::spans::{Span, SpanReader};
+use super::stopwatch::{Activity, doing};
 use super::target::{TargetPass, lock};
 use super::wire::link::LinkLost;
 use super::wire::message::{Digest, SUM_LEN, Up, WantId};
@@ -157,13 +158,13 @@ pub fn serve(pass: &TargetPass<'_>, jobs: &Receiver<BasisJob>) {
         if !pass.budget.spend(job.want, job.plan.sum_bytes()) {
             continue;
         }
-        let sent = match job.plan {
+        let sent = doing(Activity::Read, || match job.plan {
             BasisPlan::Existing { grid, .. } | BasisPlan::Partial { grid } => {
                 send_sums(pass, &job, grid)
             }
             BasisPlan::Windows { size, .. } => send_signatures(pass, &job, size),
             BasisPlan::Nothing => Ok(()),
-        };
+        });
         if sent.is_err() {
             return;
         }
@@ -269,7 +270,9 @@ impl<'f> Summing<'f> {
                         length
                     }
                     Span::Data(bytes) => {
-                        sum_up(self.grid, offset, bytes, hasher, &mut sums);
+                        doing(Activity::Hash, || {
+                            sum_up(self.grid, offset, bytes, hasher, &mut sums);
+                        });
                         if self.copy.is_some_and(|copy| !copy.write(offset, bytes)) {
                             self.copy = None;
                         }
@@ -313,7 +316,9 @@ impl<'a> Copy<'a> {
     /// Writes a stretch; false where the copy had to be given up.
     fn write(&self, offset: u64, bytes: &[u8]) -> bool {
         let is_written = self.early.is_filled
-            || extents::write_sparse(&self.early.file, bytes, offset, Ground::Hole).is_ok();
+            || doing(Activity::Write, || {
+                extents::write_sparse(&self.early.file, bytes, offset, Ground::Hole).is_ok()
+            });
         if !is_written {
             lock(self.landing).drop_copy();
         }
@@ -346,7 +351,7 @@ fn send_signatures(
                 want: job.want,
                 index,
             },
-            &sign(&contents, size),
+            &doing(Activity::Hash, || sign(&contents, size)),
         )?;
     }
     Ok(())

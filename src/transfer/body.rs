@@ -8,6 +8,7 @@ use crossbeam_channel::Receiver;
 use super::SMALL_FILE_LEN;
 use super::delta::BasisPart;
 use super::digest::DigestKey;
+use super::stopwatch::{Activity, doing};
 use super::upload::{LargeFile, failed, look_again, open_file, reopen};
 use super::window::{Listed, SentListing, Window};
 use super::wire::link::{FrameSender, LinkLost};
@@ -68,7 +69,9 @@ pub fn serve(settings: BodySettings<'_>, jobs: &Receiver<Job>) -> Result<(), Lin
             Err(_) => {
                 // Nothing waits: what is gathered leaves now rather than full.
                 bundle.send(settings)?;
-                let Ok(job) = jobs.recv() else { return Ok(()) };
+                let Ok(job) = doing(Activity::Idle, || jobs.recv()) else {
+                    return Ok(());
+                };
                 job
             }
         };

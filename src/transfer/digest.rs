@@ -6,6 +6,7 @@ use std::sync::Arc;
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use twox_hash::XxHash3_64;
 
+use super::stopwatch::{Activity, doing};
 use super::wire::message::{Digest, DigestSecret, SUM_LEN, Tag};
 use crate::fs::extents::is_zero;
 
@@ -37,6 +38,10 @@ impl DigestKey {
 
     /// Returns the tag of a stretch of bytes. WIRE[tag]
     pub fn tag(&self, bytes: &[u8]) -> Tag {
+        doing(Activity::Hash, || self.seal(bytes))
+    }
+
+    fn seal(&self, bytes: &[u8]) -> Tag {
         // One nonce for all: tags stay between the two sides, and are compared for being equal.
         let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
         let sealed = self

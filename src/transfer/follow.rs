@@ -11,6 +11,7 @@ use super::links::{GroupId, Leader, Role, Waiting};
 use super::place::Place;
 use super::reconcile::Item;
 use super::settle::OpenListing;
+use super::stopwatch::{Activity, doing};
 use super::target::{TargetPass, count, lock};
 use crate::entry::Entry;
 use crate::fs::{FileId, FsError, Result};
@@ -31,7 +32,9 @@ impl TargetPass<'_> {
             return Ok(());
         }
         if let (false, Some(place)) = (self.is_dry_run(), item.place()) {
-            match self.link(place, &item.entry.name, leader) {
+            match doing(Activity::Write, || {
+                self.link(place, &item.entry.name, leader)
+            }) {
                 Ok(()) => {}
                 Err(error) if cannot_take_more_names(&error) => {
                     // It arrives, but as a file of its own.

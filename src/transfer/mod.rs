@@ -32,6 +32,7 @@ pub mod settle;
 pub mod snapshot;
 pub mod spans;
 pub mod stages;
+mod stopwatch;
 pub mod target;
 pub mod upload;
 pub mod walk;

@@ -5,14 +5,16 @@
 use std::io::{BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::itemize::DELETING;
 use super::place::Place;
 use super::target::{TargetPass, count};
+use crate::entry::Timestamp;
 use crate::fs::extents::{read_at, write_at};
 use crate::fs::metadata::change_mtime;
 use crate::fs::xattrs::Object;
-use crate::fs::{FsError, Result, usable_name};
+use crate::fs::{Dir, FsError, Result, usable_name};
 use crate::problem::{Problem, ProblemKind, Side};
 use crate::relpath::{MAX_PATH_LEN, Name, RelPath};
 
@@ -35,6 +37,41 @@ pub struct Extras {
 struct Spool {
     file: OwnedFd,
     len: u64,
+}
+
+/// A directory out of which candidates are removed. It has its final time stamp already.
+struct Home {
+    dir: Dir,
+    path: RelPath,
+    mtime: Timestamp,
+}
+
+impl Home {
+    fn open(pass: &TargetPass<'_>, path: &RelPath) -> Result<Option<Home>> {
+        let Some(dir) = pass.open(path)? else {
+            return Ok(None);
+        };
+        let mtime = dir.status()?.mtime();
+        Ok(Some(Home {
+            dir,
+            path: path.clone(),
+            mtime,
+        }))
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place {
+            dir: &self.dir,
+            path: &self.path,
+        }
+    }
+
+    /// Gives it back its time stamp.
+    fn leave(self, pass: &TargetPass<'_>) {
+        if let Err(error) = change_mtime(Object::open(&self.dir), self.mtime) {
+            pass.failed(&self.path, &error);
+        }
+    }
 }
 
 /// Reads a spool.
@@ -141,35 +178,28 @@ impl Extras {
     }
 
     fn remove_listed(&mut self, pass: &TargetPass<'_>, listed: &mut impl Read) -> Result<()> {
+        let mut home: Option<Home> = None;
         while let Some((directory, name)) = read_candidate(listed)? {
-            if let Err(error) = self.remove_one(pass, &directory, &name) {
+            // Those of one directory follow each other.
+            if home.as_ref().is_none_or(|home| home.path != directory) {
+                if let Some(left) = home.take() {
+                    left.leave(pass);
+                }
+                home = match Home::open(pass, &directory) {
+                    Ok(opened) => opened,
+                    Err(error) => {
+                        pass.failed(&directory.join(&name), &error);
+                        continue;
+                    }
+                };
+            }
+            let Some(home) = &home else { continue };
+            if let Err(error) = self.remove(pass, home.place(), &name) {
                 pass.failed(&directory.join(&name), &error);
             }
         }
-        Ok(())
-    }
-
-    fn remove_one(
-        &mut self,
-        pass: &TargetPass<'_>,
-        directory: &RelPath,
-        name: &Name,
-    ) -> Result<()> {
-        let Some(dir) = pass.open(directory)? else {
-            return Ok(());
-        };
-        let before = dir.status()?;
-        self.remove(
-            pass,
-            Place {
-                dir: &dir,
-                path: directory,
-            },
-            name,
-        )?;
-        // The directory has its final time stamp already.
-        if let Err(error) = change_mtime(Object::open(&dir), before.mtime()) {
-            pass.failed(directory, &error);
+        if let Some(left) = home {
+            left.leave(pass);
         }
         Ok(())
     }
@@ -288,13 +318,11 @@ fn read_candidate(reader: &mut impl Read) -> Result<Option<(RelPath, Name)>> {
 
 impl TargetPass<'_> {
     /// Removes what only the target has, where this pass does so.
-    pub fn prune(&mut self) {
-        let Some(extras) = self.extras.take() else {
+    pub fn prune(&self, extras: Option<Mutex<Extras>>) {
+        let Some(extras) = extras else {
             return;
         };
-        let extras = extras
-            .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let extras = extras.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = extras.remove_all(self) {
             self.failed(&RelPath::root(), &error);
         }

@@ -17,6 +17,7 @@ use super::digest::DigestKey;
 use super::prune::Extras;
 use super::reconcile::reconcile;
 use super::settle::{OpenListing, Tracker};
+use super::stopwatch::{Activity, Stopwatch, doing};
 use super::target::{Counts, TargetPass, TargetTree};
 use super::wire::frame::Frame;
 use super::wire::link::{Link, LinkLost};
@@ -158,15 +159,21 @@ fn run_pass(
         orphans: Mutex::default(),
         counts: Counts::default(),
         is_full: AtomicBool::new(false),
+        stopwatch: Stopwatch::default(),
     };
     run_workers(link, &pass, &basis_jobs)?;
-    pass.prune();
-    let stats = pass.counts.stats();
-    if !is_last || tree.policy.fsync {
-        sync(tree, &stats)
-            .map_err(|error| TransferError::Root("target: sync".to_owned(), error))?;
-    }
-    Ok(link.out.send(&Up::PassDone(pass.counts.stats()))?)
+    let extras = pass.extras.take();
+    pass.stopwatch.time(Activity::Write, || {
+        pass.prune(extras);
+        match !is_last || tree.policy.fsync {
+            true => sync(tree, &pass.counts.stats()),
+            false => Ok(()),
+        }
+        .map_err(|error| TransferError::Root("target: sync".to_owned(), error))
+    })?;
+    let mut stats = pass.counts.stats();
+    stats.target_spent = pass.stopwatch.spent();
+    Ok(link.out.send(&Up::PassDone(stats))?)
 }
 
 /// Writes what a pass did to the disks, where it may have done anything: the root's file system,
@@ -215,12 +222,16 @@ fn run_workers(
             scope.spawn(move || {
                 stand_alone();
                 // Nobody listens any more when the pass is over.
-                drop(end.send(work_on(pass, &queued, &parts)));
+                let work = || work_on(pass, &queued, &parts);
+                drop(end.send(pass.stopwatch.time(Activity::Idle, work)));
             });
         }
         // A worker that panics must not be waited for.
         drop((queued, end));
-        scope.spawn(|| basis::serve(pass, basis_jobs));
+        scope.spawn(|| {
+            let sum_up = || basis::serve(pass, basis_jobs);
+            pass.stopwatch.time(Activity::Idle, sum_up);
+        });
         let result = dispatch(link, pass, Crew { work, lanes, ended });
         pass.budget.close();
         pass.basis_jobs.close();
@@ -342,12 +353,14 @@ fn work_on(
     while work.is_some() || parts.is_some() {
         select! {
             recv(work.unwrap_or(&never)) -> item => match item {
-                Ok(Work::Compare(open)) => reconcile(pass, &open)?,
-                Ok(Work::Bundle(files, tag, frame)) => pass.land_bundle(files, &tag, frame.body())?,
+                Ok(Work::Compare(open)) => doing(Activity::Compare, || reconcile(pass, &open))?,
+                Ok(Work::Bundle(files, tag, frame)) => {
+                    doing(Activity::Write, || pass.land_bundle(files, &tag, frame.body()))?;
+                }
                 Err(_) => work = None,
             },
             recv(parts.unwrap_or(&never_parts)) -> part => match part {
-                Ok((want, part)) => take_part(pass, want, part)?,
+                Ok((want, part)) => doing(Activity::Write, || take_part(pass, want, part))?,
                 Err(_) => parts = None,
             },
         }

@@ -10,6 +10,7 @@ use super::itemize::Way;
 use super::links::Role;
 use super::place::{Place, note_directory, refusal};
 use super::settle::OpenListing;
+use super::stopwatch::{Activity, doing};
 use super::target::{TargetPass, count, lock};
 use crate::entry::{Entry, Kind};
 use crate::fs::stage::STAGE_NAME;
@@ -63,7 +64,7 @@ pub fn reconcile(
     pass: &TargetPass<'_>,
     open: &Arc<OpenListing>,
 ) -> std::result::Result<(), TransferError> {
-    pass.tracker.wait_for_parent(open);
+    doing(Activity::Idle, || pass.tracker.wait_for_parent(open));
     let mut asks = Asks::default();
     let comparing = pass.tracker.comparing(open.listing.seq);
     let compared = pass.compare_listing(open, &mut asks);
@@ -183,7 +184,7 @@ impl TargetPass<'_> {
             self.sharing(&item),
         );
         if item.is_live() {
-            return self.take_over(&item, action, asks);
+            return doing(Activity::Write, || self.take_over(&item, action, asks));
         }
         let is_file = matches!(item.entry.kind, Kind::File { .. });
         match action {
@@ -203,7 +204,9 @@ impl TargetPass<'_> {
                 let compared = item.existing.as_ref().map(|existing| existing.id);
                 let id = match (item.place(), compared) {
                     (Some(place), Some(compared)) if !self.is_dry_run() => {
-                        self.set_attributes(place, item.entry, compared)?
+                        doing(Activity::Write, || {
+                            self.set_attributes(place, item.entry, compared)
+                        })?
                     }
                     _ => None,
                 };
@@ -214,7 +217,8 @@ impl TargetPass<'_> {
             Action::Make => {
                 let id = match item.place() {
                     Some(place) if !self.is_dry_run() => {
-                        Some(self.make_special(place, item.entry)?)
+                        let make = || self.make_special(place, item.entry);
+                        Some(doing(Activity::Write, make)?)
                     }
                     _ => None,
                 };
@@ -224,7 +228,10 @@ impl TargetPass<'_> {
             }
             Action::MakeDirectory => {
                 if let (false, Some(place)) = (self.is_dry_run(), item.place()) {
-                    self.make_directory(place, &item.entry.name, item.existing.is_some())?;
+                    let is_other = item.existing.is_some();
+                    doing(Activity::Write, || {
+                        self.make_directory(place, &item.entry.name, is_other)
+                    })?;
                 }
                 count(&self.counts.made);
                 item.tell(self, Way::Made);

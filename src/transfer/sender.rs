@@ -14,6 +14,7 @@ use super::body::{self, BodySettings};
 use super::digest::DigestKey;
 use super::router::Router;
 use super::snapshot::{Print, Snapshot, Trust};
+use super::stopwatch::{Activity, Stopwatch};
 use super::walk::{Found, Unchanged, Visitor, Walk};
 use super::window::{SentListing, Window};
 use super::wire::frame::Frame;
@@ -206,6 +207,7 @@ impl<'a> Sender<'a> {
             unchanged_entries: AtomicU64::new(0),
             unchanged_bytes: AtomicU64::new(0),
             unchanged_prints: Mutex::default(),
+            stopwatch: Stopwatch::default(),
         };
         let settled = self.run_threads(&walk, &state)?;
         if !self.policy.dry_run {
@@ -227,6 +229,7 @@ impl<'a> Sender<'a> {
         if deletes {
             self.has_deleted.store(true, Ordering::Relaxed);
         }
+        stats.source_spent = state.stopwatch.spent();
         let now = self.link.out.traffic();
         stats.sent_bytes = now.0 - traffic.0;
         stats.received_bytes = now.1 - traffic.1;
@@ -287,12 +290,12 @@ impl<'a> Sender<'a> {
                 scope.spawn(move || {
                     stand_alone();
                     // A lost link is the router's to report; the end of all clones ends the walk.
-                    let lost = walk
-                        .run(&Outlet {
-                            sender: self,
-                            state,
-                        })
-                        .is_err();
+                    let outlet = Outlet {
+                        sender: self,
+                        state,
+                    };
+                    let walked_all = state.stopwatch.time(Activity::Walk, || walk.run(&outlet));
+                    let lost = walked_all.is_err();
                     if lost {
                         state.window.stop();
                     }
@@ -303,7 +306,8 @@ impl<'a> Sender<'a> {
             for _ in 0..READERS {
                 let queued = queued.clone();
                 scope.spawn(move || {
-                    if body::serve(settings, &queued).is_err() {
+                    let serve = || body::serve(settings, &queued);
+                    if state.stopwatch.time(Activity::Read, serve).is_err() {
                         state.window.stop();
                     }
                 });
@@ -333,6 +337,7 @@ struct PassState {
     unchanged_entries: AtomicU64,
     unchanged_bytes: AtomicU64,
     unchanged_prints: Mutex<Vec<Print>>,
+    stopwatch: Stopwatch,
 }
 
 /// Takes what the walk finds and puts it on the link.

@@ -22,6 +22,7 @@ use super::prune::{Allowance, Extras};
 use super::renamed::Orphans;
 use super::settle::{OpenListing, Settled, Tracker};
 use super::stages::Stages;
+use super::stopwatch::Stopwatch;
 use super::wire::link::FrameSender;
 use super::wire::message::{Policy, Up, WantId};
 use crate::entry::{Entry, Kind, Metadata};
@@ -214,6 +215,8 @@ pub struct TargetPass<'a> {
     pub counts: Counts,
     /// Whether a file system ran full.
     pub is_full: AtomicBool,
+    /// What the workers spend their time on.
+    pub stopwatch: Stopwatch,
 }
 
 /// Locks, whoever panicked while holding it.

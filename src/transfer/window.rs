@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::snapshot::Print;
+use super::stopwatch::{Activity, doing};
 use super::walk::Found;
 use super::wire::message::Listing;
 use crate::entry::{Entry, Kind};
@@ -151,7 +152,7 @@ impl Window {
     pub fn admit(&self, listing: SentListing) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while state.weight > WINDOW_LEN && !state.is_stopped {
-            let waited = self.room.wait_timeout(state, LOOK);
+            let waited = doing(Activity::Idle, || self.room.wait_timeout(state, LOOK));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         if state.is_stopped {

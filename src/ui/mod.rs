@@ -190,15 +190,18 @@ fn push_human_sinks(sinks: &mut Vec<Box<dyn Sink>>, settings: &OutputSettings, s
     } else if settings.detail >= Detail::Items {
         sinks.push(Box::new(items::ItemList::new(screen, Stream::Stderr)));
     }
-    let has_log = settings.log_file.is_some();
+    let extent = summary::Extent {
+        has_log: settings.log_file.is_some(),
+        tells_spent: settings.detail >= Detail::Trace,
+    };
     if screen.shows_bars() {
-        sinks.push(Box::new(terminal::Terminal::new(screen, has_log)));
+        sinks.push(Box::new(terminal::Terminal::new(screen, extent)));
     } else {
         let writer = Box::new(screen.writer(Stream::Stderr));
         sinks.push(Box::new(plain::Plain::screen(
             writer,
             settings.detail,
-            has_log,
+            extent,
         )));
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::plan::{findings_text, plan_text};
 use super::progress::{Progress, Waiting};
+use super::summary::Extent;
 use super::{Outcome, Sink, escape, failure_text, lines, summary, units};
 use crate::monitor::Event;
 use crate::plan::Plan;
@@ -26,7 +27,7 @@ pub struct Plain {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Style {
     /// A screen: the summary lists some problems.
-    Screen { has_log: bool },
+    Screen { extent: Extent },
     /// A log: every line has its time, and problems are told as they come.
     Log,
 }
@@ -38,13 +39,9 @@ struct Output {
 
 impl Plain {
     /// Makes one that writes to a screen that is not a terminal, or not one that redraws.
-    pub fn screen(writer: Box<dyn Write + Send>, detail: Detail, has_log: bool) -> Plain {
+    pub fn screen(writer: Box<dyn Write + Send>, detail: Detail, extent: Extent) -> Plain {
         // The trace and the items have their own ways to the screen.
-        Plain::new(
-            writer,
-            detail.min(Detail::Normal),
-            Style::Screen { has_log },
-        )
+        Plain::new(writer, detail.min(Detail::Normal), Style::Screen { extent })
     }
 
     /// Makes one that writes a log.
@@ -112,8 +109,8 @@ impl Sink for Plain {
                     self.write(&failure_text(failure));
                 }
             }
-            Style::Screen { has_log } => {
-                let text = summary::for_screen(outcome, self.detail, has_log);
+            Style::Screen { extent } => {
+                let text = summary::for_screen(outcome, self.detail, extent);
                 if !text.is_empty() {
                     self.write(&text);
                 }

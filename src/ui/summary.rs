@@ -1,31 +1,35 @@
 //! The end of a run in words: what each pass did on each side, what did not arrive, and what
 //! that means.
 
-use std::time::Duration;
+mod passes;
 
 use super::{Outcome, ending, lines, units};
 use crate::exit::ExitCode;
-use crate::monitor::{Pass, PassStats};
 use crate::problem::ProblemKind;
 use crate::report::{PRECEDENCE, Report};
 use crate::settings::Detail;
 
 /// LIMIT: problems that are listed on a screen; more would push the rest of the summary away.
 const MAX_LISTED: usize = 20;
-/// Columns of the screen for labels and for each cell, where there are up to two passes, and where
-/// there are more: 34 + 2 * 20 and 32 + 4 * 12 are 80 at most.
-const WIDE: (usize, usize) = (34, 20);
-const NARROW: (usize, usize) = (32, 12);
+
+/// What a summary on a screen goes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Whether there is a log, which has all problems.
+    pub has_log: bool,
+    /// Whether to tell what the time was spent on.
+    pub tells_spent: bool,
+}
 
 /// Returns what a screen shows at the end; quiet screens get the problems only.
-pub fn for_screen(outcome: &Outcome, detail: Detail, has_log: bool) -> String {
-    let problems = problems(&outcome.report, has_log);
+pub fn for_screen(outcome: &Outcome, detail: Detail, extent: Extent) -> String {
+    let problems = problems(&outcome.report, extent.has_log);
     if detail == Detail::Quiet {
         return problems;
     }
     format!(
         "{}{problems}{}{}",
-        passes(&outcome.report),
+        passes::table(&outcome.report, extent.tells_spent),
         verdict(outcome),
         ending(outcome)
     )
@@ -35,7 +39,7 @@ pub fn for_screen(outcome: &Outcome, detail: Detail, has_log: bool) -> String {
 pub fn whole(outcome: &Outcome) -> String {
     format!(
         "{}{}{}",
-        passes(&outcome.report),
+        passes::table(&outcome.report, true),
         verdict(outcome),
         ending(outcome)
     )
@@ -47,146 +51,6 @@ fn ending(outcome: &Outcome) -> String {
         true => String::new(),
         false => ending::text(&outcome.report),
     }
-}
-
-/// What one cell of the table shows of the stats.
-type Cell = fn(&PassStats) -> String;
-
-/// The rows: label and cell. A row whose cells all show [`NOTHING`] is left out.
-const ROWS: [(&str, Cell); 16] = [
-    ("source: entries listed", |stats| {
-        count(stats.listed_entries)
-    }),
-    ("source: bytes in files", |stats| bytes(stats.listed_bytes)),
-    ("source: contents sent", |stats| bytes(stats.body_bytes)),
-    ("source: put on the link", |stats| bytes(stats.sent_bytes)),
-    ("source: taken from the link", |stats| {
-        bytes(stats.received_bytes)
-    }),
-    ("source: vanished meanwhile", |stats| {
-        count(stats.vanished_entries)
-    }),
-    ("source: never held still", |stats| {
-        count(stats.changed_files)
-    }),
-    ("target: equal already", |stats| count(stats.equal_entries)),
-    ("target: files landed", |stats| count(stats.landed_files)),
-    ("target: others made", |stats| count(stats.made_entries)),
-    ("target: hard links made", |stats| {
-        count(stats.linked_entries)
-    }),
-    ("target: attributes changed only", |stats| {
-        count(stats.attribute_entries)
-    }),
-    ("target: deleted", |stats| count(stats.deleted_entries)),
-    ("both: failed", |stats| count(stats.failed_entries)),
-    ("time", |stats| {
-        units::duration(Duration::from_millis(stats.elapsed_ms))
-    }),
-    ("contents sent a second", rate),
-];
-
-const NOTHING: &str = "-";
-
-fn count(number: u64) -> String {
-    if number == 0 {
-        NOTHING.into()
-    } else {
-        units::count(number)
-    }
-}
-
-fn bytes(amount: u64) -> String {
-    if amount == 0 {
-        NOTHING.into()
-    } else {
-        units::bytes(amount)
-    }
-}
-
-fn rate(stats: &PassStats) -> String {
-    let time = Duration::from_millis(stats.elapsed_ms);
-    let rate = stats.body_bytes as f64 / time.as_secs_f64().max(0.001);
-    match stats.body_bytes {
-        0 => NOTHING.into(),
-        _ => units::rate(rate),
-    }
-}
-
-/// Returns the table: a column for each pass or group of passes, its rows by side.
-fn passes(report: &Report) -> String {
-    let mut table = String::new();
-    if report.passes.is_empty() {
-        return table;
-    }
-    let (columns, widths) = match report.passes.len() {
-        0..=2 => (columns(report), WIDE),
-        _ => (grouped_columns(report), NARROW),
-    };
-    let names = columns.iter().map(|(name, _)| name.clone());
-    push_row(&mut table, widths, "", names);
-    for (label, cell) in ROWS {
-        let cells: Vec<_> = columns.iter().map(|(_, stats)| cell(stats)).collect();
-        if cells.iter().any(|cell| cell != NOTHING) {
-            push_row(&mut table, widths, label, cells.into_iter());
-        }
-    }
-    if let Some(speedup) = speedup(report) {
-        table.push_str(&format!(
-            "speedup {speedup:.1} (bytes in the source's files for each byte on the link)\n"
-        ));
-    }
-    table
-}
-
-fn columns(report: &Report) -> Vec<(String, PassStats)> {
-    let column = |(pass, stats): &(Pass, PassStats)| (pass.to_string(), stats.clone());
-    report.passes.iter().map(column).collect()
-}
-
-/// Returns one column each for the first pass, those that catch up, the checksum pass and what
-/// follows it: more columns than these do not fit beside each other.
-fn grouped_columns(report: &Report) -> Vec<(String, PassStats)> {
-    let is_checksum = |(pass, _): &(Pass, PassStats)| *pass == Pass::Checksum;
-    let checksum = report.passes.iter().position(is_checksum);
-    let (early, late) = report
-        .passes
-        .split_at(checksum.unwrap_or(report.passes.len()));
-    let (first, further) = early.split_at(early.len().min(1));
-    let (checksum, last) = late.split_at(late.len().min(1));
-    let further_name = format!("{} further", further.len());
-    let groups = [
-        ("timestamp", first),
-        (&*further_name, further),
-        ("checksum", checksum),
-        ("last", last),
-    ];
-    let groups = groups.into_iter().filter(|(_, group)| !group.is_empty());
-    groups
-        .map(|(name, group)| (name.to_owned(), sum(group)))
-        .collect()
-}
-
-fn sum(passes: &[(Pass, PassStats)]) -> PassStats {
-    let mut sum = PassStats::default();
-    for (_, stats) in passes {
-        sum.add(stats);
-    }
-    sum
-}
-
-fn push_row(
-    table: &mut String,
-    (label_width, column_width): (usize, usize),
-    label: &str,
-    cells: impl Iterator<Item = String>,
-) {
-    let mut row = format!("{label:label_width$}");
-    for cell in cells {
-        row.push_str(&format!("{cell:>column_width$}"));
-    }
-    table.push_str(row.trim_end());
-    table.push('\n');
 }
 
 /// Returns rsync's speedup for the whole run: the tree's size over the link's traffic.
@@ -276,14 +140,19 @@ fn what_became(kind: ProblemKind) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::for_screen;
+    use super::{Extent, for_screen};
     use crate::exit::ExitCode;
     use crate::failure::Failure;
-    use crate::monitor::{Pass, PassStats};
+    use crate::monitor::{Pass, PassStats, Spent};
     use crate::problem::{Problem, ProblemKind, Side};
     use crate::report::Report;
     use crate::settings::Detail;
     use crate::ui::Outcome;
+
+    const WITH_LOG: Extent = Extent {
+        has_log: true,
+        tells_spent: false,
+    };
 
     fn outcome() -> Outcome {
         let mut report = Report::default();
@@ -299,6 +168,19 @@ mod tests {
             sent_bytes: 240 << 20,
             received_bytes: 1 << 20,
             elapsed_ms: 41_300,
+            source_spent: Spent {
+                walk_ms: 1800,
+                read_ms: 20_400,
+                hash_ms: 3100,
+                link_ms: 38_000,
+                ..Spent::default()
+            },
+            target_spent: Spent {
+                compare_ms: 7200,
+                write_ms: 35_000,
+                idle_ms: 61_000,
+                ..Spent::default()
+            },
             ..PassStats::default()
         };
         let second = PassStats {
@@ -331,7 +213,13 @@ mod tests {
 
     #[test]
     fn tells_what_each_pass_did() {
-        insta::assert_snapshot!(for_screen(&outcome(), Detail::Normal, false));
+        insta::assert_snapshot!(for_screen(&outcome(), Detail::Normal, Extent::default()));
+        let spent = Extent {
+            tells_spent: true,
+            ..Extent::default()
+        };
+        let traced = for_screen(&outcome(), Detail::Normal, spent);
+        insta::assert_snapshot!("tells_what_the_time_was_spent_on", traced);
     }
 
     #[test]
@@ -342,7 +230,7 @@ mod tests {
         let further = [timestamp.clone(), timestamp.clone(), timestamp.clone()];
         outcome.report.passes.splice(1..1, further);
         outcome.report.passes.push(timestamp);
-        let text = for_screen(&outcome, Detail::Normal, false);
+        let text = for_screen(&outcome, Detail::Normal, Extent::default());
         assert!(
             text.lines().all(|line| line.chars().count() <= 80),
             "{text}"
@@ -363,8 +251,8 @@ mod tests {
                 .add_problem(problem(ProblemKind::Failed, &path));
         }
         outcome.report.passes.clear();
-        insta::assert_snapshot!(for_screen(&outcome, Detail::Normal, true));
-        let quiet = for_screen(&outcome, Detail::Quiet, true);
+        insta::assert_snapshot!(for_screen(&outcome, Detail::Normal, WITH_LOG));
+        let quiet = for_screen(&outcome, Detail::Quiet, WITH_LOG);
         assert_eq!(quiet.lines().count(), 21);
         assert!(quiet.ends_with("the log file has all of them\n"));
     }
@@ -375,10 +263,10 @@ mod tests {
         dry.report.passes.clear();
         dry.dry_run = true;
         assert_eq!(
-            for_screen(&dry, Detail::Normal, false),
+            for_screen(&dry, Detail::Normal, Extent::default()),
             "Nothing stands in the way.\nThis was a dry run: nothing was changed.\n"
         );
         dry.failure = Some(Failure::new(ExitCode::Link, "no"));
-        assert_eq!(for_screen(&dry, Detail::Normal, false), "");
+        assert_eq!(for_screen(&dry, Detail::Normal, Extent::default()), "");
     }
 }

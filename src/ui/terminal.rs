@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::plan::{findings_text, plan_text};
 use super::progress::Progress;
 use super::screen::{Screen, Stream};
+use super::summary::Extent;
 use super::{Outcome, Sink, escape, lines, plain, summary, units};
 use crate::monitor::{Event, Stage};
 use crate::plan::Plan;
@@ -20,7 +21,7 @@ const DEFAULT_WIDTH: usize = 80;
 /// Draws bars, and prints lines above them.
 pub struct Terminal {
     screen: Screen,
-    has_log: bool,
+    extent: Extent,
     drawing: Mutex<Drawing>,
 }
 
@@ -32,7 +33,7 @@ struct Drawing {
 
 impl Terminal {
     /// Makes one; nothing is drawn before something happens.
-    pub fn new(screen: &Screen, has_log: bool) -> Terminal {
+    pub fn new(screen: &Screen, extent: Extent) -> Terminal {
         let bar = ProgressBar::new(STEPS)
             .with_style(style("{spinner} {msg}"))
             .with_message("starting");
@@ -42,7 +43,7 @@ impl Terminal {
                 bar: screen.bars().add(bar),
             }),
             screen: screen.clone(),
-            has_log,
+            extent,
         }
     }
 
@@ -79,7 +80,7 @@ impl Sink for Terminal {
     fn finish(&self, outcome: &Outcome) {
         self.drawing().bar.finish_and_clear();
         self.screen.bars().clear().ok(); // A terminal that went away has nothing to clear.
-        let text = summary::for_screen(outcome, Detail::Normal, self.has_log);
+        let text = summary::for_screen(outcome, Detail::Normal, self.extent);
         self.screen.write(Stream::Stderr, &text);
     }
 }

@@ -84,6 +84,25 @@ fn an_owner_change_keeps_set_uid_and_capability() {
 }
 
 #[test]
+fn a_pass_tells_what_its_time_went_into() {
+    let places = Places::empty();
+    fs::write(places.source.join("large"), noise(64 * MIB, 1)).unwrap();
+    let ran = job(&places).run();
+    let (source, target) = (ran.stats().source_spent, ran.stats().target_spent);
+    let spent = [source.read_ms, source.hash_ms, target.write_ms];
+    assert!(
+        spent.iter().all(|spent| *spent > 0),
+        "{source:?} {target:?}"
+    );
+    assert!(
+        target.idle_ms > 0,
+        "a worker without work waits: {target:?}"
+    );
+    let foreign = [source.write_ms, source.compare_ms, target.walk_ms];
+    assert_eq!(foreign, [0; 3], "what the other side does");
+}
+
+#[test]
 fn a_second_pass_sends_nothing() {
     if !can_run("a_second_pass_sends_nothing", &[Ability::Root]) {
         return;

@@ -11,6 +11,7 @@ use crate::fs::extents::is_zero;
 use crate::transfer::SEGMENT_LEN;
 use crate::transfer::digest::{ContentHasher, DIGEST_BLOCK, Sum, quick_sum_of};
 use crate::transfer::spans::{Span, SpanReader};
+use crate::transfer::stopwatch::{Activity, doing};
 use crate::transfer::upload::{LargeFile, Progress, SendError};
 use crate::transfer::wire::message::{Down, SUM_LEN};
 
@@ -143,13 +144,10 @@ impl Comparison<'_, '_> {
 
     fn compare_data(&mut self, offset: u64, bytes: &[u8], sums: &[Sum]) -> Result<(), SendError> {
         let mut found = Vec::new();
-        sum_up(
-            self.grid,
-            offset,
-            bytes,
-            &mut self.progress.hasher,
-            &mut found,
-        );
+        let hasher = &mut self.progress.hasher;
+        doing(Activity::Hash, || {
+            sum_up(self.grid, offset, bytes, hasher, &mut found);
+        });
         let mut different = 0..0;
         for (number, block) in bytes.chunks(self.grid.block_length as usize).enumerate() {
             let start = number * self.grid.block_length as usize;

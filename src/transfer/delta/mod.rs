@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use super::stopwatch::{Activity, doing};
 use super::upload::SendError;
 use super::window::Window;
 use super::wire::link::LinkLost;
@@ -59,7 +60,10 @@ impl Drop for BasisPart {
 /// Waits for the next part.
 fn next_part(parts: &Receiver<BasisPart>, window: &Window) -> Result<BasisPart, SendError> {
     while !window.is_stopped() {
-        match parts.recv_timeout(Duration::from_millis(200)) {
+        let part = doing(Activity::Idle, || {
+            parts.recv_timeout(Duration::from_millis(200))
+        });
+        match part {
             Ok(part) => return Ok(part),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,

@@ -9,6 +9,7 @@ use fast_rsync::{Signature, SignatureOptions, diff};
 
 use super::{BasisPart, next_part};
 use crate::fs::extents;
+use crate::transfer::stopwatch::{Activity, doing};
 use crate::transfer::upload::{LargeFile, Progress, SendError};
 use crate::transfer::wire::message::Down;
 
@@ -140,7 +141,9 @@ fn send_window(
 ) -> Result<bool, SendError> {
     let mut delta = Vec::new();
     let useful = contents.len() / 10 * 9;
-    let found = diff(&signature.index(), contents, &mut delta);
+    let found = doing(Activity::Hash, || {
+        diff(&signature.index(), contents, &mut delta)
+    });
     if found.is_err() || delta.len() > useful.min(LONGEST_DELTA) {
         large.send_bytes(offset, contents)?;
         return Ok(found.is_ok() && delta.len() <= useful);

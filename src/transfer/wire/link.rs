@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded, unbounded};
 use serde::Serialize;
 
+use super::super::stopwatch::{Activity, doing};
 use super::frame::{EncodedFrame, Frame, FrameBuilder, FrameError, Packing, encode, write_frame};
 use super::packing::{Compression, Packer};
 
@@ -105,10 +106,14 @@ impl FrameSender {
     }
 
     fn send_frame(&self, frame: EncodedFrame) -> Result<(), LinkLost> {
-        let mut queued = Queued {
+        let queued = Queued {
             frame,
             is_last_word: self.until.is_some(),
         };
+        doing(Activity::Link, || self.wait_to_send(queued))
+    }
+
+    fn wait_to_send(&self, mut queued: Queued) -> Result<(), LinkLost> {
         while self.is_open() {
             match self.queue.send_timeout(queued, LOOK) {
                 Ok(()) => return Ok(()),

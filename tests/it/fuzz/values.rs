@@ -3,7 +3,7 @@
 
 use instancesync::entry::{DeviceNumber, Entry, Kind, LinkId, Metadata, Timestamp, Xattr};
 use instancesync::exclude::Rules;
-use instancesync::monitor::{Pass, PassStats};
+use instancesync::monitor::{Pass, PassStats, Spent};
 use instancesync::problem::{Problem, ProblemKind, Side};
 use instancesync::relpath::{Name, RelPath};
 use instancesync::transfer::wire::message::{
@@ -178,6 +178,39 @@ fn bases() -> [Basis; 4] {
     [Basis::None, Basis::Digest([9; 32]), sums, windows]
 }
 
+fn pass_stats() -> PassStats {
+    PassStats {
+        listed_entries: 1,
+        equal_entries: 2,
+        landed_files: 3,
+        made_entries: 4,
+        linked_entries: 5,
+        attribute_entries: 6,
+        deleted_entries: 7,
+        listed_bytes: 8,
+        body_bytes: 9,
+        sent_bytes: 10,
+        received_bytes: 11,
+        vanished_entries: 12,
+        changed_files: 13,
+        failed_entries: 14,
+        elapsed_ms: 15,
+        source_spent: Spent {
+            walk_ms: 16,
+            read_ms: 17,
+            ..Spent::default()
+        },
+        target_spent: Spent {
+            compare_ms: 18,
+            hash_ms: 19,
+            write_ms: 20,
+            link_ms: 21,
+            idle_ms: 22,
+            ..Spent::default()
+        },
+    }
+}
+
 /// Returns one value of each message of the receiver, in the order of their numbers.
 pub fn all_up() -> Vec<Up> {
     let wants = (0..).zip(bases());
@@ -214,23 +247,7 @@ pub fn all_up() -> Vec<Up> {
             change: ">f+++++++++".into(),
             path: b"a".to_vec(),
         },
-        Up::PassDone(PassStats {
-            listed_entries: 1,
-            equal_entries: 2,
-            landed_files: 3,
-            made_entries: 4,
-            linked_entries: 5,
-            attribute_entries: 6,
-            deleted_entries: 7,
-            listed_bytes: 8,
-            body_bytes: 9,
-            sent_bytes: 10,
-            received_bytes: 11,
-            vanished_entries: 12,
-            changed_files: 13,
-            failed_entries: 14,
-            elapsed_ms: 15,
-        }),
+        Up::PassDone(pass_stats()),
         Up::Finished,
         Up::Failed {
             text: "full".into(),
