@@ -106,7 +106,8 @@ fn bytes(amount: u64) -> String {
 
 fn spent(milliseconds: u64) -> String {
     match milliseconds {
-        0 => NOTHING.into(),
+        // Would be shown as 0.0 s.
+        0..50 => NOTHING.into(),
         _ => units::duration(Duration::from_millis(milliseconds)),
     }
 }
