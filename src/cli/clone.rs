@@ -314,7 +314,7 @@ pub struct OutputArguments {
     /// Print each changed item; twice: the program's own trace as well
     ///
     /// Twice, the summary also tells what the threads of each side have spent each pass on: walking,
-    /// comparing, reading, hashing, writing, waiting for the link or for work. A log has that always.
+    /// comparing, reading, hashing, packing, writing, waiting for the link or for others. A log has that always.
     #[arg(long, short = 'v', action = ArgAction::Count)]
     pub verbose: u8,
     /// Print problems and errors only

@@ -1,4 +1,4 @@
-//! Where the time of a pass went, side by side.
+//! Where the time of a pass went, side by side. Knows nothing of how that is found out.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,8 @@ pub struct Spent {
     pub read_ms: u64,
     /// Making digests and sums, and finding what has moved within a file.
     pub hash_ms: u64,
+    /// Compressing what goes on the link.
+    pub pack_ms: u64,
     /// Making, changing and removing on the target, and writing it to its disks.
     pub write_ms: u64,
     /// Waiting until the link takes more.
@@ -30,6 +32,7 @@ impl Spent {
             (&mut self.compare_ms, other.compare_ms),
             (&mut self.read_ms, other.read_ms),
             (&mut self.hash_ms, other.hash_ms),
+            (&mut self.pack_ms, other.pack_ms),
             (&mut self.write_ms, other.write_ms),
             (&mut self.link_ms, other.link_ms),
             (&mut self.idle_ms, other.idle_ms),

@@ -19,8 +19,9 @@ use super::session::Link;
 const NEAR: Duration = Duration::from_millis(1);
 /// How much may be on its way. OpenSSH grants anew as soon as 96 KiB were read.
 const MOST_BYTES: usize = 256 * 1024;
-/// How long a grant is waited for. Another server may give one when half of its window was read,
-/// which would be never: then the window alone is the limit.
+/// How long a grant is waited for. One that does not come says that the process does not read at
+/// the moment, or that another server gives none for so little; and the library drops what it tells
+/// of one where it cannot keep up.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What is on its way in one channel.
@@ -36,6 +37,8 @@ struct Way {
     bytes: usize,
     /// The largest window that was seen, which is that of a channel with nothing on its way.
     widest: u32,
+    /// How many grants there were. The first can be the window as such.
+    grants: u64,
     is_unlimited: bool,
 }
 
@@ -55,6 +58,7 @@ impl Pace {
             let mut way = self.way();
             way.widest = way.widest.max(window);
             way.bytes = (way.widest - window) as usize;
+            way.grants = way.grants.saturating_add(1);
         }
         self.is_granted.notify_one();
     }
@@ -64,9 +68,17 @@ impl Pace {
         while !self.try_admit(length) {
             let granted = timeout(PATIENCE, self.is_granted.notified()).await;
             if granted.is_err() {
-                self.way().is_unlimited = true;
+                return self.admit_late(length);
             }
         }
+    }
+
+    /// Lets go what waited in vain. A server that has granted so little before does so again when
+    /// the process reads; for another the window alone is the limit.
+    fn admit_late(&self, length: usize) {
+        let mut way = self.way();
+        way.is_unlimited = way.grants < 2;
+        way.bytes = way.bytes.saturating_add(length);
     }
 
     fn try_admit(&self, length: usize) -> bool {
@@ -124,10 +136,27 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_does_not_grant_is_not_waited_for_twice() {
         let near = pace(Duration::ZERO);
+        near.note_window(2 << 20);
         for _ in 0..9 {
             near.admit(PACKET).await;
         }
         assert_eq!(admitted(&near), 100);
+    }
+
+    #[tokio::test]
+    async fn a_process_that_does_not_read_for_a_while_is_paced_afterwards() {
+        let near = pace(Duration::ZERO);
+        for _ in 0..2 {
+            near.note_window(2 << 20);
+        }
+        // Those grants are of the past.
+        near.is_granted.notified().await;
+        for _ in 0..9 {
+            near.admit(PACKET).await;
+        }
+        assert_eq!(admitted(&near), 0);
+        near.note_window(2 << 20);
+        assert_eq!(admitted(&near), 8);
     }
 
     #[tokio::test]

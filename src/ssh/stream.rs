@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 pub(super) struct PromptStream(TcpStream);
 
 impl PromptStream {
-    /// Lets no packet wait, in neither direction.
+    /// Has small packets leave at once, and what arrives acknowledged at once.
     pub fn new(stream: TcpStream) -> PromptStream {
         // Without it the last packet of a message waits for an acknowledgement; a stream that
         // refuses works all the same.

@@ -41,7 +41,7 @@ pub(super) struct Asks {
 impl TargetPass<'_> {
     /// Sends wants, and hands their bases on in the order in which the sender will need them.
     pub(super) fn ask(&self, seq: u64, asks: Asks) -> std::result::Result<(), TransferError> {
-        let order = self.basis_jobs.in_order();
+        let order = doing(Activity::Idle, || self.basis_jobs.in_order());
         self.out.send_packed(&Up::Wants {
             seq,
             wants: asks.wants,

@@ -17,6 +17,7 @@ use super::digest::{ContentHasher, DigestKey};
 use super::itemize::Way;
 use super::place::Place;
 use super::settle::OpenListing;
+use super::stopwatch::{Activity, doing};
 use super::target::{TargetPass, count};
 use super::wire::message::Digest;
 use crate::entry::{Entry, Timestamp};
@@ -178,9 +179,11 @@ impl LargeLanding {
         delta: &[u8],
     ) -> Result<Option<Vec<u8>>> {
         let mut stretch = vec![0u8; basis_length as usize];
-        let read = self
-            .basis_file(pass)
-            .and_then(|basis| extents::read_at(basis, &mut stretch, basis_offset));
+        let read = self.basis_file(pass).and_then(|basis| {
+            doing(Activity::Read, || {
+                extents::read_at(basis, &mut stretch, basis_offset)
+            })
+        });
         let Ok(count) = read else { return Ok(None) };
         stretch.truncate(count);
         let mut bytes = Vec::new();

@@ -11,6 +11,7 @@ use super::compare::metadata_differs;
 use super::itemize::directory_columns;
 use super::settle::Directory;
 use super::stages::Stages;
+use super::stopwatch::{Activity, doing};
 use super::target::{TargetPass, count};
 use crate::entry::{Entry, Kind, Metadata};
 use crate::fs::metadata::{Before, apply_metadata, read_metadata};
@@ -318,7 +319,9 @@ pub fn finish_directory(pass: &TargetPass<'_>, directory: &Directory) {
         if metadata_differs(&directory.metadata, &present) {
             let _quiet = pass.tree.stages.as_ref().map(Stages::keep_still);
             let object = Object::open(&dir);
-            let refused = apply_metadata(object, false, &directory.metadata, Before::Unknown);
+            let refused = doing(Activity::Write, || {
+                apply_metadata(object, false, &directory.metadata, Before::Unknown)
+            });
             pass.note_refused(&directory.path, &refused);
         }
         Ok(())

@@ -40,19 +40,19 @@ struct Spool {
 }
 
 /// A directory out of which candidates are removed. It has its final time stamp already.
-struct Home {
+struct Parent {
     dir: Dir,
     path: RelPath,
     mtime: Timestamp,
 }
 
-impl Home {
-    fn open(pass: &TargetPass<'_>, path: &RelPath) -> Result<Option<Home>> {
+impl Parent {
+    fn open(pass: &TargetPass<'_>, path: &RelPath) -> Result<Option<Parent>> {
         let Some(dir) = pass.open(path)? else {
             return Ok(None);
         };
         let mtime = dir.status()?.mtime();
-        Ok(Some(Home {
+        Ok(Some(Parent {
             dir,
             path: path.clone(),
             mtime,
@@ -178,28 +178,35 @@ impl Extras {
     }
 
     fn remove_listed(&mut self, pass: &TargetPass<'_>, listed: &mut impl Read) -> Result<()> {
-        let mut home: Option<Home> = None;
+        let mut open = None;
+        let removed = self.remove_in_turn(pass, listed, &mut open);
+        if let Some(left) = open {
+            left.leave(pass);
+        }
+        removed
+    }
+
+    /// Removes one after the other. Those of one directory follow each other, so it stays open.
+    fn remove_in_turn(
+        &mut self,
+        pass: &TargetPass<'_>,
+        listed: &mut impl Read,
+        open: &mut Option<Parent>,
+    ) -> Result<()> {
         while let Some((directory, name)) = read_candidate(listed)? {
-            // Those of one directory follow each other.
-            if home.as_ref().is_none_or(|home| home.path != directory) {
-                if let Some(left) = home.take() {
+            if open.as_ref().is_none_or(|parent| parent.path != directory) {
+                if let Some(left) = open.take() {
                     left.leave(pass);
                 }
-                home = match Home::open(pass, &directory) {
-                    Ok(opened) => opened,
-                    Err(error) => {
-                        pass.failed(&directory.join(&name), &error);
-                        continue;
-                    }
-                };
+                match Parent::open(pass, &directory) {
+                    Ok(opened) => *open = opened,
+                    Err(error) => pass.failed(&directory.join(&name), &error),
+                }
             }
-            let Some(home) = &home else { continue };
-            if let Err(error) = self.remove(pass, home.place(), &name) {
+            let Some(parent) = open else { continue };
+            if let Err(error) = self.remove(pass, parent.place(), &name) {
                 pass.failed(&directory.join(&name), &error);
             }
-        }
-        if let Some(left) = home {
-            left.leave(pass);
         }
         Ok(())
     }

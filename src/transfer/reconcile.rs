@@ -16,7 +16,7 @@ use crate::entry::{Entry, Kind};
 use crate::fs::stage::STAGE_NAME;
 use crate::fs::{Dir, FileId, FsError, Result, usable_name};
 use crate::monitor::Counters;
-use crate::relpath::RelPath;
+use crate::relpath::{Name, RelPath};
 
 /// One entry with all that is known of it.
 pub(super) struct Item<'a> {
@@ -316,6 +316,24 @@ impl TargetPass<'_> {
         let Some(extras) = &self.extras else {
             return Ok(());
         };
+        let mut found = Vec::new();
+        let looked = self.find_extras(open, dir, names, &mut found);
+        let path = &open.listing.path;
+        // Together, so that they are removed together.
+        let mut extras = lock(extras);
+        for name in &found {
+            extras.add(self, Place { dir, path }, name)?;
+        }
+        looked
+    }
+
+    fn find_extras(
+        &self,
+        open: &OpenListing,
+        dir: &Dir,
+        names: &[Box<[u8]>],
+        found: &mut Vec<Name>,
+    ) -> Result<()> {
         let listing = &open.listing;
         let start = listing.after.as_ref().map_or(0, |after| {
             names.partition_point(|name| **name <= *after.as_bytes())
@@ -354,8 +372,7 @@ impl TargetPass<'_> {
             if is_directory && self.follows_renames() {
                 self.note_orphan(listing.path.join(&name), status.mtime());
             }
-            let path = &listing.path;
-            lock(extras).add(self, Place { dir, path }, &name)?;
+            found.push(name);
         }
         Ok(())
     }

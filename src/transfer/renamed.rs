@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use super::place::Place;
 use super::settle::OpenListing;
 use super::stages::Stages;
+use super::stopwatch::{Activity, doing};
 use super::target::{TargetPass, lock};
 use super::wire::message::Listing;
 use crate::entry::{Entry, Kind, Timestamp};
@@ -109,7 +110,9 @@ impl TargetPass<'_> {
 
     fn try_former(&self, path: &RelPath, listing: &Listing) -> Result<bool> {
         match self.former(path, listing)? {
-            Some(former) => self.swap((path, former), (&listing.path, listing.metadata.uid)),
+            Some(former) => doing(Activity::Write, || {
+                self.swap((path, former), (&listing.path, listing.metadata.uid))
+            }),
             None => Ok(false),
         }
     }

@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use super::stopwatch::{Activity, doing};
 use crate::fs::{FsError, extents};
 
 /// Bytes that are read at once; a multiple of every block length up to it.
@@ -83,7 +84,10 @@ impl<'f> SpanReader<'f> {
             .saturating_mul(self.block_length);
         let end = limit.min(self.position + step).min(data_end);
         self.buffer.resize((end - self.position) as usize, 0);
-        let count = extents::read_at(self.file, &mut self.buffer, self.position)?;
+        let (buffer, position) = (&mut self.buffer, self.position);
+        let count = doing(Activity::Read, || {
+            extents::read_at(self.file, buffer, position)
+        })?;
         self.buffer.truncate(count);
         if (count as u64) < end - self.position {
             // LIVE: it was cut short meanwhile.

@@ -22,6 +22,8 @@ pub enum Activity {
     Read,
     /// Hashing them.
     Hash,
+    /// Compressing what goes on the link.
+    Pack,
     /// Changing the target.
     Write,
     /// Waiting for the link.
@@ -90,6 +92,7 @@ impl Stopwatch {
             compare_ms: spent(Activity::Compare),
             read_ms: spent(Activity::Read),
             hash_ms: spent(Activity::Hash),
+            pack_ms: spent(Activity::Pack),
             write_ms: spent(Activity::Write),
             link_ms: spent(Activity::Link),
             idle_ms: spent(Activity::Idle),

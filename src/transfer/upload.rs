@@ -12,6 +12,7 @@ use super::churn::source_kind;
 use super::delta::aligned::Grid;
 use super::delta::{self, BasisPart};
 use super::digest::{ContentHasher, DigestKey};
+use super::stopwatch::{Activity, doing};
 use super::window::{Listed, SentListing};
 use super::wire::frame::FrameBuilder;
 use super::wire::link::LinkLost;
@@ -51,7 +52,7 @@ pub(super) fn open_file(
     // of older kernels a second write does not move them. What is read a tick later shows both.
     let rest = status.rest(SystemTime::now());
     if rest.is_some_and(|rest| rest < TICK) {
-        std::thread::sleep(TICK);
+        doing(Activity::Idle, || std::thread::sleep(TICK));
         status = status_of_fd(&file)?;
     }
     if !status.is_file() {

@@ -19,6 +19,7 @@ use self::part::{Look, Part};
 use super::churn::{problem_of, source_problem};
 use super::sender::Tree;
 use super::snapshot::{Print, Snapshot, Trust};
+use super::stopwatch::{Activity, doing};
 use super::wire::link::LinkLost;
 use super::wire::message::Listing;
 use crate::entry::{Entry, Kind, LinkId, Metadata};
@@ -152,9 +153,7 @@ impl<'a> Walk<'a> {
             if stack.busy == 0 {
                 return None;
             }
-            stack = self
-                .wake
-                .wait(stack)
+            stack = doing(Activity::Idle, || self.wake.wait(stack))
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -219,7 +218,7 @@ impl<'a> Walk<'a> {
         let is_ours = dir.id().is_ok_and(|id| self.devices.contains(&id.device));
         if is_ours && self.written_out.is_some() {
             // A disk that fails says so where it is read.
-            drop(dir.sync_file_system());
+            drop(doing(Activity::Idle, || dir.sync_file_system()));
         }
     }
 

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use crate::fs::{Result, extents};
 use crate::transfer::digest::{ContentHasher, DIGEST_BLOCK, DigestKey, Leaf};
 use crate::transfer::spans::{Span, SpanReader};
+use crate::transfer::stopwatch::{Activity, doing};
 use crate::transfer::wire::message::Digest;
 
 /// Returns the digest of what is on the target's disk file.
@@ -41,7 +42,10 @@ pub(super) fn hash_patched(
             hasher.take_leaf(before, leaf);
         }
         leaves.next_if(|(other, _)| *other == number);
-        let count = extents::read_at(file, &mut block, number * DIGEST_BLOCK as u64)?;
+        let offset = number * DIGEST_BLOCK as u64;
+        let count = doing(Activity::Read, || {
+            extents::read_at(file, &mut block, offset)
+        })?;
         hasher.add_block(number, block.get(..count).unwrap_or_default());
     }
     leaves.for_each(|(number, leaf)| hasher.take_leaf(number, leaf));

@@ -88,8 +88,11 @@ impl FrameSender {
 
     /// Sends what was built, compressed where that pays.
     pub fn send_built(&self, mut builder: FrameBuilder) -> Result<(), LinkLost> {
-        let packing = self.shared.packer.choose(builder.body());
-        self.send_frame(self.built(builder.finish(packing))?)
+        let finished = doing(Activity::Pack, || {
+            let packing = self.shared.packer.choose(builder.body());
+            builder.finish(packing)
+        });
+        self.send_frame(self.built(finished)?)
     }
 
     /// Keeps why a frame cannot be built: no new link would help.
@@ -194,8 +197,9 @@ impl Link {
         let read_shared = Arc::clone(&shared);
         std::thread::spawn(move || read_frames(reader, &arrived, &read_shared));
         let write_shared = Arc::clone(&shared);
-        let pace = settings.bytes_per_second.map(Pace::new);
-        let writer = std::thread::spawn(move || write_frames(writer, &queued, &write_shared, pace));
+        let limit = settings.bytes_per_second.map(RateLimit::new);
+        let writer =
+            std::thread::spawn(move || write_frames(writer, &queued, &write_shared, limit));
         Link {
             out: FrameSender {
                 queue,
@@ -268,7 +272,7 @@ fn write_frames(
     writer: impl Write,
     queued: &Receiver<Queued>,
     shared: &Shared,
-    mut pace: Option<Pace>,
+    mut limit: Option<RateLimit>,
 ) {
     let mut writer = BufWriter::with_capacity(64 * 1024, writer);
     while let Some(next) = next_frame(queued) {
@@ -280,9 +284,9 @@ fn write_frames(
             continue;
         }
         let began = Instant::now();
-        let mut written = match &mut pace {
+        let mut written = match &mut limit {
             None => write_frame(&mut writer, &frame),
-            Some(pace) => pace.write(&mut writer, frame.as_bytes(), &shared.is_stopped),
+            Some(limit) => limit.write(&mut writer, frame.as_bytes(), &shared.is_stopped),
         };
         if queued.is_empty() {
             written = written.and_then(|()| writer.flush());
@@ -319,14 +323,14 @@ fn next_frame(queued: &Receiver<Queued>) -> Option<Queued> {
 
 /// The bandwidth limit: a token bucket that holds a tenth of a second.
 #[derive(Debug)]
-struct Pace {
+struct RateLimit {
     bytes_per_second: u64,
     free_at: Instant,
 }
 
-impl Pace {
-    fn new(bytes_per_second: u64) -> Pace {
-        Pace {
+impl RateLimit {
+    fn new(bytes_per_second: u64) -> RateLimit {
+        RateLimit {
             bytes_per_second: bytes_per_second.max(1),
             free_at: Instant::now(),
         }

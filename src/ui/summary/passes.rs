@@ -1,4 +1,5 @@
 //! What each pass did, as a table: a column for each pass or group of passes, its rows by side.
+//! Knows nothing of the rest of the summary.
 
 use std::time::Duration;
 
@@ -49,8 +50,9 @@ const ROWS: [(&str, Cell); 16] = [
     ("contents sent a second", rate),
 ];
 
-/// The rows of what the time was spent on: of all threads of a side, so that they come to more than the time.
-const SPENT_ROWS: [(&str, Cell); 11] = [
+/// The rows of what the time was spent on, summed over all threads of a side, so that they can come
+/// to more than the time. The target packs nothing but its wants.
+const SPENT_ROWS: [(&str, Cell); 12] = [
     ("source: time to walk", |stats| {
         spent(stats.source_spent.walk_ms)
     }),
@@ -60,10 +62,13 @@ const SPENT_ROWS: [(&str, Cell); 11] = [
     ("source: time to hash", |stats| {
         spent(stats.source_spent.hash_ms)
     }),
+    ("source: time to pack", |stats| {
+        spent(stats.source_spent.pack_ms)
+    }),
     ("source: waited for the link", |stats| {
         spent(stats.source_spent.link_ms)
     }),
-    ("source: waited for work", |stats| {
+    ("source: waited for others", |stats| {
         spent(stats.source_spent.idle_ms)
     }),
     ("target: time to compare", |stats| {
@@ -81,7 +86,7 @@ const SPENT_ROWS: [(&str, Cell); 11] = [
     ("target: waited for the link", |stats| {
         spent(stats.target_spent.link_ms)
     }),
-    ("target: waited for work", |stats| {
+    ("target: waited for others", |stats| {
         spent(stats.target_spent.idle_ms)
     }),
 ];

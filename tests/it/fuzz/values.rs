@@ -203,9 +203,10 @@ fn pass_stats() -> PassStats {
         target_spent: Spent {
             compare_ms: 18,
             hash_ms: 19,
-            write_ms: 20,
-            link_ms: 21,
-            idle_ms: 22,
+            pack_ms: 20,
+            write_ms: 21,
+            link_ms: 22,
+            idle_ms: 23,
             ..Spent::default()
         },
     }
