@@ -136,6 +136,7 @@ impl<'r> Run<'r> {
         LinkSettings {
             compression,
             bytes_per_second: self.settings.bytes_per_second,
+            ceiling: None,
             read_ahead: None,
         }
     }

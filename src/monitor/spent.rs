@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 pub struct Spent {
     /// Reading names and attributes of the source.
     pub walk_ms: u64,
-    /// Comparing them with what the target has.
+    /// Comparing them with what the target has, small files by their contents too.
     pub compare_ms: u64,
     /// Reading contents.
     pub read_ms: u64,
-    /// Making digests and sums, and finding what has moved within a file.
+    /// Making digests and sums, and finding what has moved within a file. For a small file that is
+    /// part of reading or comparing it.
     pub hash_ms: u64,
     /// Compressing what goes on the link.
     pub pack_ms: u64,

@@ -2,6 +2,7 @@
 //! it, make sure that it is this build. Knows nothing of what is asked of it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::key::InstalledKey;
 use super::{End, Session};
@@ -17,6 +18,9 @@ use crate::transfer::TransferError;
 use crate::transfer::wire::handshake::{BUILD, MAGIC};
 use crate::transfer::wire::link::{LONGEST_SILENCE, Link, LinkSettings};
 use crate::transfer::wire::message::{Digest, Up};
+
+/// LIMIT: bytes that OpenSSH grants a channel; others grant less.
+const CHANNEL_WINDOW: u64 = 2 << 20;
 
 /// What it takes to reach the agent on another machine, again and again.
 pub struct Access<'a> {
@@ -111,13 +115,15 @@ impl<'a> Access<'a> {
             ..
         } = self.start_agent(&connection)?;
         self.upload_bytes_per_second = upload_bytes_per_second.or(self.upload_bytes_per_second);
+        let mut settings = self.link;
         if is_far {
+            settings.ceiling = Some(most_carried(connection.round_trip()));
             let socket = format!("{}/{SOCKET_NAME}", target.place);
             connection.widen(&process, &socket, MOST_CHANNELS);
         }
         let mut output = process.output;
         output.set_silence_limit(Some(LONGEST_SILENCE));
-        let link = Link::start(output, process.input, self.link);
+        let link = Link::start(output, process.input, settings);
         let session = Session {
             link,
             end: End::Machine {
@@ -203,6 +209,13 @@ impl<'a> Access<'a> {
     pub fn can_reopen(&self) -> bool {
         self.login.run_key.is_some()
     }
+}
+
+/// Returns how many bytes a second all channels to a far target carry at most: their windows once
+/// in each round trip.
+fn most_carried(round_trip: Duration) -> u64 {
+    let windows = CHANNEL_WINDOW * (MOST_CHANNELS as u64 + 1);
+    (windows as f64 / round_trip.as_secs_f64().max(1e-3)) as u64
 }
 
 /// Names the pair of source and target directory, the same in every run.

@@ -49,7 +49,7 @@ struct Queued {
     is_last_word: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     is_lost: AtomicBool,
     is_stopped: AtomicBool,
@@ -163,6 +163,8 @@ pub struct LinkSettings {
     pub compression: Compression,
     /// Bytes a second that may be sent; `None` for as many as fit.
     pub bytes_per_second: Option<u64>,
+    /// Bytes a second that the link cannot exceed, whatever is sent; `None` where nothing is known.
+    pub ceiling: Option<u64>,
     /// How many frames the reader may read ahead; `None` where the protocol bounds it.
     pub read_ahead: Option<usize>,
 }
@@ -184,10 +186,13 @@ impl Link {
         writer: impl Write + Send + 'static,
         settings: LinkSettings,
     ) -> Link {
-        let packer = Packer::new(settings.compression);
         let shared = Arc::new(Shared {
-            packer,
-            ..Shared::default()
+            is_lost: AtomicBool::new(false),
+            is_stopped: AtomicBool::new(false),
+            fault: OnceLock::new(),
+            sent_bytes: AtomicU64::new(0),
+            received_bytes: AtomicU64::new(0),
+            packer: Packer::new(settings.compression, settings.ceiling),
         });
         let (queue, queued) = bounded(QUEUED_FRAMES);
         let (arrived, incoming) = match settings.read_ahead {

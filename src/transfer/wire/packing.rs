@@ -35,20 +35,27 @@ const SAMPLE_LEN: usize = 16 * 1024;
 const SHORTEST: usize = 512;
 
 /// Decides for each frame, from what the link's writer measured.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Packer {
     compression: Compression,
+    /// Bytes a second that the link cannot exceed, where that is known.
+    ceiling: Option<u64>,
     written_bytes: AtomicU64,
     writing_nanos: AtomicU64,
     trial: Mutex<Trial>,
 }
 
 impl Packer {
-    /// Starts without knowing the link.
-    pub fn new(compression: Compression) -> Packer {
+    /// Starts without knowing more of the link than its `ceiling`, in bytes a second. What a far link
+    /// takes at first only fills its windows and says nothing of its rate.
+    pub fn new(compression: Compression, ceiling: Option<u64>) -> Packer {
+        let is_likely = ceiling.is_some_and(|ceiling| ceiling <= FAST_LINK);
         Packer {
             compression,
-            ..Packer::default()
+            ceiling,
+            written_bytes: AtomicU64::new(0),
+            writing_nanos: AtomicU64::new(0),
+            trial: Mutex::new(Trial::new(is_likely)),
         }
     }
 
@@ -77,7 +84,8 @@ impl Packer {
 
     /// Chooses for a frame with this body.
     pub fn choose(&self, body: &[u8]) -> Packing {
-        let rate = self.link_bytes_per_second();
+        let measured = self.link_bytes_per_second();
+        let rate = measured.into_iter().chain(self.ceiling).min();
         let pays = match self.compression {
             Compression::Off => false,
             Compression::Zstd => true,
@@ -118,7 +126,7 @@ mod tests {
         let text = vec![b'a'; 100_000];
         let mut noise = vec![0u8; 100_000];
         blake3::Hasher::new().finalize_xof().fill(&mut noise);
-        let packer = Packer::new(Compression::Auto);
+        let packer = Packer::new(Compression::Auto, None);
         assert_eq!(packer.choose(&text), Packing::Plain);
         packer.note_written(8 << 20, Duration::from_secs(1));
         assert_eq!(packer.choose(&text), Packing::Zstd(3));
@@ -126,8 +134,23 @@ mod tests {
     }
 
     #[test]
+    fn packs_from_the_first_frame_on_where_the_link_cannot_be_fast() {
+        let text = vec![b'a'; 100_000];
+        let choose = |ceiling| Packer::new(Compression::Auto, Some(ceiling)).choose(&text);
+        assert_eq!(choose(80_000_000), Packing::Zstd(1));
+        assert_eq!(choose(400_000_000), Packing::Plain);
+        let packer = Packer::new(Compression::Auto, Some(80_000_000));
+        packer.note_written(8 << 20, Duration::from_millis(10));
+        assert_eq!(
+            packer.choose(&text),
+            Packing::Zstd(1),
+            "only windows were filled"
+        );
+    }
+
+    #[test]
     fn leaves_a_fast_link_alone() {
-        let packer = Packer::new(Compression::Auto);
+        let packer = Packer::new(Compression::Auto, None);
         packer.note_written(1 << 30, Duration::from_secs(1));
         assert_eq!(packer.choose(&[b'a'; 100_000]), Packing::Plain);
     }

@@ -10,8 +10,8 @@ const TURN_LEN: u64 = 8 << 20;
 const TURN_TIME: Duration = Duration::from_secs(1);
 /// How much faster it must be packed to be worth the work on both sides.
 const GAIN: f64 = 1.1;
-/// How often it must have been that, one comparison after the other: a turn of 8 MiB that is lucky on
-/// a fast link says nothing.
+/// How often the other way must have been better, one comparison after the other, before it is taken:
+/// a turn of 8 MiB that is lucky on a fast link, or fills the windows of a far one, says nothing.
 const WINS: u32 = 2;
 /// Turns until the other way is tried again; doubled each time, up to [`LONGEST_WAIT`].
 const WAIT: u32 = 4;
@@ -22,6 +22,8 @@ const LONGEST_WAIT: u32 = 64;
 #[derive(Debug)]
 pub(super) struct Trial {
     is_packing: bool,
+    /// The way that is gone while nothing is tried.
+    packs: bool,
     /// When the turn began, and the bytes of contents since.
     turn: Option<(Instant, u64)>,
     /// Bytes a second without packing and with it; `None` where that is to be tried.
@@ -29,14 +31,16 @@ pub(super) struct Trial {
     /// Turns until the other way is tried.
     wait: u32,
     next_wait: u32,
-    /// Comparisons that packing has won in a row.
+    /// Comparisons that the other way has won in a row.
     wins: u32,
 }
 
-impl Default for Trial {
-    fn default() -> Trial {
+impl Trial {
+    /// Begins with what is more likely.
+    pub(super) fn new(packs: bool) -> Trial {
         Trial {
-            is_packing: false,
+            is_packing: packs,
+            packs,
             turn: None,
             rates: [None; 2],
             // The first turn fills buffers and says nothing.
@@ -45,9 +49,7 @@ impl Default for Trial {
             wins: 0,
         }
     }
-}
 
-impl Trial {
     /// Takes so many bytes of contents that leave now; tells whether to pack them.
     pub(super) fn take(&mut self, length: u64, now: Instant) -> bool {
         let (began, sent) = self.turn.unwrap_or((now, 0));
@@ -72,11 +74,17 @@ impl Trial {
     }
 
     fn compare(&mut self, plain: f64, packed: f64) {
-        let has_won = packed > plain * GAIN;
-        self.wins = if has_won { self.wins + 1 } else { 0 };
-        self.is_packing = self.wins >= WINS;
+        let is_better_packed = packed > plain * GAIN;
+        self.wins = match is_better_packed == self.packs {
+            true => 0,
+            false => self.wins + 1,
+        };
+        if self.wins >= WINS {
+            (self.packs, self.wins) = (is_better_packed, 0);
+        }
+        self.is_packing = self.packs;
         self.rates = [None; 2];
-        if has_won && !self.is_packing {
+        if self.wins > 0 {
             // Both are tried once more, without a wait.
             self.wait = 0;
             return;
@@ -93,8 +101,8 @@ mod tests {
     use super::{TURN_LEN, Trial};
 
     /// Sends so many MiB at bytes a second plain and packed; returns which share went packed.
-    fn packed_share(mib: u64, plain: f64, packed: f64) -> f64 {
-        let (mut trial, mut now) = (Trial::default(), Instant::now());
+    fn packed_share(mut trial: Trial, mib: u64, plain: f64, packed: f64) -> f64 {
+        let mut now = Instant::now();
         let mut share = 0;
         for _ in 0..mib {
             let is_packed = trial.take(1 << 20, now);
@@ -108,7 +116,7 @@ mod tests {
     #[test]
     fn packs_where_more_gets_through() {
         for (plain, packed) in [(20e6, 45e6), (60e6, 80e6)] {
-            let share = packed_share(1000, plain, packed);
+            let share = packed_share(Trial::new(false), 1000, plain, packed);
             assert!(share > 0.9, "{plain} {packed}: {share}");
         }
     }
@@ -116,15 +124,23 @@ mod tests {
     #[test]
     fn leaves_a_slow_target_alone_after_a_short_try() {
         for (plain, packed) in [(100e6, 100e6), (100e6, 80e6)] {
-            let share = packed_share(1000, plain, packed);
+            let share = packed_share(Trial::new(false), 1000, plain, packed);
             assert!(share < 0.06, "{plain} {packed}: {share}");
             assert!(share > 0.0, "it was never tried");
         }
     }
 
     #[test]
+    fn begins_packed_where_that_is_likely_and_leaves_off_where_it_is_not_better() {
+        let share = packed_share(Trial::new(true), 300, 60e6, 80e6);
+        assert!(share > 0.85, "{share}");
+        let share = packed_share(Trial::new(true), 1000, 100e6, 90e6);
+        assert!(share < 0.1, "{share}");
+    }
+
+    #[test]
     fn one_lucky_turn_on_a_fast_link_starts_nothing() {
-        let (mut trial, mut now) = (Trial::default(), Instant::now());
+        let (mut trial, mut now) = (Trial::new(false), Instant::now());
         let mut packed = 0;
         for _ in 0..1000 {
             let is_packed = trial.take(TURN_LEN, now);
@@ -139,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_turn_ends_by_time_on_a_slow_link() {
-        let (mut trial, start) = (Trial::default(), Instant::now());
+        let (mut trial, start) = (Trial::new(false), Instant::now());
         let tries = (0..40)
             .map(|second| trial.take(TURN_LEN / 20, start + second * Duration::from_secs(1)));
         assert!(tries.into_iter().any(|is_packed| is_packed));
