@@ -49,13 +49,16 @@ impl Packer {
     /// Starts without knowing more of the link than its `ceiling`, in bytes a second. What a far link
     /// takes at first only fills its windows and says nothing of its rate.
     pub fn new(compression: Compression, ceiling: Option<u64>) -> Packer {
-        let is_likely = ceiling.is_some_and(|ceiling| ceiling <= FAST_LINK);
+        let is_slow = ceiling.is_some_and(|ceiling| ceiling <= FAST_LINK);
         Packer {
             compression,
             ceiling,
             written_bytes: AtomicU64::new(0),
             writing_nanos: AtomicU64::new(0),
-            trial: Mutex::new(Trial::new(is_likely)),
+            trial: Mutex::new(match is_slow {
+                true => Trial::on_far_link(),
+                false => Trial::new(),
+            }),
         }
     }
 

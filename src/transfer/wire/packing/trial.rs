@@ -15,6 +15,11 @@ const GAIN: f64 = 1.1;
 const WINS: u32 = 2;
 /// Turns until the other way is tried again; doubled each time, up to [`LONGEST_WAIT`].
 const WAIT: u32 = 4;
+/// The same for a far link, to begin with.
+const FAR_WAIT: u32 = 24;
+/// Bytes of contents that say nothing after a change of way on a far link: its windows of 8 MiB and the
+/// queues before it swallow plain ones at once, and let packed ones wait for what they have swallowed.
+const SWALLOWED_LEN: u64 = 16 << 20;
 /// LIMIT: no wait is longer, in turns: links and targets change.
 const LONGEST_WAIT: u32 = 64;
 
@@ -24,6 +29,9 @@ pub(super) struct Trial {
     is_packing: bool,
     /// The way that is gone while nothing is tried.
     packs: bool,
+    /// Bytes of contents that do not count after a change of way, and how many of them are still to come.
+    swallowed: u64,
+    to_swallow: u64,
     /// When the turn began, and the bytes of contents since.
     turn: Option<(Instant, u64)>,
     /// Bytes a second without packing and with it; `None` where that is to be tried.
@@ -36,11 +44,13 @@ pub(super) struct Trial {
 }
 
 impl Trial {
-    /// Begins with what is more likely.
-    pub(super) fn new(packs: bool) -> Trial {
+    /// Begins plain, as is best on most links.
+    pub(super) fn new() -> Trial {
         Trial {
-            is_packing: packs,
-            packs,
+            is_packing: false,
+            packs: false,
+            swallowed: 0,
+            to_swallow: 0,
             turn: None,
             rates: [None; 2],
             // The first turn fills buffers and says nothing.
@@ -50,13 +60,35 @@ impl Trial {
         }
     }
 
+    /// Begins packed, on a far link that is slower than packing.
+    pub(super) fn on_far_link() -> Trial {
+        Trial {
+            is_packing: true,
+            packs: true,
+            swallowed: SWALLOWED_LEN,
+            wait: FAR_WAIT,
+            next_wait: 2 * FAR_WAIT,
+            ..Trial::new()
+        }
+    }
+
     /// Takes so many bytes of contents that leave now; tells whether to pack them.
     pub(super) fn take(&mut self, length: u64, now: Instant) -> bool {
+        if self.to_swallow > 0 {
+            self.to_swallow = self.to_swallow.saturating_sub(length);
+            return self.is_packing;
+        }
         let (began, sent) = self.turn.unwrap_or((now, 0));
         let took = now.saturating_duration_since(began);
         let is_over = sent >= TURN_LEN || (sent > 0 && took >= TURN_TIME);
         self.turn = if is_over && !took.is_zero() {
+            let before = self.is_packing;
             self.end_turn(sent as f64 / took.as_secs_f64());
+            if self.is_packing != before && self.swallowed > 0 {
+                self.to_swallow = self.swallowed;
+                self.turn = None;
+                return self.is_packing;
+            }
             Some((now, length))
         } else {
             Some((began, sent + length))
@@ -116,7 +148,7 @@ mod tests {
     #[test]
     fn packs_where_more_gets_through() {
         for (plain, packed) in [(20e6, 45e6), (60e6, 80e6)] {
-            let share = packed_share(Trial::new(false), 1000, plain, packed);
+            let share = packed_share(Trial::new(), 1000, plain, packed);
             assert!(share > 0.9, "{plain} {packed}: {share}");
         }
     }
@@ -124,23 +156,45 @@ mod tests {
     #[test]
     fn leaves_a_slow_target_alone_after_a_short_try() {
         for (plain, packed) in [(100e6, 100e6), (100e6, 80e6)] {
-            let share = packed_share(Trial::new(false), 1000, plain, packed);
+            let share = packed_share(Trial::new(), 1000, plain, packed);
             assert!(share < 0.06, "{plain} {packed}: {share}");
             assert!(share > 0.0, "it was never tried");
         }
     }
 
+    /// The same over a far link, which takes 80 MB/s and swallows 12 MiB at once; packed contents come to
+    /// two fifths, and are made at `packed` bytes a second.
+    fn far_share(mib: u64, packed: f64) -> f64 {
+        let (mut trial, mut now) = (Trial::on_far_link(), Instant::now());
+        let (mut swallowed, mut share) = (0.0, 0);
+        for _ in 0..mib {
+            let is_packed = trial.take(1 << 20, now);
+            share += u64::from(is_packed);
+            let (wire, rate) = if is_packed {
+                (0.4, packed)
+            } else {
+                (1.0, 400e6)
+            };
+            let made_in = f64::from(1 << 20) / rate;
+            let room_in = (swallowed + wire - 12.0) * f64::from(1 << 20) / 80e6;
+            let took = made_in.max(room_in);
+            swallowed = (swallowed + wire - took * 80e6 / f64::from(1 << 20)).max(0.0);
+            now += Duration::from_secs_f64(took);
+        }
+        share as f64 / mib as f64
+    }
+
     #[test]
-    fn begins_packed_where_that_is_likely_and_leaves_off_where_it_is_not_better() {
-        let share = packed_share(Trial::new(true), 300, 60e6, 80e6);
-        assert!(share > 0.85, "{share}");
-        let share = packed_share(Trial::new(true), 1000, 100e6, 90e6);
-        assert!(share < 0.1, "{share}");
+    fn a_far_link_is_packed_unless_packing_is_slower_than_the_link() {
+        let share = far_share(400, 250e6);
+        assert!(share > 0.8, "{share}");
+        let share = far_share(2000, 60e6);
+        assert!(share < 0.4, "{share}");
     }
 
     #[test]
     fn one_lucky_turn_on_a_fast_link_starts_nothing() {
-        let (mut trial, mut now) = (Trial::new(false), Instant::now());
+        let (mut trial, mut now) = (Trial::new(), Instant::now());
         let mut packed = 0;
         for _ in 0..1000 {
             let is_packed = trial.take(TURN_LEN, now);
@@ -155,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_turn_ends_by_time_on_a_slow_link() {
-        let (mut trial, start) = (Trial::new(false), Instant::now());
+        let (mut trial, start) = (Trial::new(), Instant::now());
         let tries = (0..40)
             .map(|second| trial.take(TURN_LEN / 20, start + second * Duration::from_secs(1)));
         assert!(tries.into_iter().any(|is_packed| is_packed));
