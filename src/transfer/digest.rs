@@ -10,8 +10,8 @@ use super::stopwatch::{Activity, doing};
 use super::wire::message::{Digest, DigestSecret, SUM_LEN, Tag};
 use crate::fs::extents::is_zero;
 
-/// From which length on the time of a tag is taken: looking at the clock twice takes about as long as
-/// 500 bytes, and a pass over small files makes two tags for each.
+/// From which length on the time of a tag is taken: the tag of a short stretch takes hardly longer
+/// than looking at the clock twice, and a pass over small files makes two for each.
 const TIMED_LEN: usize = 16 * 1024;
 /// Bytes of a block of the content digest.
 pub const DIGEST_BLOCK: usize = 128 * 1024;
