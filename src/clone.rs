@@ -186,7 +186,7 @@ impl<'r> Run<'r> {
             return Err(failure);
         }
         // A dry run changes nothing, not even for a while.
-        if !self.settings.dry_run {
+        if !self.settings.dry_run && self.needs_key(&access) {
             access.install_key(&session);
             agreed.login = access.run_login(self.key_limit_s());
         }
@@ -195,7 +195,7 @@ impl<'r> Run<'r> {
             return done.map(drop);
         };
         self.monitor.event(Event::StageStarted(Stage::CleanUp));
-        access.leave(session);
+        access.leave(session, done.is_ok());
         if done? == Seen::Verified {
             hooks::post_boot(self.settings, self.monitor, self.interrupt);
         }
@@ -227,6 +227,12 @@ impl<'r> Run<'r> {
         };
         let seen = self.verify(&session, agreed);
         (Some(session), seen.map(|()| Seen::Verified))
+    }
+
+    /// Tells whether the run has to bring a key of its own: where the login needed somebody, and for
+    /// a whole system, after whose switch other keys may be taken.
+    fn needs_key(&self, access: &Access<'_>) -> bool {
+        self.settings.system.is_some() || !access.can_reopen()
     }
 
     /// Returns how long the run's key stays on a clone that nobody confirms.

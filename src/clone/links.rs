@@ -75,7 +75,7 @@ impl<'r> Run<'r> {
             self.pause(wait)?;
             match access.open() {
                 Ok(session) => {
-                    access.install_key(&session);
+                    access.renew_key(&session);
                     return Ok(session);
                 }
                 Err(failure) => cause = failure,

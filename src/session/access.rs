@@ -34,6 +34,8 @@ pub struct Access<'a> {
     digest: Digest,
     pub(super) pair: String,
     pub(super) key: Option<InstalledKey>,
+    /// Whether the login that was accepted needs nobody the next time.
+    is_repeatable: bool,
     /// What the link carried while the agent was sent, in bytes a second; `None` where it had not to
     /// be sent.
     pub upload_bytes_per_second: Option<u64>,
@@ -73,6 +75,7 @@ impl<'a> Access<'a> {
             digest,
             pair,
             key: None,
+            is_repeatable: false,
             upload_bytes_per_second: None,
         })
     }
@@ -150,6 +153,7 @@ impl<'a> Access<'a> {
         self.login.given_host_keys = fingerprints(&texts);
     }
 
+    /// Connects and logs in. From then on only a machine with the same host key will do.
     fn connect(&mut self) -> Result<Connection, Unreached> {
         let nobody = NobodyThere;
         let prompter = if self.can_reopen() {
@@ -157,10 +161,16 @@ impl<'a> Access<'a> {
         } else {
             self.prompter
         };
-        Connection::open(&self.address, &self.login, prompter).map_err(|error| Unreached {
+        let opened = Connection::open(&self.address, &self.login, prompter);
+        let connection = opened.map_err(|error| Unreached {
             failure: Failure::of(ExitCode::Link, &error).maybe_hint(error.hint()),
             is_login_refused: matches!(error, SshError::Login { .. } | SshError::LoginEnded { .. }),
-        })
+        })?;
+        self.is_repeatable = connection.is_repeatable();
+        self.login
+            .host_key_fingerprint
+            .get_or_insert_with(|| connection.host_key_fingerprint().to_owned());
+        Ok(connection)
     }
 
     fn start_agent(&self, connection: &Connection) -> Result<AgentProcess, Failure> {
@@ -207,7 +217,7 @@ impl<'a> Access<'a> {
 
     /// Tells whether the link can be opened again without asking anybody.
     pub fn can_reopen(&self) -> bool {
-        self.login.run_key.is_some()
+        self.login.run_key.is_some() || self.is_repeatable
     }
 }
 

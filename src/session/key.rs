@@ -21,10 +21,7 @@ impl Access<'_> {
     /// Installs a fresh key, so that a lost link asks for no password. Going without it is worth
     /// a notice, not the run. WIRE[key]
     pub fn install_key(&mut self, session: &Session) {
-        let End::Machine {
-            connection, target, ..
-        } = &session.end
-        else {
+        let End::Machine { target, .. } = &session.end else {
             return; // A directory of this machine needs none.
         };
         let key = self
@@ -39,16 +36,13 @@ impl Access<'_> {
             nonce: nonce(),
         };
         match key_done(session.ask(&Down::Key(request.clone()), choose_done)) {
-            Ok(()) => {
-                self.login.run_key = Some(key.clone());
-                self.login
-                    .host_key_fingerprint
-                    .get_or_insert_with(|| connection.host_key_fingerprint().to_owned());
-            }
+            Ok(()) => self.login.run_key = Some(key.clone()),
             Err(why) => {
-                let text = format!(
-                    "target: the run's key is not installed, a lost link will end the run: {why}"
-                );
+                let outlook = match self.can_reopen() {
+                    true => "",
+                    false => ", a lost link will end the run",
+                };
+                let text = format!("target: the run's key is not installed{outlook}: {why}");
                 self.monitor.event(Event::Notice(text));
             }
         }
@@ -59,6 +53,14 @@ impl Access<'_> {
                 ..request
             },
         });
+    }
+
+    /// Puts the key in again after a lost link, where there was one: the agent of that link may have
+    /// taken it out.
+    pub fn renew_key(&mut self, session: &Session) {
+        if self.key.is_some() {
+            self.install_key(session);
+        }
     }
 
     /// Names the run's key where it lies on the target; `None` where none is installed.
@@ -90,12 +92,16 @@ impl Access<'_> {
         }
     }
 
-    /// Takes the run's key out of the target again, and ends the session.
-    pub fn leave(&mut self, session: Session) {
+    /// Takes the run's key out of the target again, if there is one, and ends the session.
+    /// `is_idle` says that the agent has answered to everything.
+    pub fn leave(&mut self, session: Session, is_idle: bool) {
         let installed = self.key.take();
         let is_there = self.login.run_key.take().is_some();
         let Some(installed) = installed.filter(|_| is_there) else {
-            return session.close();
+            return match is_idle {
+                true => session.hang_up(),
+                false => session.close(),
+            };
         };
         match key_done(session.ask(&Down::Key(installed.request), choose_done)) {
             Ok(()) => session.hang_up(),

@@ -74,6 +74,7 @@ pub(super) struct Login<'a> {
     offered: MethodSet,
     asked: u32,
     password_refused: bool,
+    is_repeatable: bool,
     rsa_hash: Option<Option<HashAlg>>,
 }
 
@@ -95,22 +96,26 @@ impl<'a> Login<'a> {
             offered: MethodSet::empty(),
             asked: 0,
             password_refused: false,
+            is_repeatable: false,
             rsa_hash: None,
         }
     }
 
-    /// Logs in with the first thing that the target takes.
+    /// Logs in with the first thing that the target takes. Returns whether that is there the next
+    /// time, too, without anybody and anything else: a key file without a passphrase, or nothing
+    /// at all. An ssh-agent may ask for each use, and go away.
     ///
     /// Keys are offered without a question first: the refusal of one lists what the target takes
     /// as well as that of "none" does, which would cost a round trip more.
-    pub async fn run(mut self) -> Result<(), SshError> {
+    pub async fn run(mut self) -> Result<bool, SshError> {
         let mut outcome = self.try_keys().await?;
         let has_offers = !self.offered.is_empty();
         if !has_offers && matches!(outcome, Outcome::Refused) {
             outcome = self.try_nothing().await?;
+            self.is_repeatable = matches!(outcome, Outcome::Accepted);
         }
         if let Outcome::Accepted = outcome {
-            return Ok(());
+            return Ok(self.is_repeatable);
         }
         let mut methods = vec![MethodKind::Password, MethodKind::KeyboardInteractive];
         while let Some(index) = methods.iter().position(|kind| self.offered.contains(kind)) {
@@ -119,12 +124,12 @@ impl<'a> Login<'a> {
                 _ => self.try_questions().await?,
             };
             if let Outcome::Accepted = outcome {
-                return Ok(());
+                return Ok(false);
             }
         }
         // A target that hangs up now has refused as well.
         if has_offers && matches!(self.try_nothing().await, Ok(Outcome::Accepted)) {
-            return Ok(());
+            return Ok(false);
         }
         Err(SshError::Login {
             user: self.user.to_owned(),

@@ -21,7 +21,7 @@ use super::known_hosts::KnownHosts;
 use super::open::Opener;
 use super::process::{Exit, Process, ProcessInput, ProcessOutput, Shared};
 use super::question::{Asker, Event};
-use super::session::{Link, SessionHandler};
+use super::session::{Link, Opened, SessionHandler};
 use crate::prompter::Prompter;
 
 /// How long a goodbye may take.
@@ -37,7 +37,7 @@ pub struct Connection {
     requests: async_mpsc::UnboundedSender<Request>,
     thread: Option<JoinHandle<()>>,
     link: Arc<Link>,
-    host_key_fingerprint: String,
+    opened: Opened,
 }
 
 /// What a command printed, and how it ended.
@@ -95,7 +95,7 @@ impl Connection {
                         requests,
                         thread: Some(thread),
                         link,
-                        host_key_fingerprint: opened?,
+                        opened: opened?,
                     });
                 }
             }
@@ -106,7 +106,13 @@ impl Connection {
     /// Returns the fingerprint of the target's host key, `SHA256:...`. A later connection of the
     /// same run can demand it and then asks nobody.
     pub fn host_key_fingerprint(&self) -> &str {
-        &self.host_key_fingerprint
+        &self.opened.host_key_fingerprint
+    }
+
+    /// Returns whether the same settings log in again without anybody and anything else: by a key
+    /// file without a passphrase, or by nothing at all.
+    pub fn is_repeatable(&self) -> bool {
+        self.opened.is_repeatable
     }
 
     /// Returns the shortest time that the target took to answer so far: a round trip and a little
@@ -268,8 +274,8 @@ fn run_thread(
             runtime.block_on(async {
                 match opener.open(known_hosts).await {
                     Err(error) => tell(Err(error)),
-                    Ok((handle, fingerprint)) => {
-                        tell(Ok(fingerprint));
+                    Ok((handle, opened)) => {
+                        tell(Ok(opened));
                         serve(Arc::new(handle), &opener.link, requests).await;
                     }
                 }

@@ -19,7 +19,7 @@ use super::auth::{Login, LoginSettings};
 use super::error::{SshError, describe};
 use super::host_key::HostKeyPolicy;
 use super::known_hosts::KnownHosts;
-use super::session::{Link, OpenAsker, SessionError, SessionHandler};
+use super::session::{Link, OpenAsker, Opened, SessionError, SessionHandler};
 use super::stream::PromptStream;
 
 /// How long one IP address may take to accept, and then to agree on keys.
@@ -34,11 +34,11 @@ pub(super) struct Opener {
 }
 
 impl Opener {
-    /// Returns the session and the fingerprint of the target's host key.
+    /// Returns the session, and what is to be told of it.
     pub async fn open(
         &self,
         known_hosts: KnownHosts,
-    ) -> Result<(Handle<SessionHandler>, String), SshError> {
+    ) -> Result<(Handle<SessionHandler>, Opened), SshError> {
         let stream = self.connect().await?;
         let config = Arc::new(session_config(
             &known_hosts.key_types(&self.address.host, self.address.port()),
@@ -79,17 +79,19 @@ impl Opener {
                 return Err(no_handshake("nothing was heard for 15 s".to_owned()));
             }
         };
-        Login::new(
+        let login = Login::new(
             &mut handle,
             self.address.user(),
             &self.settings,
             &self.asker,
             &self.link,
-        )
-        .run()
-        .await?;
-        let fingerprint = fingerprint.get().cloned().unwrap_or_default();
-        Ok((handle, fingerprint))
+        );
+        let is_repeatable = login.run().await?;
+        let opened = Opened {
+            host_key_fingerprint: fingerprint.get().cloned().unwrap_or_default(),
+            is_repeatable,
+        };
+        Ok((handle, opened))
     }
 
     /// Tries every IP address in the order of the resolver.

@@ -17,10 +17,15 @@ use super::question::Asker;
 /// How much a target may say before the login (RFC 4252, 5.4).
 const BANNER_BYTES: usize = 8 * 1024;
 
-/// What the thread of a connection tells its opener: the fingerprint of the host key, or why
-/// there is no connection.
-pub(super) type Opened = Result<String, SshError>;
-pub(super) type OpenAsker = Asker<Opened>;
+/// What the opener of a connection is told once it is logged in.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub host_key_fingerprint: String,
+    /// Whether the same settings log in again without anybody.
+    pub is_repeatable: bool,
+}
+
+pub(super) type OpenAsker = Asker<Result<Opened, SshError>>;
 
 /// What is known about the link, shared by everything that uses it.
 #[derive(Debug, Default)]

@@ -1,13 +1,15 @@
 //! A target that is far away: several channels carry the stream, or one where it allows no more.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, RawPid, Signal, pidfd_getfd, pidfd_open};
 
-use crate::support::binary::{Run, over_ssh_by, start};
+use crate::support::binary::{Run, over_ssh_by, start_beside};
 use crate::support::can_run;
+use crate::support::key_agent::KeyAgent;
 use crate::support::places::{OVER_SSH, Places, assert_code, much_to_send, wait_for_many, with};
 use crate::support::proxy::Proxy;
 use crate::support::sshd::Sshd;
@@ -25,10 +27,21 @@ fn much() -> Places {
 }
 
 fn copy_far(sshd: &Sshd, proxy: &Proxy, places: &Places, more: &[&str]) -> Run {
+    copy_far_beside(sshd, proxy, places, more, None)
+}
+
+/// Does so with an ssh-agent.
+fn copy_far_beside(
+    sshd: &Sshd,
+    proxy: &Proxy,
+    places: &Places,
+    more: &[&str],
+    agent: Option<&KeyAgent>,
+) -> Run {
     let address = format!("root@127.0.0.1:{}", proxy.port());
     let arguments = over_ssh_by(&address, sshd, &places.source, &places.ours);
     let fingerprint = ["--host-key-fingerprint", &sshd.host_key_fingerprint()];
-    start(&with(with(arguments, &fingerprint), more))
+    start_beside(&with(with(arguments, &fingerprint), more), agent)
 }
 
 /// How many channels the server connected to a socket.
@@ -141,19 +154,25 @@ fn a_far_link_that_is_cut_is_opened_again() {
         return;
     }
     let (sshd, places) = (Sshd::start(), much());
-    let (before, keys) = (agent_places(), fs::read(sshd.authorized_keys()).unwrap());
+    let before = agent_places();
+    // Whatever writes it makes a new file.
+    let keys = || fs::metadata(sshd.authorized_keys()).unwrap().ino();
+    let keys_before = keys();
     let proxy = Proxy::start_with_delay(sshd.port(), DELAY);
     let source = copy_far(&sshd, &proxy, &places, &["--bwlimit", "5M"]);
     wait_for_many(&places);
+    assert_eq!(
+        keys(),
+        keys_before,
+        "a key file alone logs in again by itself"
+    );
     proxy.cut();
-    assert_code(&source.wait(), 0, "cut");
+    let outcome = source.wait();
+    assert!(outcome.stderr.contains("link lost"), "{}", outcome.stderr);
+    assert_code(&outcome, 0, "cut");
     places.assert_equal("cut");
     assert_gone(&before, "cut");
-    assert_eq!(
-        fs::read(sshd.authorized_keys()).unwrap(),
-        keys,
-        "the key stays"
-    );
+    assert_eq!(keys(), keys_before, "a key was there");
 }
 
 /// Ends one of the sockets over which the agent gets the stream, behind the back of both ends;
@@ -193,7 +212,9 @@ fn one_channel_that_ends_is_a_lost_link_and_is_opened_again() {
     let (sshd, places) = (Sshd::start(), much());
     let (before, keys) = (agent_places(), fs::read(sshd.authorized_keys()).unwrap());
     let proxy = Proxy::start_with_delay(sshd.port(), DELAY);
-    let source = copy_far(&sshd, &proxy, &places, &["--bwlimit", "5M"]);
+    // The link that is opened again is one of the run's key, which may have no further channels.
+    let agent = KeyAgent::start(sshd.dir(), &sshd.identity_file());
+    let source = copy_far_beside(&sshd, &proxy, &places, &["--bwlimit", "5M"], Some(&agent));
     wait_for_many(&places);
     assert!(cut_one_channel(&sshd), "{:?}", sshd.processes());
     let outcome = source.wait();

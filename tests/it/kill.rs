@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::binary::{Outcome, Run, over_ssh, over_ssh_by, run, start};
+use crate::support::binary::{Outcome, Run, over_ssh, over_ssh_by, run, start_beside};
+use crate::support::key_agent::KeyAgent;
 use crate::support::places::{OVER_SSH, Places, assert_code, much_to_send, wait_for_many, with};
 use crate::support::processes;
 use crate::support::proxy::Proxy;
@@ -62,7 +63,8 @@ fn a_stop_is_heard_at_once_under_a_low_bandwidth_limit() {
     let keys_before = fs::read(sshd.authorized_keys()).unwrap();
     let hidden_before = hidden_files();
     let arguments = over_ssh(&sshd, &places.source, &places.ours);
-    let source = start(&with(arguments, &["--bwlimit", "50K"]));
+    let agent = KeyAgent::start(sshd.dir(), &sshd.identity_file());
+    let source = start_beside(&with(arguments, &["--bwlimit", "50K"]), Some(&agent));
     wait_for_many(&places);
     let (outcome, took) = stop(source, Signal::INT);
     assert_code(&outcome, 130, "stopped by Ctrl-C");
@@ -86,7 +88,8 @@ fn a_stop_on_a_link_that_stands_still_ends_the_run_and_then_the_agent() {
     let address = format!("root@127.0.0.1:{}", proxy.port());
     let arguments = over_ssh_by(&address, &sshd, &places.source, &places.ours);
     let fingerprint = ["--host-key-fingerprint", &sshd.host_key_fingerprint()];
-    let source = start(&with(arguments, &fingerprint));
+    let agent = KeyAgent::start(sshd.dir(), &sshd.identity_file());
+    let source = start_beside(&with(arguments, &fingerprint), Some(&agent));
     wait_for_many(&places);
     proxy.stand_still();
     // Everything on the way is full by then.
@@ -138,8 +141,10 @@ fn cut_and_run_again(seed: u64, cut: Cut, context: &str) {
     }
     let whole_run = began.elapsed().max(Duration::from_millis(600));
     let readers = Readers::start(&places.ours);
+    // What an ssh-agent lets in brings a key of the run, a key file alone needs none.
+    let agent = (seed % 4 != 1).then(|| KeyAgent::start(sshd.dir(), &sshd.identity_file()));
     for _ in 0..1 + rng.below(3) {
-        let mut source = start(&arguments);
+        let mut source = start_beside(&arguments, agent.as_ref());
         thread::sleep(whole_run * rng.below(100) as u32 / 100);
         cut_now(cut, &mut source, &sshd);
         assert_ended_by_cut(cut, source, context);

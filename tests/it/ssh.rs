@@ -22,6 +22,7 @@ use instancesync::ssh::{
 };
 use zeroize::Zeroizing;
 
+use crate::support::key_agent::KeyAgent;
 use crate::support::sshd::{Sshd, make_key, make_key_with};
 
 /// Longer than any wait of a test that works; keeps one that does not from hanging for ever.
@@ -125,6 +126,7 @@ fn logs_in_with_a_key_file_and_runs_a_command() {
         connection.host_key_fingerprint(),
         sshd.host_key_fingerprint()
     );
+    assert!(connection.is_repeatable(), "nobody was asked");
     connection.close();
 }
 
@@ -174,7 +176,8 @@ fn asks_for_the_passphrase_of_an_encrypted_key() {
 
     let public = fs::read_to_string(path.with_extension("pub")).unwrap();
     append(&sshd.authorized_keys(), public.trim());
-    open_with(&sshd, &settings, &person).unwrap();
+    let connection = open_with(&sshd, &settings, &person).unwrap();
+    assert!(!connection.is_repeatable(), "somebody was asked");
     assert_eq!(person.asked().len(), 1);
     assert!(person.asked()[0].contains("locked"), "{:?}", person.asked());
 
@@ -315,37 +318,20 @@ fn answers_keyboard_interactive_with_the_password() {
 #[test]
 fn an_agent_supplies_the_key() {
     let sshd = Sshd::start();
-    let socket = sshd.dir().join("agent");
-    let mut agent = Command::new("ssh-agent")
-        .args(["-D", "-a"])
-        .arg(&socket)
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    while !socket.exists() {
-        thread::sleep(Duration::from_millis(5));
-    }
-    let locked = sshd.dir().join("in_agent");
-    make_key(&locked);
-    let public = fs::read_to_string(locked.with_extension("pub")).unwrap();
+    let held = sshd.dir().join("in_agent");
+    make_key(&held);
+    let public = fs::read_to_string(held.with_extension("pub")).unwrap();
     append(&sshd.authorized_keys(), public.trim());
-    let added = Command::new("ssh-add")
-        .arg(&locked)
-        .env("SSH_AUTH_SOCK", &socket)
-        .output()
-        .unwrap();
-    assert!(added.status.success(), "{added:?}");
+    let agent = KeyAgent::start(sshd.dir(), &held);
     // The environment belongs to the whole test process, so the login runs in a child of it.
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "ssh::agent_login_in_a_child", "--nocapture"])
-        .env("SSH_AUTH_SOCK", &socket)
+        .env("SSH_AUTH_SOCK", agent.socket())
         .env("HOME", sshd.home())
         .env("TEST_SSH_ADDRESS", sshd.address())
         .env("TEST_SSH_KNOWN_HOSTS", sshd.known_hosts_file())
         .output()
         .unwrap();
-    agent.kill().unwrap();
-    agent.wait().unwrap();
     assert!(child.status.success(), "{child:?}\n{}", sshd.log());
 }
 
@@ -359,7 +345,8 @@ fn agent_login_in_a_child() {
         known_hosts: std::env::var_os("TEST_SSH_KNOWN_HOSTS").map(PathBuf::from),
         ..LoginSettings::default()
     };
-    Connection::open(&address.parse().unwrap(), &settings, &NobodyThere).unwrap();
+    let connection = Connection::open(&address.parse().unwrap(), &settings, &NobodyThere).unwrap();
+    assert!(!connection.is_repeatable(), "an ssh-agent can go away");
 }
 
 #[test]

@@ -183,7 +183,11 @@ impl Login<'_> {
         identity: io::Result<Identity>,
     ) -> Result<Outcome, SshError> {
         let identity = match identity {
-            Ok(Identity::Plain(key)) => return self.try_private_key(name, key).await,
+            Ok(Identity::Plain(key)) => {
+                let outcome = self.try_private_key(name, key).await?;
+                self.is_repeatable = matches!(outcome, Outcome::Accepted);
+                return Ok(outcome);
+            }
             Ok(identity @ Identity::Encrypted { .. }) => identity,
             Err(error) => {
                 self.tried.push(format!("{name}: {error}"));

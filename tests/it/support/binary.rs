@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::support::key_agent::KeyAgent;
 use crate::support::sshd::Sshd;
 
 /// LIMIT: a run that takes longer hangs; the largest test trees take seconds.
@@ -56,14 +57,21 @@ pub fn run_as<S: AsRef<OsStr>>(user: u32, arguments: &[S]) -> Outcome {
     let mut command = Command::new("/proc/self/fd/0");
     // The program may lie where only root can go: it is handed over open.
     command.stdin(File::open(program()).expect("open instancesync"));
-    command.uid(user).gid(user);
+    command.uid(user).gid(user).env_clear();
     launch(command, arguments).wait()
 }
 
 /// Starts instancesync with `arguments`.
 pub fn start<S: AsRef<OsStr>>(arguments: &[S]) -> Run {
+    start_beside(arguments, None)
+}
+
+/// Starts instancesync with `arguments`, and with an ssh-agent if there is one.
+pub fn start_beside<S: AsRef<OsStr>>(arguments: &[S], agent: Option<&KeyAgent>) -> Run {
     let mut command = Command::new(program());
     command.stdin(Stdio::null());
+    command.env_clear();
+    command.envs(agent.map(|agent| ("SSH_AUTH_SOCK", agent.socket())));
     launch(command, arguments)
 }
 
@@ -72,7 +80,6 @@ fn launch<S: AsRef<OsStr>>(mut command: Command, arguments: &[S]) -> Run {
     let file = |name: &str| File::create(place.path().join(name)).expect("create output file");
     let child = command
         .args(arguments)
-        .env_clear()
         .env("HOME", place.path())
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("LC_ALL", "C")

@@ -5,6 +5,7 @@ pub mod binary;
 pub mod disk;
 pub mod edit;
 pub mod engine;
+pub mod key_agent;
 pub mod machine;
 pub mod manifest;
 pub mod names;

@@ -1,0 +1,48 @@
+//! A throw-away ssh-agent that holds one key. Knows nothing of the crate under test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::let_underscore_must_use,
+    reason = "a test may panic, and cleans up as far as it can"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+/// A running ssh-agent; dropping it ends it.
+pub struct KeyAgent {
+    process: Child,
+    socket: PathBuf,
+}
+
+impl KeyAgent {
+    /// Starts one with a socket in `dir`, and gives it the private key of a file.
+    pub fn start(dir: &Path, key: &Path) -> KeyAgent {
+        let socket = dir.join("agent");
+        let mut command = Command::new("ssh-agent");
+        command.args(["-D", "-a"]).arg(&socket);
+        let process = command.stdout(Stdio::null()).spawn().unwrap();
+        let agent = KeyAgent { process, socket };
+        while !agent.socket.exists() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let mut add = Command::new("ssh-add");
+        let added = add.arg(key).env("SSH_AUTH_SOCK", &agent.socket).output();
+        let added = added.unwrap();
+        assert!(added.status.success(), "{added:?}");
+        agent
+    }
+
+    /// The value of SSH_AUTH_SOCK.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+}
+
+impl Drop for KeyAgent {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
