@@ -7,4 +7,5 @@
 mod kernels;
 mod pair;
 mod power;
+mod sabotage;
 mod table;
