@@ -52,10 +52,15 @@ pub enum Which<'a> {
     Session(Owner<'a>),
 }
 
+/// Returns what each line of a pair has in its comment.
+pub fn mark_of(pair: &str) -> String {
+    format!("{MARK}{pair}:")
+}
+
 impl Which<'_> {
     fn mark(&self) -> String {
         match self {
-            Which::Pair(pair) => format!("{MARK}{pair}:"),
+            Which::Pair(pair) => mark_of(pair),
             Which::Session(owner) => format!("{MARK}{}:{}:", owner.pair, owner.nonce),
         }
     }

@@ -186,7 +186,7 @@ impl<'r> Run<'r> {
             return Err(failure);
         }
         // A dry run changes nothing, not even for a while.
-        if !self.settings.dry_run && self.needs_key(&access) {
+        if !self.settings.dry_run && self.needs_key(&access, &session) {
             access.install_key(&session);
             agreed.login = access.run_login(self.key_limit_s());
         }
@@ -229,10 +229,11 @@ impl<'r> Run<'r> {
         (Some(session), seen.map(|()| Seen::Verified))
     }
 
-    /// Tells whether the run has to bring a key of its own: where the login needed somebody, and for
-    /// a whole system, after whose switch other keys may be taken.
-    fn needs_key(&self, access: &Access<'_>) -> bool {
-        self.settings.system.is_some() || !access.can_reopen()
+    /// Tells whether the run has to bring a key of its own: where the login needed somebody, for a
+    /// whole system, after whose switch other keys may be taken, and where it is the way to take out
+    /// one that was left.
+    fn needs_key(&self, access: &Access<'_>, session: &Session) -> bool {
+        self.settings.system.is_some() || !access.can_reopen() || Access::is_key_left(session)
     }
 
     /// Returns how long the run's key stays on a clone that nobody confirms.

@@ -28,6 +28,8 @@ pub use orders::misplaced;
 
 /// How long the agent may take to answer to a goodbye.
 const PARTING: Duration = Duration::from_secs(10);
+/// The same where the link is lost already: only an agent that has just ended is still heard.
+const LOST_PARTING: Duration = Duration::from_secs(1);
 /// LIMIT: how long a run that was stopped waits for the agent to tidy up and to take the key
 /// out. On a link that stands still that is in vain: the agent does both when it notices.
 const STOPPING: Duration = Duration::from_secs(5);
@@ -86,7 +88,7 @@ impl Session {
     ) -> Result<Answer, Failure> {
         let answered = match self.link.out.send(question) {
             Ok(()) => self.answer(|message, _body| choose(message)),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(TransferError::from(error).explained(&self.link.out)),
         };
         answered.map_err(|error| lost(&error))
     }
@@ -139,7 +141,11 @@ impl Session {
                 process,
                 ..
             } => {
-                let limit = link.time_left().unwrap_or(PARTING);
+                let parting = match link.out.is_lost() {
+                    true => LOST_PARTING,
+                    false => PARTING,
+                };
+                let limit = link.time_left().unwrap_or(parting);
                 // The writer ends when it has written everything, and with it the agent's input.
                 drop(link);
                 match process.wait(limit) {
@@ -152,9 +158,13 @@ impl Session {
     }
 }
 
-/// Returns the failure of what was asked of an agent that cannot be heard.
+/// Returns the failure of what was asked of an agent that cannot be heard, or cannot be told.
 fn lost(error: &TransferError) -> Failure {
-    Failure::of(ExitCode::Link, error)
+    let exit = match error {
+        TransferError::Unsendable(_) => ExitCode::Failed,
+        _ => ExitCode::Link,
+    };
+    Failure::of(exit, error)
 }
 
 /// A pipe that takes a whole frame at once.
@@ -163,4 +173,21 @@ fn roomy_pipe() -> io::Result<(io::PipeReader, io::PipeWriter)> {
     // LIMIT: /proc/sys/fs/pipe-max-size. A smaller pipe is only slower.
     rustix::pipe::fcntl_setpipe_size(&writer, 1 << 20).unwrap_or_default();
     Ok((reader, writer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Session;
+    use crate::exit::ExitCode;
+    use crate::transfer::wire::link::LinkSettings;
+    use crate::transfer::wire::message::Down;
+
+    #[test]
+    fn what_no_frame_can_hold_is_not_a_lost_link() {
+        let session = Session::in_process(LinkSettings::default()).unwrap();
+        let too_long = Down::Failed("x".repeat(8 << 20));
+        let failure = session.ask(&too_long, |_| Some(())).unwrap_err();
+        assert_eq!(failure.exit, ExitCode::Failed, "{failure}");
+        session.close();
+    }
 }

@@ -33,7 +33,29 @@ const LOOK: Timespec = Timespec {
 
 /// The socket while it is there.
 #[derive(Debug, Default)]
-pub struct Door(Mutex<Option<PathBuf>>);
+pub struct Door(Mutex<Option<Spot>>);
+
+/// Where the socket lies, and which directory that is: the next run of the pair makes its own by the
+/// same name.
+#[derive(Debug)]
+struct Spot {
+    socket: PathBuf,
+    place: (u64, u64),
+}
+
+impl Spot {
+    /// Removes the socket and its directory. The next run removes what cannot be removed now.
+    fn clear(&self) {
+        let Some(place) = self.socket.parent() else {
+            return;
+        };
+        let found = std::fs::symlink_metadata(place);
+        if found.is_ok_and(|found| (found.dev(), found.ino()) == self.place) {
+            drop(std::fs::remove_file(&self.socket));
+            drop(std::fs::remove_dir(place));
+        }
+    }
+}
 
 impl Door {
     /// Makes the socket and returns the stream that `first`, and what comes through the door,
@@ -71,7 +93,10 @@ impl Door {
         }
         let path = place.join(SOCKET_NAME);
         // ORDER: noted first, so that a signal finds it.
-        *self.locked() = Some(path.clone());
+        *self.locked() = Some(Spot {
+            socket: path.clone(),
+            place: (place_itself.dev(), place_itself.ino()),
+        });
         let listener = UnixListener::bind(&path)?;
         // sshd connects as the account that logged in, which owns the directory and may have put
         // a link there by now: it is not followed.
@@ -82,17 +107,12 @@ impl Door {
 
     /// Removes the socket and its directory, if they are there.
     pub fn close(&self) {
-        let Some(path) = self.locked().take() else {
-            return;
-        };
-        // The next run removes what cannot be removed now.
-        drop(std::fs::remove_file(&path));
-        if let Some(place) = path.parent() {
-            drop(std::fs::remove_dir(place));
+        if let Some(spot) = self.locked().take() {
+            spot.clear();
         }
     }
 
-    fn locked(&self) -> MutexGuard<'_, Option<PathBuf>> {
+    fn locked(&self) -> MutexGuard<'_, Option<Spot>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

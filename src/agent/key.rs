@@ -18,11 +18,14 @@ const LOOKING: Duration = Duration::from_millis(500);
 pub struct HeldKey(Mutex<Option<KeyRequest>>);
 
 impl HeldKey {
-    /// Puts a key in, or takes it out. What goes wrong is told as text.
+    /// Puts a key in, or takes it out. What goes wrong is told as text; a key that could not be taken
+    /// out is still held, and taken out at the end.
     pub(super) fn carry_out(&self, request: KeyRequest) -> Result<(), String> {
         let mut held = self.locked();
         let done = edit(&request, |owner| Which::Pair(owner.pair));
-        *held = (request.key.is_some() && done.is_ok()).then_some(request);
+        if done.is_ok() {
+            *held = request.key.is_some().then_some(request);
+        }
         done
     }
 
@@ -99,6 +102,32 @@ mod tests {
     use super::HeldKey;
     use crate::orders::Order;
     use crate::transfer::wire::message::KeyRequest;
+
+    #[test]
+    fn a_key_that_could_not_be_taken_out_goes_at_the_end() {
+        let home = tempfile::tempdir().unwrap();
+        let request = KeyRequest {
+            home: home.path().as_os_str().as_encoded_bytes().to_vec(),
+            uid: rustix::process::geteuid().as_raw(),
+            key: Some("ssh-ed25519 AAAA".to_owned()),
+            pair: "p1".to_owned(),
+            nonce: "n1".to_owned(),
+        };
+        let held = HeldKey::default();
+        held.carry_out(request.clone()).unwrap();
+        let (ssh, aside) = (home.path().join(".ssh"), home.path().join("aside"));
+        std::fs::rename(&ssh, &aside).unwrap();
+        std::fs::write(&ssh, "in the way").unwrap();
+        let removal = KeyRequest {
+            key: None,
+            ..request
+        };
+        held.carry_out(removal).unwrap_err();
+        std::fs::remove_file(&ssh).unwrap();
+        std::fs::rename(&aside, &ssh).unwrap();
+        held.take_out();
+        assert!(!ssh.join("authorized_keys").exists());
+    }
 
     #[test]
     fn a_key_goes_with_the_agent_unless_somebody_else_takes_it_out() {

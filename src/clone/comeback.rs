@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 const PAUSE_AFTER_REFUSAL: Duration = Duration::from_secs(20);
 /// LIMIT: refused logins after which no more is tried. A machine that starts or stops may refuse
 /// one.
-const REFUSALS: u32 = 3;
+pub(super) const REFUSALS: u32 = 3;
 /// How long the services of the clone may take to start before they are looked at as they are.
 const SETTLING: Duration = Duration::from_secs(60);
 const CONSOLE: &str = "on its console '/.instancesync/instancesync rollback --reboot' brings the \
@@ -59,11 +59,7 @@ impl Run<'_> {
             Manner::Staged => None,
             Manner::InPlace => Some(boot_of(&session.status(&self.settings.target_dir)?)),
         };
-        access.expect_port(&agreed.ssh_ports);
-        let system = self.settings.system.as_ref();
-        if system.is_some_and(|system| system.policies.identity == IdentityPolicy::Move) {
-            access.expect_own_host_keys();
-        }
+        self.expect_clone(access, agreed);
         self.monitor.event(Event::Waiting {
             what: "the target to come back".to_owned(),
             limit,
@@ -77,6 +73,15 @@ impl Run<'_> {
             access.leave_key();
         }
         came
+    }
+
+    /// Looks for the target where it is once it is the clone, and under the host keys that it has then.
+    pub(super) fn expect_clone(&self, access: &mut Access<'_>, agreed: &Agreed) {
+        access.expect_port(&agreed.ssh_ports);
+        let system = self.settings.system.as_ref();
+        if system.is_some_and(|system| system.policies.identity == IdentityPolicy::Move) {
+            access.expect_own_host_keys();
+        }
     }
 
     /// Waits until the target has booted since the boot `before`, and orders that if nobody has.

@@ -6,6 +6,9 @@ use crate::failure::Failure;
 use crate::transfer::TransferError;
 use crate::transfer::wire::message::FailureClass;
 
+/// What to do about a run that was interrupted.
+const AGAIN: &str = "run the same command again: it continues";
+
 /// What stopped a step.
 #[derive(Debug)]
 pub(super) enum Trouble {
@@ -36,6 +39,14 @@ impl Trouble {
         }
     }
 
+    /// Tells whether another agent holds the target.
+    pub(super) fn is_locked(&self) -> bool {
+        let Trouble::Transfer(TransferError::Peer { class, .. }) = self else {
+            return false;
+        };
+        *class == FailureClass::Locked
+    }
+
     /// Tells whether there is no link any more over which the agent could be told of it.
     pub(super) fn is_without_link(&self) -> bool {
         match self {
@@ -50,6 +61,15 @@ impl Trouble {
             Trouble::Transfer(error) => failure_of(&error),
             Trouble::Failed(failure) => failure,
         }
+    }
+}
+
+/// Makes the failure of a run that gets no new link of what was noticed last.
+pub(super) fn interrupted(mut last: Failure) -> Failure {
+    last.exit = ExitCode::Interrupted;
+    match last.hints.iter().any(|hint| hint == AGAIN) {
+        true => last,
+        false => last.hint(AGAIN),
     }
 }
 
@@ -68,11 +88,10 @@ fn is_lost(error: &TransferError, reopenings: u32) -> bool {
 
 /// Makes the failure of a run of it.
 pub(super) fn failure_of(error: &TransferError) -> Failure {
-    let again = "run the same command again: it continues";
     let no_space = "make room on the target, then run the same command again: it continues";
     let fault = "this is a fault of instancesync: please report it";
     let (exit, hint) = match error {
-        TransferError::Link(_) => (ExitCode::Interrupted, Some(again)),
+        TransferError::Link(_) => (ExitCode::Interrupted, Some(AGAIN)),
         TransferError::Protocol(_) => (ExitCode::Link, Some(fault)),
         TransferError::Unsendable(_) => (ExitCode::Failed, Some(fault)),
         TransferError::Stopped => (ExitCode::Interrupted, None),
@@ -86,7 +105,9 @@ pub(super) fn failure_of(error: &TransferError) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::is_lost;
+    use super::{AGAIN, Trouble, interrupted, is_lost};
+    use crate::exit::ExitCode;
+    use crate::failure::Failure;
     use crate::transfer::TransferError;
     use crate::transfer::wire::message::FailureClass;
 
@@ -106,6 +127,20 @@ mod tests {
         ];
         for (error, reopenings, lost) in tries {
             assert_eq!(is_lost(&error, reopenings), lost, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_that_is_gone_for_good_is_an_interruption_whoever_noticed_it() {
+        let order = Failure::new(ExitCode::Link, "the link was lost");
+        for trouble in [
+            Trouble::Failed(order),
+            Trouble::Transfer(TransferError::Link(None)),
+        ] {
+            assert!(trouble.is_lost(0));
+            let failure = interrupted(trouble.into_failure());
+            assert_eq!(failure.exit, ExitCode::Interrupted);
+            assert_eq!(failure.hints, [AGAIN]);
         }
     }
 }

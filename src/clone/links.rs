@@ -5,20 +5,24 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Run;
-use super::ending::{Trouble, failure_of};
+use super::comeback::REFUSALS;
+use super::ending::{Trouble, failure_of, interrupted};
 use super::fixups::Agreed;
 use super::route::Route;
-use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::monitor::Event;
 use crate::session::{Access, Session};
 use crate::transfer::TransferError;
+use crate::transfer::wire::link::LONGEST_SILENCE;
 
 /// How often a lost link is opened again before the run gives up; the waits double from 1 s.
 const REOPENINGS: u32 = 5;
 
 /// A link that held so long starts the count of reopenings anew.
 const STEADY: Duration = Duration::from_secs(120);
+
+/// How long after a loss the agent of that link may need to end, once it has noticed.
+const ENDING: Duration = Duration::from_secs(15);
 
 /// How often somebody who waits looks whether the run is to stop.
 const LOOK: Duration = Duration::from_millis(50);
@@ -31,24 +35,27 @@ impl<'r> Run<'r> {
         mut session: Session,
         (agreed, route): (&Agreed, &mut Route<'r>),
     ) -> (Option<Session>, Result<(), Failure>) {
+        let (mut opened, mut lost) = (Instant::now(), Instant::now());
         let mut reopenings = 0;
-        let mut opened = Instant::now();
         loop {
             let trouble = match self.proceed(&mut session, agreed, route) {
                 Ok(()) => return (Some(session), Ok(())),
                 Err(trouble) => trouble,
             };
-            if !trouble.is_lost(reopenings) || !access.can_reopen() || reopenings >= REOPENINGS {
+            reopenings = still_counted(reopenings, opened.elapsed());
+            if !trouble.is_lost(reopenings) {
                 return (Some(session), Err(trouble.into_failure()));
             }
-            session.close();
-            if opened.elapsed() > STEADY {
-                reopenings = 0;
+            if !trouble.is_locked() {
+                lost = Instant::now();
             }
-            // A machine that was cut off in mid-switch may have to boot before it answers.
-            let until = self.reboots().filter(|_| route.is_switching());
-            let until = until.map(|limit| Instant::now() + limit);
-            session = match self.reopen(access, &mut reopenings, (trouble, until)) {
+            let until = self.worth_trying_until(route, trouble.is_locked().then_some(lost));
+            if !access.can_reopen() || !may_reopen(reopenings, until) {
+                return (Some(session), Err(interrupted(trouble.into_failure())));
+            }
+            session.close();
+            let becomes = Some(agreed).filter(|_| route.is_switch_ordered);
+            session = match self.reopen(access, &mut reopenings, (trouble, until, becomes)) {
                 Ok(session) => session,
                 Err(failure) => return (None, Err(failure)),
             };
@@ -56,15 +63,28 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Opens a lost link again, waiting longer each time; `until` then at least.
+    /// Until when a lost link is opened again however often that fails. A machine that was cut off in
+    /// mid-switch may have to boot before it answers; one whose side of a link was `lost` without a word
+    /// holds the target until it notices.
+    fn worth_trying_until(&self, route: &Route<'_>, lost: Option<Instant>) -> Option<Instant> {
+        let boot = self.reboots().filter(|_| route.is_switching());
+        match boot {
+            Some(limit) => Some(Instant::now() + limit),
+            None => lost.map(|lost| lost + LONGEST_SILENCE + ENDING),
+        }
+    }
+
+    /// Opens a lost link again, waiting longer each time; `until` then at least. A target that may be
+    /// what it `becomes` by now is looked for in both places, by turns.
     fn reopen(
         &self,
         access: &mut Access<'_>,
         reopenings: &mut u32,
-        (lost, until): (Trouble, Option<Instant>),
+        (lost, until, becomes): (Trouble, Option<Instant>, Option<&Agreed>),
     ) -> Result<Session, Failure> {
         let mut cause = lost.into_failure();
-        while *reopenings < REOPENINGS || until.is_some_and(|until| Instant::now() < until) {
+        let (port, mut refusals) = (access.port(), 0);
+        while may_reopen(*reopenings, until) && refusals < REFUSALS {
             let wait = Duration::from_secs(1 << (*reopenings).min(REOPENINGS));
             *reopenings += 1;
             self.monitor.event(Event::Reconnecting {
@@ -73,16 +93,22 @@ impl<'r> Run<'r> {
                 cause: cause.to_string(),
             });
             self.pause(wait)?;
+            match becomes.filter(|_| reopenings.is_multiple_of(2)) {
+                Some(agreed) => self.expect_clone(access, agreed),
+                None => access.set_port(port),
+            }
             match access.open() {
                 Ok(session) => {
                     access.renew_key(&session);
                     return Ok(session);
                 }
-                Err(failure) => cause = failure,
+                Err(unreached) => {
+                    refusals += u32::from(unreached.is_login_refused);
+                    cause = unreached.failure;
+                }
             }
         }
-        cause.exit = ExitCode::Interrupted;
-        Err(cause.hint("run the same command again: it continues"))
+        Err(interrupted(cause))
     }
 
     /// Waits, unless the run is to stop.
@@ -95,5 +121,30 @@ impl<'r> Run<'r> {
             std::thread::sleep(LOOK);
         }
         Ok(())
+    }
+}
+
+/// How many reopenings count when the link is lost again after it held for so long.
+fn still_counted(reopenings: u32, held: Duration) -> u32 {
+    if held > STEADY { 0 } else { reopenings }
+}
+
+fn may_reopen(reopenings: u32, until: Option<Instant>) -> bool {
+    reopenings < REOPENINGS || until.is_some_and(|until| Instant::now() < until)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{REOPENINGS, STEADY, may_reopen, still_counted};
+
+    #[test]
+    fn a_link_that_held_is_opened_again_however_often_it_was_before() {
+        let soon = Some(Instant::now() + Duration::from_secs(1000));
+        assert!(!may_reopen(still_counted(REOPENINGS, STEADY), None));
+        assert!(may_reopen(still_counted(REOPENINGS, STEADY), soon));
+        let held = STEADY + Duration::from_secs(1);
+        assert!(may_reopen(still_counted(REOPENINGS, held), None));
     }
 }

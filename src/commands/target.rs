@@ -165,7 +165,7 @@ impl End {
             Machine::There { address, login } => {
                 let (root, link) = (Path::new("/"), LinkSettings::default());
                 let mut access = Access::new(address, login, root, link, around.told())?;
-                access.open().map(Box::new).map(End::There)
+                Ok(End::There(Box::new(access.open()?)))
             }
         }
     }

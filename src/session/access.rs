@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::key::InstalledKey;
 use super::{End, Session};
 use crate::agent::{MOST_CHANNELS, SOCKET_NAME};
+use crate::authorized_keys::mark_of;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::monitor::{Event, Monitor, Stage};
@@ -50,6 +51,21 @@ pub struct Unreached {
     pub is_login_refused: bool,
 }
 
+impl From<Failure> for Unreached {
+    fn from(failure: Failure) -> Unreached {
+        Unreached {
+            failure,
+            is_login_refused: false,
+        }
+    }
+}
+
+impl From<Unreached> for Failure {
+    fn from(unreached: Unreached) -> Failure {
+        unreached.failure
+    }
+}
+
 impl<'a> Access<'a> {
     /// Prepares: reads our own file and names the pair of source and target.
     pub fn new(
@@ -81,31 +97,38 @@ impl<'a> Access<'a> {
     }
 
     /// Connects, sends the agent and starts it. Nothing on a disk of the target changes.
-    pub fn open(&mut self) -> Result<Session, Failure> {
+    pub fn open(&mut self) -> Result<Session, Unreached> {
         self.monitor.event(Event::StageStarted(Stage::Connect));
-        let connection = self.connect().map_err(|unreached| unreached.failure)?;
+        let connection = self.connect()?;
         for notice in connection.notices() {
             self.monitor.event(Event::Notice(notice));
         }
         self.monitor.event(Event::StageStarted(Stage::Agent));
-        self.start(connection)
+        self.start(connection).map_err(Unreached::from)
     }
 
     /// Does the same without a word, for a target that may not be up.
     pub fn try_open(&mut self) -> Result<Session, Unreached> {
         let connection = self.connect()?;
-        self.start(connection).map_err(|failure| Unreached {
-            failure,
-            is_login_refused: false,
-        })
+        self.start(connection).map_err(Unreached::from)
+    }
+
+    /// Returns the port that it connects to.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Connects to this port from now on.
+    pub fn set_port(&mut self, port: u16) {
+        self.address.port = Some(port);
     }
 
     /// Connects to one of these ports from now on, if there are any and it does not already.
     pub fn expect_port(&mut self, ports: &[u16]) {
         if let Some(first) = ports.first()
-            && !ports.contains(&self.address.port())
+            && !ports.contains(&self.port())
         {
-            self.address.port = Some(*first);
+            self.set_port(*first);
         }
     }
 
@@ -177,6 +200,7 @@ impl<'a> Access<'a> {
         let image = AgentImage {
             binary: &self.binary,
             id: &self.pair,
+            key_mark: &mark_of(&self.pair),
             arguments: &[],
             far_arguments: &["--channels"],
             magic: MAGIC,

@@ -55,6 +55,12 @@ impl Access<'_> {
         });
     }
 
+    /// Tells whether an earlier run of the pair has left its key on the target. Installing one takes
+    /// its place, and that is taken out at the end.
+    pub fn is_key_left(session: &Session) -> bool {
+        matches!(&session.end, End::Machine { target, .. } if target.has_left_key)
+    }
+
     /// Puts the key in again after a lost link, where there was one: the agent of that link may have
     /// taken it out.
     pub fn renew_key(&mut self, session: &Session) {

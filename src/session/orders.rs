@@ -7,6 +7,7 @@ use crate::cleanup;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::orders::{Answer, Order};
+use crate::transfer::TransferError;
 use crate::transfer::wire::message::{Down, Refusal, Up};
 
 impl Session {
@@ -18,7 +19,7 @@ impl Session {
         let order =
             serde_json::to_vec(order).map_err(|error| failed("source: an order", &error))?;
         let sent = self.link.out.send_with(&Down::Order, &order);
-        sent.map_err(|error| lost(&error.into()))?;
+        sent.map_err(|error| lost(&TransferError::from(error).explained(&self.link.out)))?;
         let answer = self.answer(|message, body| match message {
             Up::Ordered(Ok(())) => Some(
                 serde_json::from_slice(body)

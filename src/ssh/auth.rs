@@ -131,11 +131,16 @@ impl<'a> Login<'a> {
         if has_offers && matches!(self.try_nothing().await, Ok(Outcome::Accepted)) {
             return Ok(false);
         }
-        Err(SshError::Login {
+        Err(self.refused())
+    }
+
+    /// All that was tried, as an error.
+    fn refused(&mut self) -> SshError {
+        SshError::Login {
             user: self.user.to_owned(),
-            tried: self.tried,
+            tried: std::mem::take(&mut self.tried),
             offered: self.offered.iter().map(String::from).collect(),
-        })
+        }
     }
 
     /// Few let "none" in; the refusal lists what the target offers.

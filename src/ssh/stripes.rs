@@ -44,6 +44,8 @@ struct State {
     /// The numbers of the pieces that were brought and wait for their turn.
     ahead: Vec<u64>,
     end: Option<End>,
+    /// Whether one who could bring a piece is gone: the other side opens no more then.
+    has_lost_one: bool,
 }
 
 impl State {
@@ -149,9 +151,10 @@ impl Joiner {
         });
     }
 
-    /// Whether the stream has ended, so that no channel is needed any more.
+    /// Whether the stream has ended, or is about to: no further channel comes.
     pub fn is_over(&self) -> bool {
-        self.0.state().end.is_some()
+        let state = self.0.state();
+        state.end.is_some() || state.has_lost_one
     }
 }
 
@@ -168,6 +171,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.channels = state.channels.saturating_sub(1);
+        state.has_lost_one = true;
         state.end_if_nobody_comes();
         drop(state);
         self.0.changed.notify_all();
@@ -339,6 +343,19 @@ mod tests {
             );
             assert_eq!(joined, b"first");
         }
+    }
+
+    #[test]
+    fn no_further_channel_is_waited_for_when_one_has_ended() {
+        let (joiner, mut stream) = Joiner::new(LONG);
+        assert!(!joiner.is_over());
+        joiner.add(io::empty());
+        while !joiner.is_over() {
+            std::thread::yield_now();
+        }
+        drop(joiner);
+        let error = stream.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]

@@ -268,7 +268,7 @@ impl TargetPass<'_> {
         }))
     }
 
-    /// Reports something that did not make it, and counts it.
+    /// Reports something that did not make it, and counts the entry.
     pub fn problem(&self, problem: Problem) {
         match problem.kind {
             ProblemKind::Vanished => count(&self.counts.vanished),
@@ -277,9 +277,9 @@ impl TargetPass<'_> {
                 self.is_full.store(true, Ordering::Relaxed);
                 count(&self.counts.failed);
             }
-            ProblemKind::Failed | ProblemKind::Mismatch | ProblemKind::DeleteLimit => {
-                count(&self.counts.failed);
-            }
+            ProblemKind::Failed | ProblemKind::Mismatch => count(&self.counts.failed),
+            // Nothing has failed that was tried.
+            ProblemKind::DeleteLimit => {}
         }
         self.say(&Up::Problem(problem));
     }

@@ -106,6 +106,54 @@ fn a_stop_on_a_link_that_stands_still_ends_the_run_and_then_the_agent() {
     assert_nothing_left(&hidden_before, &places.ours, "stopped by SIGTERM");
 }
 
+/// A key file alone needs no key of the run; one that was left goes all the same.
+#[test]
+fn a_key_that_a_killed_run_has_left_goes_with_the_next_run_of_the_pair() {
+    let test = "a_key_that_a_killed_run_has_left_goes_with_the_next_run_of_the_pair";
+    if !can_run(test, OVER_SSH) {
+        return;
+    }
+    let (sshd, places) = (Sshd::start(), much());
+    let keys = || fs::read_to_string(sshd.authorized_keys()).unwrap();
+    let keys_before = keys();
+    let arguments = over_ssh(&sshd, &places.source, &places.ours);
+    let agent = KeyAgent::start(sshd.dir(), &sshd.identity_file());
+    let mut source = start_beside(&with(arguments.clone(), &["--bwlimit", "1M"]), Some(&agent));
+    wait_for_many(&places);
+    source.kill();
+    processes::kill_agents(&sshd.home());
+    source.wait();
+    wait_for_agents(&sshd, "killed");
+    assert!(keys().contains("instancesync:"), "{}", keys());
+    assert_code(&run(&arguments), 0, "by the key file alone");
+    assert_eq!(keys(), keys_before, "the key stays");
+}
+
+/// The agent holds the target until it notices, a minute later.
+#[test]
+fn a_loss_that_only_the_source_sees_is_waited_out() {
+    let test = "a_loss_that_only_the_source_sees_is_waited_out";
+    if !can_run(test, OVER_SSH) {
+        return;
+    }
+    if std::env::var_os("INSTANCESYNC_SEEDS").is_none() {
+        return println!("{test} takes more than a minute: with INSTANCESYNC_SEEDS");
+    }
+    let (sshd, places) = (Sshd::start(), much());
+    let proxy = Proxy::start(sshd.port());
+    let address = format!("root@127.0.0.1:{}", proxy.port());
+    let arguments = over_ssh_by(&address, &sshd, &places.source, &places.ours);
+    let fingerprint = ["--host-key-fingerprint", &sshd.host_key_fingerprint()];
+    let arguments = with(with(arguments, &fingerprint), &["--bwlimit", "10M"]);
+    let source = start_beside(&arguments, None);
+    wait_for_many(&places);
+    proxy.cut_near();
+    let outcome = source.wait();
+    assert!(outcome.stderr.contains("link lost"), "{outcome:#?}");
+    assert_code(&outcome, 0, "a loss that only the source saw");
+    places.assert_equal("a loss that only the source saw");
+}
+
 /// A source that is not through in a moment, in files that leave no partial file when cut.
 fn much() -> Places {
     much_to_send(

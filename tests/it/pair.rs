@@ -454,7 +454,7 @@ fn deletes_as_many_as_allowed_and_says_so() {
     put(&places.ours.join("tree/a/b"), "x");
     let ran = job(&places).deleting(4).run();
     let stats = &ran.result.as_ref().unwrap()[0];
-    assert_eq!(stats.deleted_entries, 4);
+    assert_eq!((stats.deleted_entries, stats.failed_entries), (4, 0));
     let kinds: Vec<_> = ran.problems.iter().map(|problem| problem.kind).collect();
     assert_eq!(kinds, [ProblemKind::DeleteLimit]);
     let ran = job(&places).deleting(9).run();

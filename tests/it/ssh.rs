@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use instancesync::prompter::{NobodyThere, Prompter};
 use instancesync::ssh::deploy::{AgentImage, AgentProcess, DeployError, start_agent};
@@ -312,6 +312,40 @@ fn answers_keyboard_interactive_with_the_password() {
     assert!(
         error.to_string().contains("keyboard-interactive"),
         "{error}"
+    );
+}
+
+/// The library hears of nothing but the answer while a question is open.
+#[test]
+fn a_question_that_nobody_answers_ends_the_login() {
+    let sshd = Sshd::start_with(&["UsePAM yes", "KbdInteractiveAuthentication yes"]);
+    let wrong = sshd.dir().join("wrong");
+    make_key(&wrong);
+    let settings = LoginSettings {
+        identity_files: vec![wrong],
+        ..settings(&sshd)
+    };
+    let error = open_with(&sshd, &settings, &NobodyThere).unwrap_err();
+    assert!(matches!(error, SshError::Login { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("nobody to answer"), "{text}");
+}
+
+#[test]
+fn a_target_that_refuses_without_a_question_is_asked_once() {
+    let sshd = Sshd::start_with(&["UsePAM no", "KbdInteractiveAuthentication yes"]);
+    let settings = LoginSettings {
+        password: Some(Zeroizing::new("correct horse".to_owned())),
+        identity_files: vec![sshd.dir().join("missing")],
+        ..settings(&sshd)
+    };
+    let error = open_with(&sshd, &settings, &NobodyThere).unwrap_err();
+    assert!(matches!(error, SshError::Login { .. }), "{error}");
+    let text = error.to_string();
+    assert_eq!(
+        text.matches("keyboard-interactive: refused").count(),
+        1,
+        "{text}"
     );
 }
 
@@ -658,6 +692,7 @@ fn image<'a>(binary: &'a str, parents: &'a [&'a str]) -> AgentImage<'a> {
     AgentImage {
         binary: binary.as_bytes(),
         id: "test-1",
+        key_mark: "test:",
         arguments: &["--two words", "$HOME"],
         far_arguments: &["--far"],
         magic: b"MAGIC",
@@ -893,6 +928,11 @@ fn a_link_that_dies_during_the_upload_is_a_lost_link() {
             "{error}"
         );
     });
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_empty(&place) {
+        assert!(Instant::now() < deadline, "what has arrived stays");
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// A file system that is mounted for one test.

@@ -57,29 +57,28 @@ impl Login<'_> {
             .clone()
             .filter(|_| !self.password_refused);
         loop {
-            let had_password = given.is_some();
+            let before = (given.is_some(), self.asked);
             let outcome = self.play_rounds(&mut given).await?;
-            match outcome {
-                Some(Outcome::Refused) if self.asked < ASK_LIMIT => {
-                    if !had_password && self.asked == 0 {
-                        return Ok(Outcome::Refused);
-                    }
-                }
-                Some(outcome) => return Ok(outcome),
-                None => {
-                    self.tried
-                        .push("keyboard-interactive: nobody to answer".to_owned());
-                    return Ok(Outcome::Refused);
-                }
+            // A target that refuses without a question would do so again.
+            let was_asked = before != (given.is_some(), self.asked);
+            if !matches!(outcome, Outcome::Refused) || !was_asked || self.asked >= ASK_LIMIT {
+                return Ok(outcome);
             }
         }
     }
 
-    /// Answers what the target asks until it decides; `None` when nobody can answer.
+    /// A question that stays without an answer ends the login: the library waits for the answer and
+    /// hears of nothing else (0.65.1).
+    fn unanswered(&mut self, why: &str) -> SshError {
+        self.tried.push(format!("keyboard-interactive: {why}"));
+        self.refused()
+    }
+
+    /// Answers what the target asks until it decides.
     async fn play_rounds(
         &mut self,
         given: &mut Option<Zeroizing<String>>,
-    ) -> Result<Option<Outcome>, SshError> {
+    ) -> Result<Outcome, SshError> {
         let mut response = self
             .handle
             .authenticate_keyboard_interactive_start(self.user, None)
@@ -93,7 +92,7 @@ impl Login<'_> {
                 }) => (instructions, prompts),
                 Ok(KeyboardInteractiveAuthResponse::Success) => {
                     self.note("keyboard-interactive", &Outcome::Accepted);
-                    return Ok(Some(Outcome::Accepted));
+                    return Ok(Outcome::Accepted);
                 }
                 Ok(KeyboardInteractiveAuthResponse::Failure {
                     remaining_methods,
@@ -101,14 +100,14 @@ impl Login<'_> {
                 }) => {
                     let outcome = self.note_refusal(remaining_methods, partial_success)?;
                     self.note("keyboard-interactive", &outcome);
-                    return Ok(Some(outcome));
+                    return Ok(outcome);
                 }
                 Err(_) => return Err(self.ended()),
             };
             let mut answers = Vec::new();
             for prompt in &prompts {
                 let Some(answer) = self.answer(&instructions, prompt, given).await else {
-                    return Ok(None);
+                    return Err(self.unanswered("nobody to answer"));
                 };
                 answers.push(answer.as_str().to_owned());
             }
@@ -117,7 +116,7 @@ impl Login<'_> {
                 .authenticate_keyboard_interactive_respond(answers)
                 .await;
         }
-        Ok(Some(Outcome::Refused))
+        Err(self.unanswered("it asks without end"))
     }
 
     async fn answer(

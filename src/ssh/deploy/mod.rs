@@ -40,6 +40,9 @@ pub struct AgentImage<'a> {
     /// Names the private directory; the same for every run of one source and target, so that a
     /// run replaces what a cut one left. Letters, digits, `_` and `-`.
     pub id: &'a str,
+    /// What a line of `authorized_keys` has that a run of the same source and target has put there.
+    /// Letters, digits, `_`, `-` and `:`.
+    pub key_mark: &'a str,
     /// What follows `agent` on the command line. No secrets: every user of the target sees it.
     pub arguments: &'a [&'a str],
     /// What follows these where the target is far ([`FAR`]).

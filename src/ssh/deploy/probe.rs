@@ -31,6 +31,8 @@ pub struct TargetFacts {
     pub place: String,
     /// Whether `gzip -dc` works.
     pub has_gzip: bool,
+    /// Whether an earlier run of the pair has left its key ([`AgentImage::key_mark`]).
+    pub has_left_key: bool,
 }
 
 /// LIMIT: bytes of an answer; it has some twenty lines.
@@ -111,8 +113,10 @@ fn make_script(
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || extra.contains(c))
     };
-    if !is_plain(image.id, "-_") {
-        return Err(DeployError::Unquotable(image.id.to_owned()));
+    for (word, extra) in [(image.id, "-_"), (image.key_mark, "-_:")] {
+        if !is_plain(word, extra) {
+            return Err(DeployError::Unquotable(word.to_owned()));
+        }
     }
     if let Some(odd) = image.parents.iter().find(|word| !is_plain(word, "/._-")) {
         return Err(DeployError::Unquotable((*odd).to_owned()));
@@ -122,6 +126,7 @@ fn make_script(
         .replace("@NAME@", &directory_name(image.id))
         .replace("@NEEDED_KIB@", &needed_kib.to_string())
         .replace("@EXPECTED@", expected)
+        .replace("@KEY_MARK@", image.key_mark)
         .replace("@ARGUMENTS@", &image.command_line(is_far)?)
         .replace("@PARENTS@", &image.parents.join(" "))
         .replace("@BEGIN@", &mark("begin", image.id))
@@ -141,6 +146,7 @@ struct Answer {
     tried: Vec<String>,
     is_full: bool,
     has_gzip: bool,
+    has_left_key: bool,
     is_installed: bool,
 }
 
@@ -161,6 +167,7 @@ impl Answer {
                 "uid" => answer.uid = value.parse().ok(),
                 "home" => answer.home = value,
                 "installed" => answer.is_installed = value == "yes",
+                "left-key" => answer.has_left_key = value == "yes",
                 "gzip" => answer.has_gzip = value == "yes",
                 "root" => answer.is_root = value == "yes",
                 "place" => answer.place = Some(value),
@@ -203,6 +210,7 @@ impl Answer {
                     uses_sudo: uid != 0,
                     place,
                     has_gzip: self.has_gzip,
+                    has_left_key: self.has_left_key,
                 })
             }
             _ if self.is_full => Err(DeployError::NoRoom { tried: self.tried }),
@@ -249,7 +257,9 @@ mod tests {
         let facts = parse(&good()).judge("x1").unwrap();
         assert_eq!((facts.user.as_str(), facts.uid), ("root", 0));
         assert_eq!(facts.place, "/tmp/.instancesync-agent-x1");
-        assert!(!facts.uses_sudo);
+        assert!(!facts.uses_sudo && !facts.has_left_key);
+        let facts = parse(&format!("{}\nleft-key=yes", good())).judge("x1");
+        assert!(facts.unwrap().has_left_key);
     }
 
     #[test]
@@ -306,13 +316,14 @@ mod tests {
         let image = |id| AgentImage {
             binary: b"",
             id,
+            key_mark: "mark:",
             arguments: &[],
             far_arguments: &[],
             magic: b"",
             parents: &["/run"],
         };
         let script = make_script(&image("a-1"), "1 2", false).unwrap();
-        assert!(!script.contains("@NAME@"));
+        assert!(!script.contains("@NAME@") && !script.contains("@KEY_MARK@"));
         for id in ["", "a b", "../x", "$(id)"] {
             assert!(make_script(&image(id), "1 2", false).is_err(), "{id:?}");
         }

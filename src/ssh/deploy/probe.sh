@@ -6,7 +6,8 @@
 # there is no line to wait for: the shell becomes the agent at once.
 {
 exec 4>&1
-agent=$(
+# The inode of the place, the place, and what starts the agent in it, if that can be done at once.
+found=$(
 exec 3>&1 >&4 4>&-
 LC_ALL=C
 export LC_ALL
@@ -80,7 +81,7 @@ use_installed() {
     set -- $(cksum <"$dir/instancesync")
     if [ "$1 $2" = "$expected" ]; then
         echo "installed=yes"
-        echo "$as_root $dir/instancesync" >&3
+        agent="$as_root $dir/instancesync"
     else
         rm -f "$dir/instancesync"
     fi
@@ -103,6 +104,9 @@ uid=$(id -u 2>/dev/null)
 echo "uid=$uid"
 echo "user=$(id -un 2>/dev/null)"
 echo "home=$HOME"
+if grep -q '@KEY_MARK@' "$HOME/.ssh/authorized_keys" 2>/dev/null </dev/null; then
+    echo "left-key=yes"
+fi
 as_root=
 root=yes
 if [ "$uid" != 0 ]; then
@@ -113,7 +117,9 @@ echo "root=$root"
 if [ "$root" = yes ] && [ -z "$missing" ] && [ "$(uname -s)" = Linux ]; then
     for parent in @PARENTS@ "$HOME"; do
         if try_place "$parent"; then
+            agent=
             use_installed
+            echo "$(ls -di "$dir") $agent" >&3
             break
         fi
     done
@@ -121,7 +127,13 @@ fi
 echo "@END@"
 )
 exec 4>&-
-[ -n "$agent" ] && exec $agent agent @ARGUMENTS@
+set -- $found
+inode=$1
+place=$2
+[ $# -gt 2 ] && shift 2 && exec "$@" agent @ARGUMENTS@
 IFS= read -r step && eval "$step"
+# Nothing was started: the place goes, unless another run has made its own there by now.
+set -- $(ls -di "$place" 2>/dev/null)
+[ -n "$place" ] && [ "$1" = "$inode" ] && rm -rf "$place"
 exit 1
 }

@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 use super::super::clean::clean_text;
 use super::super::error::{LinkLost, SshError};
 use super::super::process::Process;
-use super::{AgentImage, DeployError, NOISE_BYTES, NoiseError, TargetFacts};
+use super::{AgentImage, DeployError, NOISE_BYTES, NoiseError, START_LIMIT, TargetFacts};
 use super::{skip_noise, why_not};
 
 /// The checksum of POSIX `cksum`, but for the length at its end.
@@ -91,7 +91,10 @@ pub(super) fn send(
     if let Some(loss) = written.as_ref().err().and_then(LinkLost::find) {
         return Err(SshError::Lost(loss.clone()).into());
     }
+    // What is still on its way, windows and queues full, goes at the rate of what went before.
+    output.set_silence_limit(Some(START_LIMIT + 2 * began.elapsed()));
     skip_noise(&mut output, b"@sum@ ", NOISE_BYTES).map_err(explain)?;
+    output.set_silence_limit(Some(START_LIMIT));
     let elapsed = began.elapsed().as_secs_f64().max(1e-6);
     let sum = skip_noise(&mut output, b" @end@\n", 100).map_err(explain)?;
     if sum != expected.as_bytes() {
@@ -141,6 +144,7 @@ mod tests {
         let image = AgentImage {
             binary: b"",
             id: "x",
+            key_mark: "",
             arguments: &["two words", "$HOME"],
             far_arguments: &["far"],
             magic: b"",
@@ -154,6 +158,7 @@ mod tests {
             uses_sudo: false,
             place: place.path().to_str().unwrap().to_owned(),
             has_gzip: true,
+            has_left_key: false,
         };
         let line = step(&image, &target, (payload.len(), unpack, expected), true).unwrap();
         let mut shell = std::process::Command::new("sh")

@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::super::stopwatch::{Activity, doing};
 use super::frame::{EncodedFrame, Frame, FrameBuilder, FrameError, Packing, encode, write_frame};
 use super::packing::{Compression, Packer};
+use super::rate_limit::RateLimit;
 
 /// How often a side says that it is there (docs/protocol.md, [heartbeat]).
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -132,7 +133,7 @@ impl FrameSender {
             Some(until) => Instant::now() < until,
             None => !self.shared.is_stopped.load(Ordering::Relaxed),
         };
-        has_time && !self.shared.is_lost.load(Ordering::Relaxed)
+        has_time && !self.is_lost()
     }
 
     /// Stops all sending: what waits is thrown away, nobody waits for room any more, and the
@@ -144,6 +145,11 @@ impl FrameSender {
     /// Marks the link as lost, so that nobody waits for it any more.
     pub fn mark_lost(&self) {
         self.shared.is_lost.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells whether the link is known to be lost.
+    pub fn is_lost(&self) -> bool {
+        self.shared.is_lost.load(Ordering::Relaxed)
     }
 
     /// Returns bytes sent and received so far, framing included.
@@ -323,51 +329,5 @@ fn next_frame(queued: &Receiver<Queued>) -> Option<Queued> {
             })
         }
         Err(RecvTimeoutError::Disconnected) => None,
-    }
-}
-
-/// The bandwidth limit: a token bucket that holds a tenth of a second.
-#[derive(Debug)]
-struct RateLimit {
-    bytes_per_second: u64,
-    free_at: Instant,
-}
-
-impl RateLimit {
-    fn new(bytes_per_second: u64) -> RateLimit {
-        RateLimit {
-            bytes_per_second: bytes_per_second.max(1),
-            free_at: Instant::now(),
-        }
-    }
-
-    /// Writes slice by slice, so that the link is never silent for long.
-    fn write(
-        &mut self,
-        writer: &mut impl Write,
-        bytes: &[u8],
-        is_stopped: &AtomicBool,
-    ) -> io::Result<()> {
-        for slice in bytes.chunks(16 * 1024) {
-            self.wait_for(slice.len(), is_stopped);
-            writer.write_all(slice)?;
-            writer.flush()?;
-        }
-        Ok(())
-    }
-
-    /// Waits until so many bytes may leave, or until the run is stopped: its last words are few.
-    fn wait_for(&mut self, bytes: usize, is_stopped: &AtomicBool) {
-        let now = Instant::now();
-        let slack = Duration::from_millis(100);
-        self.free_at = self.free_at.max(now.checked_sub(slack).unwrap_or(now));
-        self.free_at += Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
-        let until = self.free_at.checked_sub(slack).unwrap_or(now);
-        while !is_stopped.load(Ordering::Relaxed)
-            && let Some(wait) = until.checked_duration_since(Instant::now())
-            && !wait.is_zero()
-        {
-            std::thread::sleep(wait.min(LOOK));
-        }
     }
 }

@@ -6,3 +6,4 @@ pub mod handshake;
 pub mod link;
 pub mod message;
 pub mod packing;
+mod rate_limit;

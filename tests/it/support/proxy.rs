@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +18,10 @@ pub struct Proxy {
 struct State {
     stands_still: AtomicBool,
     is_over: AtomicBool,
-    streams: Mutex<Vec<TcpStream>>,
+    /// How often the near sides were cut off; what began before the last time is mute.
+    cuts: AtomicUsize,
+    /// Near and far side of each connection.
+    streams: Mutex<Vec<[TcpStream; 2]>>,
 }
 
 impl Proxy {
@@ -44,7 +47,7 @@ impl Proxy {
                 far.set_nodelay(true).unwrap();
                 relay(&near, &far, &shared, delay);
                 relay(&far, &near, &shared, delay);
-                shared.streams.lock().unwrap().extend([near, far]);
+                shared.streams.lock().unwrap().push([near, far]);
             }
         });
         Proxy {
@@ -65,9 +68,18 @@ impl Proxy {
 
     /// Ends all connections.
     pub fn cut(&self) {
-        for stream in self.state.streams.lock().unwrap().drain(..) {
+        for stream in self.state.streams.lock().unwrap().drain(..).flatten() {
             // Closed already is as good.
             stream.shutdown(Shutdown::Both).unwrap_or(());
+        }
+    }
+
+    /// Ends all connections for those who have made them; the other side hears nothing more, and not
+    /// that they are over.
+    pub fn cut_near(&self) {
+        self.state.cuts.fetch_add(1, Ordering::Relaxed);
+        for [near, _] in self.state.streams.lock().unwrap().iter() {
+            near.shutdown(Shutdown::Both).unwrap_or(());
         }
     }
 }
@@ -85,6 +97,7 @@ impl Drop for Proxy {
 fn relay(from: &TcpStream, to: &TcpStream, state: &Arc<State>, delay: Duration) {
     let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
     let state = Arc::clone(state);
+    let cuts = state.cuts.load(Ordering::Relaxed);
     let (under_way, arriving) = mpsc::channel::<(Instant, Vec<u8>)>();
     thread::spawn(move || {
         let mut buffer = vec![0; 64 * 1024];
@@ -108,7 +121,10 @@ fn relay(from: &TcpStream, to: &TcpStream, state: &Arc<State>, delay: Duration) 
                 }
                 to.write_all(&bytes)?;
             }
-            to.shutdown(Shutdown::Write)
+            match state.cuts.load(Ordering::Relaxed) == cuts {
+                true => to.shutdown(Shutdown::Write),
+                false => Ok(()),
+            }
         };
         // Closed already is as good.
         drop(move_bytes());
