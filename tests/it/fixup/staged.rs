@@ -7,10 +7,11 @@ use std::process::Command;
 
 use super::case::path;
 use crate::support::{Ability, can_run};
+use instancesync::entry::Timestamp;
 use instancesync::exclude::{Rule, Rules, Verdict};
 use instancesync::facts::Facts;
 use instancesync::fixup::{
-    Carry, CarryStats, CloneNote, Occasion, OwnerMap, Report, Task, carry, gather,
+    Carry, CarryStats, CloneNote, Occasion, OwnerMap, Report, Task, astray, carry, gather,
 };
 use instancesync::fs::{Dir, Staged};
 use instancesync::merger::Merger;
@@ -101,16 +102,19 @@ impl Ground {
         put(&self.stage(), at, contents);
     }
 
-    fn carry_on(&self, occasion: Occasion) -> CarryStats {
-        let what = Carry {
+    fn what(&self, occasion: Occasion) -> Carry<'_> {
+        Carry {
             rules: &self.rules,
             apart: &self.apart,
             owners: &self.owners,
             edited: &self.edited,
             occasion,
-        };
+        }
+    }
+
+    fn carry_on(&self, occasion: Occasion) -> CarryStats {
         let before = look(self.live());
-        let (stats, problems) = carry(&self.staged(), &what);
+        let (stats, problems) = carry(&self.staged(), &self.what(occasion));
         assert_eq!(problems, []);
         assert_eq!(look(self.live()), before, "the live tree changed");
         stats
@@ -247,6 +251,33 @@ fn a_directory_that_the_source_fills_is_not_left_alone() {
     ground.stages("srv/ours", "the source's");
     ground.carry();
     ground.shares("srv/own");
+}
+
+#[test]
+fn what_was_left_out_beside_exceptions_comes_along_and_is_missed() {
+    let ground = Ground::new(&[
+        (Verdict::Copy, "/srv/**/", ""),
+        (Verdict::Copy, "/srv/**/*.conf", ""),
+        (SKIP, "/srv/**", ""),
+    ]);
+    ground.has("srv/www/logo.png", "x");
+    ground.stages("srv/www/site.conf", "the source's");
+    ground.carry();
+    ground.shares("srv/www/logo.png");
+    let later = Timestamp {
+        seconds: i64::MAX,
+        nanoseconds: 0,
+    };
+    let missed = || {
+        astray(
+            &ground.staged(),
+            &ground.what(Occasion::BeforeSwitch),
+            later,
+        )
+    };
+    assert_eq!(missed(), []);
+    std::fs::remove_file(ground.stage().join("srv/www/logo.png")).unwrap();
+    assert_eq!(missed(), [path("srv/www/logo.png")]);
 }
 
 #[test]
@@ -417,14 +448,7 @@ fn a_link_on_the_way_is_a_problem_and_stays() {
     ground.has("lib/own", "x");
     ground.stages("usr/lib/a", "x");
     symlink("usr/lib", ground.stage().join("lib")).unwrap();
-    let what = Carry {
-        rules: &ground.rules,
-        apart: &[],
-        owners: &ground.owners,
-        edited: &[],
-        occasion: Occasion::BeforeFixUps,
-    };
-    let (_, problems) = carry(&ground.staged(), &what);
+    let (_, problems) = carry(&ground.staged(), &ground.what(Occasion::BeforeFixUps));
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].path, b"lib/own");
     assert!(ground.stage().join("lib").is_symlink());
