@@ -83,6 +83,10 @@ fn target() -> SmallRoot {
             "/root/.ssh/authorized_keys",
             "ssh-ed25519 TARGETKEY provider\n",
         )
+        .file(
+            "/root/.ssh/authorized_keys2",
+            "ssh-ed25519 SECONDKEY provider\n",
+        )
         .file("/var/lib/left/over", "only here")
 }
 
@@ -145,6 +149,11 @@ fn assert_is_clone(target: &Path) {
     assert!(
         keys.contains("SOURCEKEY") && keys.contains("TARGETKEY"),
         "{keys}"
+    );
+    assert_file(
+        target,
+        "root/.ssh/authorized_keys2",
+        "ssh-ed25519 SECONDKEY provider\n",
     );
     assert_file(
         target,
