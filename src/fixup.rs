@@ -202,6 +202,20 @@ impl<'a> Case<'a> {
         self.propose(path, change, level, reason);
     }
 
+    /// Where a link stands for the file on one of the machines, decides for the target's version and
+    /// says so. What the link leads to is somebody else's, and may lie outside the clone.
+    fn leaves_link(&mut self, path: &RelPath) -> bool {
+        let sides = [self.source(path), self.target(path)];
+        let mut objects = sides.into_iter().flatten();
+        let is_link = objects.any(|object| object.link().is_some());
+        if is_link {
+            let what = "a link on one of the machines: the target's stays as it is";
+            self.note(path, Level::Warning, what.to_owned());
+            self.propose_target(path, Level::Info, "the target's stays as it is");
+        }
+        is_link
+    }
+
     fn note(&mut self, path: &RelPath, level: Level, text: String) {
         self.merged.notes.push(Note {
             merger: self.merger,

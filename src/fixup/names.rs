@@ -61,6 +61,9 @@ impl Identity {
 
 pub(super) fn merge(case: &mut Case<'_>) {
     let path = path("etc/hosts");
+    if case.leaves_link(&path) {
+        return;
+    }
     let Some(source) = case.source_file(&path) else {
         return;
     };
