@@ -40,6 +40,7 @@ use crate::relpath::RelPath;
 pub use apply::{Applied, Originals, Outcome, apply};
 pub use carry::{Carry, CarryStats, Occasion, astray, carry};
 pub use gather::{Gathered, gather};
+pub use hostname::NewName;
 pub use kept::{KeptRoom, linked_directories, room as kept_room};
 pub use note::CloneNote;
 pub use owners::{OwnerMap, Owners, change_owners, owners_of};
@@ -58,6 +59,8 @@ pub struct Situation<'a> {
     /// The pair of source and target whose key on the target stays for the way back after the
     /// reboot. Lines of all other runs go; with `None`, all.
     pub returning_pair: Option<&'a str>,
+    /// The clone's name, where it is not the target's.
+    pub new_name: Option<&'a str>,
     /// Tells whether an absolute path is there in the clone: in the stage or among what the
     /// target keeps. Asked for programs, units and keys that configuration names.
     pub present: &'a dyn Fn(&[u8]) -> bool,

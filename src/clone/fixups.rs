@@ -6,16 +6,16 @@ use std::time::SystemTime;
 use super::Run;
 use super::start::Start;
 use crate::exclude::Rules;
-use crate::exclude::profile::Selected;
+use crate::exclude::profile::{HostnamePolicy, Selected};
 use crate::facts::Facts;
-use crate::fixup::{Level, Report, Task, gather};
+use crate::fixup::{Level, NewName, Report, Task, gather};
 use crate::layout::Layout;
 use crate::merger::Merger;
 use crate::monitor::{Event, Stage};
 use crate::orders::TakenBack;
 use crate::problem::Side;
 use crate::session::Session;
-use crate::settings::Manner;
+use crate::settings::{Manner, SystemSettings};
 use crate::switch::RunLogin;
 use crate::transfer::TransferError;
 
@@ -70,7 +70,7 @@ impl Run<'_> {
             source_facts: facts.clone(),
             rules: agreed.rules.clone(),
             returning_pair: Some(agreed.pair.clone()),
-            hostname: system.and_then(|system| system.hostname.clone()),
+            new_name: system.and_then(|system| new_name(system, facts)),
             staged: is_staged.then(|| agreed.layout.volumes.clone()),
             apart: agreed.layout.apart.clone(),
             dry_run: self.settings.dry_run,
@@ -101,5 +101,14 @@ impl Run<'_> {
         for problem in report.problems {
             self.monitor.event(Event::Problem(problem));
         }
+    }
+}
+
+/// Returns the clone's name, where it is not the target's.
+fn new_name(system: &SystemSettings, source: &Facts) -> Option<NewName> {
+    match system.policies.hostname {
+        HostnamePolicy::Target => None,
+        HostnamePolicy::Source => source.identity.hostname.clone().map(NewName::OfSource),
+        HostnamePolicy::Name => system.hostname.clone().map(NewName::Given),
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::is_pending;
 use super::{
-    Applied, Edit, Gathered, Level, Merged, Note, Originals, Outcome, Situation, Versions, apply,
+    Applied, Edit, Gathered, Level, Merged, NewName, Note, Originals, Outcome, Situation, Versions, apply,
     change_owners, gather, hostname, kept, merge, owners_of,
 };
 use crate::exclude::{Rules, Verdict};
@@ -35,8 +35,8 @@ pub struct Task {
     pub rules: Rules,
     /// The pair whose key the target needs until the run is over.
     pub returning_pair: Option<String>,
-    /// The name that the target gets, where one was given.
-    pub hostname: Option<String>,
+    /// The name that the target gets in place of its own.
+    pub new_name: Option<NewName>,
     /// For a staged clone: the mount points with stages of their own. `None` is in place.
     pub staged: Option<Vec<RelPath>>,
     /// Paths of the source that were not looked into: other file systems are mounted there.
@@ -130,6 +130,7 @@ impl Task {
             target: target_facts,
             kept: &owners,
             returning_pair: self.returning_pair.as_deref(),
+            new_name: self.new_name.as_ref().map(NewName::text),
             present,
         };
         let mut merged = self.merge(target, &situation);
@@ -172,7 +173,7 @@ impl Task {
             }
         };
         let mut wanted: Vec<Edit> = edits.into_iter().filter(is_ours).collect();
-        if let Some(name) = &self.hostname {
+        if let Some(name) = &self.new_name {
             wanted.extend(hostname::edits(text, name));
         }
         wanted

@@ -10,6 +10,7 @@ fn merged(mergers: &[Merger], versions: &Versions) -> Vec<(Merger, Change)> {
         target: &target,
         kept: &kept,
         returning_pair: None,
+        new_name: None,
         present: &|_| false,
     };
     let merged = merge(mergers, versions, &situation);

@@ -105,7 +105,7 @@ impl Ground {
             source_facts: Facts::default(),
             rules: Rules::new(keep.to_vec()).unwrap(),
             returning_pair: None,
-            hostname: None,
+            new_name: None,
             staged: Some(self.volumes.clone()),
             apart: Vec::new(),
             dry_run: false,

@@ -227,6 +227,8 @@ fn a_system_on_another_machine_becomes_a_clone() {
         "the clone",
     );
     assert_file(target.path(), "etc/hostname", "third\n");
+    let hosts = fs::read_to_string(target.path().join("etc/hosts")).unwrap();
+    assert!(hosts.contains("\n127.0.1.1 third\n"), "{hosts}");
     fs::write(target.path().join("etc/hostname"), "target\n").unwrap();
     assert_is_clone(target.path());
     assert_eq!(

@@ -11,7 +11,7 @@ use instancesync::boot::{arm, disarm, live_tree, side_tree};
 use instancesync::check::{CheckFacts, check};
 use instancesync::exclude::{Rule, Rules, Verdict};
 use instancesync::facts::Facts;
-use instancesync::fixup::{Carry, CloneNote, Occasion, OwnerMap, Task, carry, gather};
+use instancesync::fixup::{Carry, CloneNote, NewName, Occasion, OwnerMap, Task, carry, gather};
 use instancesync::fs::staged::NEW_NAME;
 use instancesync::fs::{Dir, Staged};
 use instancesync::merger::Merger;
@@ -141,7 +141,7 @@ pub fn task() -> Task {
         source_facts: Facts::default(),
         rules: rules(),
         returning_pair: None,
-        hostname: Some("named".to_owned()),
+        new_name: Some(NewName::Given("named".to_owned())),
         staged: Some(Vec::new()),
         apart: Vec::new(),
         dry_run: false,

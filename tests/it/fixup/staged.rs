@@ -11,7 +11,7 @@ use instancesync::entry::Timestamp;
 use instancesync::exclude::{Rule, Rules, Verdict};
 use instancesync::facts::Facts;
 use instancesync::fixup::{
-    Carry, CarryStats, CloneNote, Occasion, OwnerMap, Report, Task, astray, carry, gather,
+    Carry, CarryStats, CloneNote, NewName, Occasion, OwnerMap, Report, Task, astray, carry, gather,
 };
 use instancesync::fs::{Dir, Staged};
 use instancesync::merger::Merger;
@@ -644,7 +644,7 @@ fn task(source: &Path, staged: Option<Vec<RelPath>>) -> Task {
         source_facts: Facts::default(),
         rules: rules(),
         returning_pair: None,
-        hostname: Some("named".to_owned()),
+        new_name: Some(NewName::Given("named".to_owned())),
         staged,
         apart: Vec::new(),
         dry_run: false,
@@ -766,7 +766,13 @@ fn what_is_no_longer_edited_is_the_targets_own_again() {
     fill(source.path(), &SOURCE);
     let ground = Ground::new(&[]);
     fill(ground.live(), &TARGET);
-    let perform = || perform(&task(source.path(), Some(Vec::new())), ground.live());
+    let perform = || {
+        let task = Task {
+            new_name: None,
+            ..task(source.path(), Some(Vec::new()))
+        };
+        perform(&task, ground.live())
+    };
     perform();
     assert_ne!(
         inode(ground.stage().join("etc/hosts")),

@@ -12,7 +12,7 @@ use instancesync::check::{CheckFacts, CheckOrder};
 use instancesync::entry::{Metadata, Timestamp, Xattr};
 use instancesync::exclude::{Rule, Rules, Verdict};
 use instancesync::facts::Facts;
-use instancesync::fixup::{Task, gather};
+use instancesync::fixup::{NewName, Task, gather};
 use instancesync::fs::Dir;
 use instancesync::fs::metadata::{Before, apply_metadata, change_mtime, read_metadata};
 use instancesync::fs::staged::private_dir;
@@ -159,7 +159,7 @@ fn task(source: &Path, staged: bool) -> Task {
         source_facts: Facts::default(),
         rules: Rules::new(kept.map(rule).to_vec()).unwrap(),
         returning_pair: None,
-        hostname: Some("named".to_owned()),
+        new_name: Some(NewName::Given("named".to_owned())),
         staged: staged.then(Vec::new),
         apart: Vec::new(),
         dry_run: false,
