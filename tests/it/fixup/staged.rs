@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::case::path;
+use crate::support::roots::SmallRoot;
 use crate::support::{Ability, can_run};
 use instancesync::entry::Timestamp;
+use instancesync::exclude::profile::{Catalog, Policies, Selection};
 use instancesync::exclude::{Rule, Rules, Verdict};
 use instancesync::facts::Facts;
 use instancesync::fixup::{
@@ -806,6 +808,47 @@ fn a_target_with_selinux_gets_labels_at_its_next_boot() {
     std::fs::remove_file(ground.stage().join(".autorelabel")).unwrap();
     std::fs::remove_dir_all(ground.stage().join("etc/selinux/targeted")).unwrap();
     assert!(!labels(), "there is no policy");
+}
+
+#[test]
+fn cloud_init_that_only_the_source_has_is_off_by_the_shipped_rules() {
+    let units = [
+        "cloud-init-local",
+        "cloud-init-main",
+        "cloud-init",
+        "cloud-final",
+    ];
+    let source = SmallRoot::debian().files(&["/usr/bin/cloud-init", "/etc/cloud/cloud.cfg"]);
+    let ground = Ground::new(&[]);
+    ground.has("etc/hostname", "target\n");
+    for unit in units {
+        ground.stages(&format!("usr/lib/systemd/system/{unit}.service"), "x");
+    }
+    let (facts, target) = (source.facts(), Facts::default());
+    let selection = Selection {
+        source: &facts,
+        target: &target,
+        policies: Policies::default(),
+        with: &[],
+        without: &[],
+    };
+    let selected = Catalog::shipped().unwrap().select(&selection).unwrap();
+    let task = Task {
+        mergers: vec![Merger::Agents],
+        source_facts: facts,
+        rules: selected.rules,
+        new_name: None,
+        ..task(source.path(), Some(Vec::new()))
+    };
+    let report = perform(&task, ground.live());
+    assert_eq!(report.problems, []);
+    let off = ground.stage().join("etc/cloud/cloud-init.disabled");
+    assert!(off.is_file(), "{:?}", report.edits);
+    for unit in units {
+        let mask = format!("etc/systemd/system/{unit}.service");
+        let mask = std::fs::read_link(ground.stage().join(mask));
+        assert_eq!(mask.ok().as_deref(), Some(Path::new("/dev/null")), "{unit}");
+    }
 }
 
 #[test]
