@@ -17,7 +17,6 @@ mod gather;
 mod glob;
 mod hostname;
 mod kept;
-mod machine_id;
 mod merger;
 mod modules;
 mod names;

@@ -23,23 +23,22 @@ use super::inject::{self, Census, Fault, Injection, Turn, can_inject, plan};
 use crate::support::places::{assert_none, in_memory, put};
 use crate::support::{Ability, can_run};
 
-const MERGERS: [Merger; 5] = [
+const MERGERS: [Merger; 4] = [
     Merger::Fstab,
     Merger::Hosts,
     Merger::Accounts,
     Merger::AuthorizedKeys,
-    Merger::MachineId,
 ];
-const MERGED: [&str; 5] = [
+const MERGED: [&str; 4] = [
     "/etc/fstab",
     "/etc/hosts",
     "/etc/{passwd,group,shadow}",
     "/root/.ssh/authorized_keys",
-    "/etc/machine-id",
 ];
-const KEPT: [&str; 4] = [
+const KEPT: [&str; 5] = [
     "/boot/***",
     "/etc/hostname",
+    "/etc/machine-id",
     "/etc/ssh/key_*",
     "/var/lib/ntp/***",
 ];

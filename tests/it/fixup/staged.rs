@@ -545,20 +545,18 @@ fn what_is_mounted_without_a_stage_leaves_its_mount_point() {
     assert_eq!(ground.carry(), NONE);
 }
 
-const MERGED: [&str; 6] = [
+const MERGED: [&str; 5] = [
     "/etc/fstab",
     "/etc/hosts",
     "/etc/{passwd,group,shadow,gshadow}",
     "/root/.ssh/authorized_keys",
-    "/etc/machine-id",
     "/etc/systemd/system/*.wants/ssh.service",
 ];
-const MERGERS: [Merger; 7] = [
+const MERGERS: [Merger; 6] = [
     Merger::Fstab,
     Merger::Hosts,
     Merger::Accounts,
     Merger::AuthorizedKeys,
-    Merger::MachineId,
     Merger::Sshd,
     Merger::NetworkUnits,
 ];
@@ -600,7 +598,12 @@ const TARGET: [(&str, &str); 11] = [
     ("var/lib/ntp/drift", "1.0"),
     ("srv/own/data", "not in the clone"),
 ];
-const KEPT: [&str; 3] = ["/etc/hostname", "/etc/ssh/ssh_host_*", "/var/lib/ntp/***"];
+const KEPT: [&str; 4] = [
+    "/etc/hostname",
+    "/etc/machine-id",
+    "/etc/ssh/ssh_host_*",
+    "/var/lib/ntp/***",
+];
 
 fn rules() -> Rules {
     let own = Rule::new(SKIP, "/var/lib/instancesync/***", "test").because("own");
