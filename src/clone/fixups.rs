@@ -65,7 +65,7 @@ impl Run<'_> {
         let is_staged = self.settings.manner == Manner::Staged;
         let task = Task {
             // LIVE: the source's files of now, as new as the last pass.
-            source: gather(&self.source.root, Side::Source, &mergers, None),
+            source: gather(&self.source.root, Side::Source, &mergers),
             mergers,
             source_facts: facts.clone(),
             rules: agreed.rules.clone(),

@@ -117,7 +117,7 @@ impl Task {
         target_facts: &Facts,
         present: &dyn Fn(&[u8]) -> bool,
     ) -> (Report, Merged, Vec<RelPath>) {
-        let target = gather(dir, Side::Target, &self.mergers, None);
+        let target = gather(dir, Side::Target, &self.mergers);
         let mut report = Report {
             problems: [&self.source.problems[..], &target.problems[..]].concat(),
             ..Report::default()

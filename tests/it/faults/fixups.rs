@@ -136,7 +136,7 @@ pub fn task() -> Task {
     let root = Dir::open_root(source.path()).unwrap();
     Task {
         mergers: MERGERS.to_vec(),
-        source: gather(&root, Side::Source, &MERGERS, None),
+        source: gather(&root, Side::Source, &MERGERS),
         source_facts: Facts::default(),
         rules: rules(),
         returning_pair: None,

@@ -644,7 +644,6 @@ fn task(source: &Path, staged: Option<Vec<RelPath>>) -> Task {
             &Dir::open_root(source).unwrap(),
             Side::Source,
             &MERGERS,
-            None,
         ),
         source_facts: Facts::default(),
         rules: rules(),

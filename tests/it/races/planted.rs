@@ -150,12 +150,7 @@ fn task(source: &Path, staged: bool) -> Task {
     let rule = |at| Rule::new(Verdict::Keep, at, "test").because("the target's");
     Task {
         mergers: Merger::ALL.to_vec(),
-        source: gather(
-            &Dir::open_root(source).unwrap(),
-            Side::Source,
-            &Merger::ALL,
-            None,
-        ),
+        source: gather(&Dir::open_root(source).unwrap(), Side::Source, &Merger::ALL),
         source_facts: Facts::default(),
         rules: Rules::new(kept.map(rule).to_vec()).unwrap(),
         returning_pair: None,
