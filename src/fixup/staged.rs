@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::carry::{Carry, Occasion, carry};
-use super::{Change, CloneNote, Edit, File, Level, Originals, OwnerMap, Report, Task, apply};
+use super::{
+    Change, CloneNote, Edit, File, Level, Originals, OwnerMap, Report, Task, apply, selinux,
+};
 use crate::facts::{Security, SelinuxMode};
 use crate::fs::owned::read_owned;
 use crate::fs::{Result, Root, Staged, Tree};
@@ -81,22 +83,12 @@ fn relabel(target: &Security, stage: &Tree, edits: &[Edit]) -> Option<Edit> {
     let config = super::path("etc/selinux/config");
     let edited = edits.iter().find(|edit| edit.path == config);
     let contents = match edited.map(|edit| &edit.change) {
-        Some(Change::Write(file)) => String::from_utf8_lossy(&file.contents).into_owned(),
+        Some(Change::Write(file)) => file.contents.clone(),
         Some(Change::Link(_) | Change::Remove) => return None,
-        None => text(stage, "/etc/selinux/config")?,
+        None => text(stage, "/etc/selinux/config")?.into_bytes(),
     };
-    let value = |key: &str| {
-        let mut values = contents
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix(key));
-        values.next_back().map(str::trim)
-    };
-    let policy = format!(
-        "/etc/selinux/{}/policy",
-        value("SELINUXTYPE=").unwrap_or("targeted")
-    );
-    let is_needed =
-        value("SELINUX=") != Some("disabled") && stage.resolve(policy.as_bytes()).is_ok();
+    let is_off = selinux::mode(&contents).is_some_and(|mode| mode == b"disabled");
+    let is_needed = !is_off && stage.resolve(&selinux::policy(&contents)).is_ok();
     is_needed.then(|| Edit {
         merger: Merger::Selinux,
         path: super::path(RELABEL),
