@@ -9,7 +9,7 @@ use super::{
 };
 use crate::facts::{Security, SelinuxMode};
 use crate::fs::owned::read_owned;
-use crate::fs::{Result, Root, Staged, Tree};
+use crate::fs::{Result, Staged, Tree};
 use crate::merger::Merger;
 use crate::relpath::RelPath;
 
@@ -19,7 +19,7 @@ const RELABEL: &str = ".autorelabel";
 impl Task {
     /// Performs the task on the stage. Nothing of the live tree changes but the note beside the
     /// stage. Again, it changes what has changed since on either machine.
-    pub(super) fn perform_staged(&self, staged: &Staged, system: &Root) -> Result<Report> {
+    pub(super) fn perform_staged(&self, staged: &Staged) -> Result<Report> {
         let live = staged.live();
         let earlier = CloneNote::read(live)?.unwrap_or_default();
         let first = self.what_to_carry(&earlier.owners, &earlier.edited);
@@ -27,10 +27,9 @@ impl Task {
         let (mut stats, mut problems) = carry(staged, &first);
         let stage = staged.stage();
         let present = |path: &[u8]| stage.resolve(path).is_ok();
-        let target = crate::distro::gather(system);
-        let (mut report, merged, _) = self.look(live, &target, &present);
+        let (mut report, merged, _) = self.look(live, &present);
         let mut edits = self.wanted(merged.edits, &|path| text(stage, path));
-        edits.extend(relabel(&target.security, stage, &edits));
+        edits.extend(relabel(&self.target_facts.security, stage, &edits));
         let edited: BTreeSet<RelPath> = edits.iter().map(|edit| edit.path.clone()).collect();
         let edited: Vec<RelPath> = edited.into_iter().collect();
         if (&merged.owners, &edited) != (&earlier.owners, &earlier.edited) {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::is_pending;
 use super::{
-    Applied, Edit, Gathered, Level, Merged, NewName, Note, Originals, Outcome, Situation, Versions, apply,
-    change_owners, gather, hostname, kept, merge, owners_of,
+    Applied, Edit, Gathered, Level, Merged, NewName, Note, Originals, Outcome, Situation, Versions,
+    apply, change_owners, gather, hostname, kept, merge, owners_of,
 };
 use crate::exclude::{Rules, Verdict};
 use crate::facts::Facts;
@@ -31,6 +31,8 @@ pub struct Task {
     pub source: Gathered,
     /// What the source is.
     pub source_facts: Facts,
+    /// What the target was before the first pass: in place its programs are the source's by now.
+    pub target_facts: Facts,
     /// The rules of the run: what the person decided about a path is not merged.
     pub rules: Rules,
     /// The pair whose key the target needs until the run is over.
@@ -80,19 +82,15 @@ impl Task {
     pub fn perform(&self, root: &Path) -> Result<Report> {
         let dir = Dir::open_root(root)?;
         dir.lock_within(LOCKING)?;
-        let system = Root::open(root)?;
         match &self.staged {
-            Some(volumes) if !self.dry_run => {
-                self.perform_staged(&Staged::open(&dir, volumes)?, &system)
-            }
-            _ => self.perform_in_place(dir, &system),
+            Some(volumes) if !self.dry_run => self.perform_staged(&Staged::open(&dir, volumes)?),
+            _ => self.perform_in_place(dir, &Root::open(root)?),
         }
     }
 
     fn perform_in_place(&self, dir: Dir, system: &Root) -> Result<Report> {
         let present = |path: &[u8]| system.status(&String::from_utf8_lossy(path)).is_some();
-        let target = crate::distro::gather(system);
-        let (mut report, merged, kept) = self.look(&dir, &target, &present);
+        let (mut report, merged, kept) = self.look(&dir, &present);
         let edits = self.wanted(merged.edits, &|path| system.text(path));
         if self.dry_run {
             let pending = edits.iter().filter(|edit| is_pending(&dir, edit));
@@ -114,7 +112,6 @@ impl Task {
     pub(super) fn look(
         &self,
         dir: &Dir,
-        target_facts: &Facts,
         present: &dyn Fn(&[u8]) -> bool,
     ) -> (Report, Merged, Vec<RelPath>) {
         let target = gather(dir, Side::Target, &self.mergers);
@@ -127,7 +124,7 @@ impl Task {
         report.problems.extend(unread);
         let situation = Situation {
             source: &self.source_facts,
-            target: target_facts,
+            target: &self.target_facts,
             kept: &owners,
             returning_pair: self.returning_pair.as_deref(),
             new_name: self.new_name.as_ref().map(NewName::text),

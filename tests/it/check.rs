@@ -103,6 +103,7 @@ impl Ground {
             mergers: Vec::new(),
             source: Gathered::default(),
             source_facts: Facts::default(),
+            target_facts: Facts::default(),
             rules: Rules::new(keep.to_vec()).unwrap(),
             returning_pair: None,
             new_name: None,

@@ -195,6 +195,28 @@ fn a_mounted_system_becomes_a_clone_that_keeps_its_own() {
 }
 
 #[test]
+fn an_agent_of_the_source_alone_is_off_after_a_clone_in_place() {
+    let test = "an_agent_of_the_source_alone_is_off_after_a_clone_in_place";
+    if !can_run(test, LOCAL) {
+        return;
+    }
+    let source = source().files(&[
+        "/usr/bin/cloud-init",
+        "/etc/cloud/cloud.cfg",
+        "/usr/lib/systemd/system/cloud-init-local.service",
+    ]);
+    let target = target();
+    for attempt in ["the clone", "once more"] {
+        assert_code(&run(&onto(&source, &target)), 0, attempt);
+        assert_file(target.path(), "etc/cloud/cloud-init.disabled", "");
+        assert!(target.path().join("etc/cloud/cloud-init.disabled").exists());
+        let mask = "etc/systemd/system/cloud-init-local.service";
+        let mask = fs::read_link(target.path().join(mask));
+        assert_eq!(mask.ok().as_deref(), Some(Path::new("/dev/null")));
+    }
+}
+
+#[test]
 fn a_system_on_another_machine_becomes_a_clone() {
     if !can_run("a_system_on_another_machine_becomes_a_clone", OVER_SSH) {
         return;

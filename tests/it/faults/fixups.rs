@@ -138,6 +138,7 @@ pub fn task() -> Task {
         mergers: MERGERS.to_vec(),
         source: gather(&root, Side::Source, &MERGERS),
         source_facts: Facts::default(),
+        target_facts: Facts::default(),
         rules: rules(),
         returning_pair: None,
         new_name: Some(NewName::Given("named".to_owned())),

@@ -8,6 +8,7 @@ use std::process::Command;
 use super::case::path;
 use crate::support::roots::SmallRoot;
 use crate::support::{Ability, can_run};
+use instancesync::distro;
 use instancesync::entry::Timestamp;
 use instancesync::exclude::profile::{Catalog, Policies, Selection};
 use instancesync::exclude::{Rule, Rules, Verdict};
@@ -15,7 +16,7 @@ use instancesync::facts::Facts;
 use instancesync::fixup::{
     Carry, CarryStats, CloneNote, NewName, Occasion, OwnerMap, Report, Task, astray, carry, gather,
 };
-use instancesync::fs::{Dir, Staged};
+use instancesync::fs::{Dir, Root, Staged};
 use instancesync::merger::Merger;
 use instancesync::problem::Side;
 use instancesync::relpath::RelPath;
@@ -640,12 +641,9 @@ fn pass(to: &Path, files: &[(&str, &str)]) {
 fn task(source: &Path, staged: Option<Vec<RelPath>>) -> Task {
     Task {
         mergers: MERGERS.to_vec(),
-        source: gather(
-            &Dir::open_root(source).unwrap(),
-            Side::Source,
-            &MERGERS,
-        ),
+        source: gather(&Dir::open_root(source).unwrap(), Side::Source, &MERGERS),
         source_facts: Facts::default(),
+        target_facts: Facts::default(),
         rules: rules(),
         returning_pair: None,
         new_name: Some(NewName::Given("named".to_owned())),
@@ -798,7 +796,11 @@ fn a_target_with_selinux_gets_labels_at_its_next_boot() {
     put(source.path(), "etc/selinux/config", config);
     let ground = Ground::new(&[]);
     let labels = || {
-        let report = perform(&task(source.path(), Some(Vec::new())), ground.live());
+        let task = Task {
+            target_facts: distro::gather(&Root::open(ground.live()).unwrap()),
+            ..task(source.path(), Some(Vec::new()))
+        };
+        let report = perform(&task, ground.live());
         assert_eq!(report.problems, []);
         ground.stage().join(".autorelabel").exists()
     };

@@ -91,6 +91,7 @@ fn task() -> Vec<u8> {
         mergers: Vec::new(),
         source: Gathered::default(),
         source_facts: Facts::default(),
+        target_facts: Facts::default(),
         rules: Rules::new(vec![rule]).unwrap(),
         returning_pair: Some("pair".into()),
         new_name: Some(NewName::Given("name".into())),

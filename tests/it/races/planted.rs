@@ -152,6 +152,7 @@ fn task(source: &Path, staged: bool) -> Task {
         mergers: Merger::ALL.to_vec(),
         source: gather(&Dir::open_root(source).unwrap(), Side::Source, &Merger::ALL),
         source_facts: Facts::default(),
+        target_facts: Facts::default(),
         rules: Rules::new(kept.map(rule).to_vec()).unwrap(),
         returning_pair: None,
         new_name: Some(NewName::Given("named".to_owned())),
