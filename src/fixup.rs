@@ -17,7 +17,6 @@ mod gather;
 mod glob;
 mod hostname;
 mod kept;
-mod machine_id;
 mod merger;
 mod modules;
 mod names;
@@ -40,6 +39,7 @@ use crate::relpath::RelPath;
 pub use apply::{Applied, Originals, Outcome, apply};
 pub use carry::{Carry, CarryStats, Occasion, astray, carry};
 pub use gather::{Gathered, gather};
+pub use hostname::NewName;
 pub use kept::{KeptRoom, linked_directories, room as kept_room};
 pub use note::CloneNote;
 pub use owners::{OwnerMap, Owners, change_owners, owners_of};
@@ -58,6 +58,8 @@ pub struct Situation<'a> {
     /// The pair of source and target whose key on the target stays for the way back after the
     /// reboot. Lines of all other runs go; with `None`, all.
     pub returning_pair: Option<&'a str>,
+    /// The clone's name, where it is not the target's.
+    pub new_name: Option<&'a str>,
     /// Tells whether an absolute path is there in the clone: in the stage or among what the
     /// target keeps. Asked for programs, units and keys that configuration names.
     pub present: &'a dyn Fn(&[u8]) -> bool,
@@ -200,6 +202,20 @@ impl<'a> Case<'a> {
     fn propose_target(&mut self, path: &RelPath, level: Level, reason: &str) {
         let change = Object::as_change(self.target(path));
         self.propose(path, change, level, reason);
+    }
+
+    /// Where a link stands for the file on one of the machines, decides for the target's version and
+    /// says so. What the link leads to is somebody else's, and may lie outside the clone.
+    fn leaves_link(&mut self, path: &RelPath) -> bool {
+        let sides = [self.source(path), self.target(path)];
+        let mut objects = sides.into_iter().flatten();
+        let is_link = objects.any(|object| object.link().is_some());
+        if is_link {
+            let what = "a link on one of the machines: the target's stays as it is";
+            self.note(path, Level::Warning, what.to_owned());
+            self.propose_target(path, Level::Info, "the target's stays as it is");
+        }
+        is_link
     }
 
     fn note(&mut self, path: &RelPath, level: Level, text: String) {

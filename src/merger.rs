@@ -25,8 +25,6 @@ pub enum Merger {
     Sshd,
     /// SELinux: the target's mode with a policy that is there.
     Selinux,
-    /// The machine's id and what is named by it.
-    MachineId,
     /// Filters and devices of LVM and its kin: the target's stay.
     Storage,
     /// How initramfs images are made: the target's stays.
@@ -39,7 +37,7 @@ pub enum Merger {
 
 impl Merger {
     /// Every merger.
-    pub const ALL: [Merger; 14] = [
+    pub const ALL: [Merger; 13] = [
         Merger::Fstab,
         Merger::Accounts,
         Merger::AuthorizedKeys,
@@ -49,7 +47,6 @@ impl Merger {
         Merger::Agents,
         Merger::Sshd,
         Merger::Selinux,
-        Merger::MachineId,
         Merger::Storage,
         Merger::Initramfs,
         Merger::Modules,
@@ -68,7 +65,6 @@ impl Merger {
             Merger::Agents => "agents",
             Merger::Sshd => "sshd",
             Merger::Selinux => "selinux",
-            Merger::MachineId => "machine-id",
             Merger::Storage => "storage",
             Merger::Initramfs => "initramfs",
             Merger::Modules => "modules",

@@ -81,8 +81,8 @@ impl Stage<'_> {
         }
         match self.program("/sbin/init") {
             Some(init) if init.as_bytes().ends_with(b"/systemd") => failed(
-                "/etc/machine-id is not there: systemd would take the boot for a first one; do not \
-                 exclude that file",
+                "/etc/machine-id is not there: systemd would take the boot for a first one and enable \
+                 units anew; make an empty file of that name on the target, and do not exclude it",
             ),
             _ => not_applicable("without systemd it is not needed"),
         }

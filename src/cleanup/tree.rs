@@ -300,6 +300,20 @@ impl Spot {
         place_state(&self.dir, &self.name, state)
     }
 
+    /// Makes a directory here that everybody can read, where nothing is.
+    pub fn make_directory(&self) -> Result<()> {
+        match self.dir.status_of(&self.name) {
+            Err(error) if error.is_missing() => {}
+            result => return result.map(|_| ()),
+        }
+        self.dir.make_dir(&self.name)?;
+        let made = self.dir.open_dir(&self.name)?;
+        let mut metadata = read_metadata(Object::open(&made), &made.status()?)?;
+        metadata.mode = 0o755;
+        let refused = apply_metadata(Object::open(&made), false, &metadata, Before::Unknown);
+        refused.into_iter().next().map_or(Ok(()), Err)
+    }
+
     /// Removes what a clean-up that was killed has left beside this place. What cannot be removed
     /// stays: it has no name that anybody asks for.
     pub fn sweep(&self) {

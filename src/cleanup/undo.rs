@@ -104,10 +104,8 @@ impl UndoPlan {
                 leave("a directory has its name now".to_owned());
                 return Ok(());
             }
-            None => {
-                leave("its directory is gone".to_owned());
-                return Ok(());
-            }
+            // Its directory went with a package, and is made again where something comes back.
+            None => Print::Absent,
         };
         if present == file.before {
             return Ok(());
@@ -172,6 +170,7 @@ impl UndoPlan {
 }
 
 fn restore(tree: &Tree, file: &Restore) -> Result<()> {
+    make_way(tree, &file.path)?;
     let spot = tree
         .locate(&file.path, Last::Itself)?
         .ok_or_else(|| FsError::missing("restore"))?;
@@ -185,6 +184,17 @@ fn restore(tree: &Tree, file: &Restore) -> Result<()> {
     spot.place(&file.state)
 }
 
+/// Makes the directories on the way to a file that are missing.
+fn make_way(tree: &Tree, path: &str) -> Result<()> {
+    for (end, _) in path.match_indices('/').skip(1) {
+        let directory = path.get(..end).unwrap_or_default();
+        let spot = tree.locate(directory, Last::Followed)?;
+        let spot = spot.ok_or_else(|| FsError::missing("make the way"))?;
+        spot.make_directory()?;
+    }
+    Ok(())
+}
+
 /// Returns a program that the file would have sshd ask and that is not there.
 fn missing_program(tree: &Tree, path: &str, state: &State) -> Option<String> {
     let State::File { contents, .. } = state else {
@@ -195,4 +205,49 @@ fn missing_program(tree: &Tree, path: &str, state: &State) -> Option<String> {
     }
     let programs = sshd::keys_commands(&String::from_utf8_lossy(contents));
     programs.into_iter().find(|program| !tree.has_file(program))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::UndoPlan;
+    use crate::cleanup::keep_copy::{Copies, KeptFile, Print, Record};
+    use crate::cleanup::tree::{Last, State, Tree};
+
+    #[test]
+    fn what_lay_in_a_directory_that_has_gone_comes_back_and_the_undo_ends() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("etc/repos/own/a.repo");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, "[a]\n").unwrap();
+        let tree = Tree::open(place.path()).unwrap();
+        let removed = "/etc/repos/own/a.repo";
+        let state = tree.locate(removed, Last::Itself).unwrap().unwrap();
+        let state = state.state().unwrap();
+        let (copies, lock, time) = Copies::create(&tree).unwrap();
+        copies.keep(removed, &state).unwrap();
+        let mut record = Record::new(time, None);
+        for (path, before) in [(removed, &state), ("/etc/cloud/made.cfg", &State::Absent)] {
+            record.files.push(KeptFile {
+                path: path.to_owned(),
+                before: Print::of(before),
+                after: Print::Absent,
+            });
+        }
+        copies.write(&record).unwrap();
+        drop(lock);
+        std::fs::remove_dir_all(place.path().join("etc")).unwrap();
+        let mut plan = UndoPlan::make(&tree, false).unwrap().unwrap();
+        let undone = plan.apply(&tree);
+        assert_eq!(
+            (undone.restored, plan.left),
+            (vec![removed.to_owned()], vec![])
+        );
+        assert_eq!(std::fs::read(&file).unwrap(), b"[a]\n");
+        let made = file.parent().unwrap().metadata().unwrap();
+        assert_eq!(made.permissions().mode() & 0o7777, 0o755);
+        assert!(!place.path().join("etc/cloud").exists());
+        assert!(UndoPlan::make(&tree, false).unwrap().is_none());
+    }
 }

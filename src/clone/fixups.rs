@@ -6,16 +6,16 @@ use std::time::SystemTime;
 use super::Run;
 use super::start::Start;
 use crate::exclude::Rules;
-use crate::exclude::profile::Selected;
+use crate::exclude::profile::{HostnamePolicy, Selected};
 use crate::facts::Facts;
-use crate::fixup::{Level, Report, Task, gather};
+use crate::fixup::{Level, NewName, Report, Task, gather};
 use crate::layout::Layout;
 use crate::merger::Merger;
 use crate::monitor::{Event, Stage};
 use crate::orders::TakenBack;
 use crate::problem::Side;
 use crate::session::Session;
-use crate::settings::Manner;
+use crate::settings::{Manner, SystemSettings};
 use crate::switch::RunLogin;
 use crate::transfer::TransferError;
 
@@ -28,8 +28,8 @@ pub(super) struct Agreed {
     pub(super) rules: Rules,
     /// Where a stage is built.
     pub(super) layout: Layout,
-    /// For a whole system: the profiles and the facts of the source.
-    pub(super) system: Option<(Selected, Facts)>,
+    /// What is known for a clone of a whole system.
+    pub(super) system: Option<System>,
     /// Whether the plan said that the run may not get into the clone.
     pub(super) closes_login: bool,
     /// Where the clone's SSH server listens, if not where the target's does.
@@ -48,29 +48,41 @@ pub(super) struct Agreed {
     pub(super) login: Option<RunLogin>,
 }
 
+/// Both machines as they were before anything changed, and what follows from that.
+#[derive(Debug)]
+pub(super) struct System {
+    /// What the profiles say.
+    pub(super) selected: Selected,
+    /// The source.
+    pub(super) source: Facts,
+    /// The target.
+    pub(super) target: Facts,
+}
+
 impl Run<'_> {
     /// Has the target make the files that are neither machine's own. Again over a new link it
     /// changes nothing that is made already.
     pub(super) fn fix_up(&self, session: &Session, agreed: &Agreed) -> Result<(), TransferError> {
-        let Some((selected, facts)) = &agreed.system else {
+        let Some(system) = &agreed.system else {
             return Ok(());
         };
         self.monitor.event(Event::StageStarted(Stage::FixUp));
         // However the SSH server's settings came there, it has to start with them.
-        let named = selected.merges.iter().map(|rule| rule.merger);
+        let named = system.selected.merges.iter().map(|rule| rule.merger);
         let mut mergers: Vec<Merger> = named.chain([Merger::Sshd, Merger::Agents]).collect();
         mergers.sort();
         mergers.dedup();
-        let system = self.settings.system.as_ref();
+        let wanted = self.settings.system.as_ref();
         let is_staged = self.settings.manner == Manner::Staged;
         let task = Task {
             // LIVE: the source's files of now, as new as the last pass.
-            source: gather(&self.source.root, Side::Source, &mergers, None),
+            source: gather(&self.source.root, Side::Source, &mergers),
             mergers,
-            source_facts: facts.clone(),
+            source_facts: system.source.clone(),
+            target_facts: system.target.clone(),
             rules: agreed.rules.clone(),
             returning_pair: Some(agreed.pair.clone()),
-            hostname: system.and_then(|system| system.hostname.clone()),
+            new_name: wanted.and_then(|wanted| new_name(wanted, &system.source)),
             staged: is_staged.then(|| agreed.layout.volumes.clone()),
             apart: agreed.layout.apart.clone(),
             dry_run: self.settings.dry_run,
@@ -101,5 +113,14 @@ impl Run<'_> {
         for problem in report.problems {
             self.monitor.event(Event::Problem(problem));
         }
+    }
+}
+
+/// Returns the clone's name, where it is not the target's.
+fn new_name(system: &SystemSettings, source: &Facts) -> Option<NewName> {
+    match system.policies.hostname {
+        HostnamePolicy::Target => None,
+        HostnamePolicy::Source => source.identity.hostname.clone().map(NewName::OfSource),
+        HostnamePolicy::Name => system.hostname.clone().map(NewName::Given),
     }
 }

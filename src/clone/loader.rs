@@ -13,8 +13,8 @@ impl Run<'_> {
     /// Returns the release of the source's kernel, where the clone is to boot it.
     pub(super) fn booted_kernel<'a>(&self, agreed: &'a Agreed) -> Option<&'a str> {
         let policies = self.settings.system.as_ref()?.policies;
-        let (_, facts) = agreed.system.as_ref()?;
-        let running = facts.kernels.running.as_deref();
+        let source = &agreed.system.as_ref()?.source;
+        let running = source.kernels.running.as_deref();
         running.filter(|_| policies.kernel == KernelPolicy::Source)
     }
 

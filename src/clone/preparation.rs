@@ -4,7 +4,7 @@
 use std::time::SystemTime;
 
 use super::Run;
-use super::fixups::Agreed;
+use super::fixups::{Agreed, System};
 use super::start::{Clear, Start, entrance_of, standing, start_of};
 use crate::failure::Failure;
 use crate::layout::Layout;
@@ -120,7 +120,11 @@ impl Run<'_> {
         agreed.clone_ports = ports.copied().collect();
         agreed.rules = prepared.rules;
         agreed.layout = prepared.layout;
-        agreed.system = Some((prepared.selected, prepared.source));
+        agreed.system = Some(System {
+            selected: prepared.selected,
+            source: prepared.source,
+            target: prepared.target,
+        });
         Ok(true)
     }
 

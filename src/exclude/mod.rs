@@ -5,6 +5,7 @@
 //! means is in `docs/patterns.md`, where rules of a whole system come from in
 //! `docs/profiles.md`. Knows nothing of files: it is told names and never looks.
 
+mod beginning;
 mod class;
 mod error;
 pub mod explain;
@@ -15,6 +16,7 @@ mod rules;
 
 use serde::{Deserialize, Serialize};
 
+pub use beginning::{Beginning, Depth};
 pub use error::{PatternError, PatternFault};
 pub use file::parse_file;
 pub use pattern::{MAX_ALTERNATIVES, MAX_PATTERN_LEN};
@@ -85,5 +87,10 @@ impl Rule {
     pub fn because(mut self, reason: impl Into<String>) -> Rule {
         self.reason = reason.into();
         self
+    }
+
+    /// Returns where it can match, for each alternative of its braces.
+    pub fn beginnings(&self) -> Vec<Beginning> {
+        beginning::beginnings(&self.pattern)
     }
 }

@@ -30,7 +30,7 @@ pub(super) struct Compiled {
 /// Translates a pattern to the globs it stands for.
 pub(super) fn compile(pattern: &str) -> Result<Vec<Compiled>, PatternFault> {
     let mut compiled = Vec::new();
-    for tokens in expand(read(pattern)?)? {
+    for tokens in alternatives(pattern)? {
         for (text, directories_only) in translate(&tokens)? {
             let glob = GlobBuilder::new(&text)
                 .literal_separator(true)
@@ -46,6 +46,11 @@ pub(super) fn compile(pattern: &str) -> Result<Vec<Compiled>, PatternFault> {
     Ok(compiled)
 }
 
+/// Reads a pattern and writes its braces out.
+pub(super) fn alternatives(pattern: &str) -> Result<Vec<Vec<Token>>, PatternFault> {
+    expand(read(pattern)?)
+}
+
 /// Writes a character so that globset takes it for itself.
 pub(super) fn write_literal(c: char, out: &mut String) {
     if matches!(
@@ -57,10 +62,13 @@ pub(super) fn write_literal(c: char, out: &mut String) {
     out.push(c);
 }
 
+/// What a pattern is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token {
+pub(super) enum Token {
+    /// A character that stands for itself.
     Literal(char),
     Slash,
+    /// One byte.
     Any,
     /// So many stars in a row.
     Stars(usize),

@@ -186,12 +186,9 @@ fn carry_users<'a>(
             continue;
         };
         let (old, old_primary) = (row.number(ID), row.number(PRIMARY));
-        let named = target.group.find_number(ID, old_primary);
-        let known = named.and_then(|group| gids.names.find(group.name()));
-        let primary = match known {
-            Some(group) => Some(group.number(ID)),
-            None => gids.give(old_primary),
-        };
+        let group = target.group.owner_of(ID, old_primary);
+        let known = group.and_then(|group| gids.names.number_of(ID, group));
+        let primary = known.or_else(|| gids.give(old_primary));
         match (uids.give(old), primary) {
             (Some(new), Some(primary)) => arrivals.push(Arrival {
                 name,
@@ -223,13 +220,11 @@ fn moved(
 ) -> std::collections::BTreeMap<u32, u32> {
     let mut map = std::collections::BTreeMap::new();
     for old in kept.iter().copied().filter(|id| *id != 0) {
-        let name = target.find_number(ID, old).map(|row| row.name());
-        let known = name.and_then(|name| numbers.names.find(name));
+        let name = target.owner_of(ID, old);
+        let known = name.and_then(|name| numbers.names.number_of(ID, name));
         let arrived = arrivals.iter().find(|arrival| Some(arrival.name) == name);
-        let new = known
-            .map(|row| row.number(ID))
-            .or(arrived.map(|arrival| arrival.new));
-        match (new, numbers.names.find_number(ID, old)) {
+        let new = known.or(arrived.map(|arrival| arrival.new));
+        match (new, numbers.names.owner_of(ID, old)) {
             (Some(new), _) if new != old => {
                 map.insert(old, new);
             }
@@ -237,7 +232,7 @@ fn moved(
                 let what = format!(
                     "what the target keeps of number {old} ({}) belongs to the source's {}",
                     name.map_or("nobody".to_owned(), quoted),
-                    quoted(other.name())
+                    quoted(other)
                 );
                 case.note(&path("etc/passwd"), Level::Warning, what);
             }

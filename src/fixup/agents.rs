@@ -12,7 +12,10 @@ const STARTED_BY: &[(Agent, &[&str])] = &[
         Agent::CloudInit,
         &[
             "cloud-init",
-            "cloud-init-*",
+            "cloud-init-local",
+            "cloud-init-main",
+            "cloud-init-network",
+            "cloud-init-hotplugd",
             "cloud-config",
             "cloud-final",
             "tiny-cloud*",

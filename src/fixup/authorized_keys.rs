@@ -21,18 +21,9 @@ struct Key<'a> {
 pub(super) fn merge(case: &mut Case<'_>) {
     let paths: Vec<&RelPath> = case.paths().into_iter().filter(|p| is_keys(p)).collect();
     for path in paths {
-        let sides = [case.source(path), case.target(path)];
-        if sides
-            .into_iter()
-            .flatten()
-            .any(|object| object.file().is_none())
-        {
-            let what = "a link on one of the machines: the target's stays as it is";
-            case.note(path, Level::Warning, what.to_owned());
-            case.propose_target(path, Level::Info, "the target's stays as it is");
-            continue;
+        if !case.leaves_link(path) {
+            merge_one(case, path);
         }
-        merge_one(case, path);
     }
 }
 

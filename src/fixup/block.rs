@@ -82,11 +82,11 @@ impl Block {
     }
 
     /// Returns the file that stands where `target` does, with `own`, the target's part of it, and
-    /// this block at its end; `None` where there is neither file nor block.
+    /// this block at its end; `None` where there is neither file nor anything to write.
     pub(super) fn file(&self, target: Option<&File>, own: Vec<u8>) -> Option<File> {
         match target {
             Some(target) => Some(target.with(self.append_to(own))),
-            None if self.is_empty() => None,
+            None if self.is_empty() && own.is_empty() => None,
             None => Some(File::of_root(self.append_to(own))),
         }
     }

@@ -23,14 +23,8 @@ pub struct Gathered {
     pub problems: Vec<Problem>,
 }
 
-/// Reads what `mergers` have to see below `root`; keys also below `login_home`, where the login
-/// user's home is not root's.
-pub fn gather(
-    root: &Dir,
-    side: Side,
-    mergers: &[Merger],
-    login_home: Option<&RelPath>,
-) -> Gathered {
+/// Reads what `mergers` have to see below `root`.
+pub fn gather(root: &Dir, side: Side, mergers: &[Merger]) -> Gathered {
     let mut reader = Reader {
         side,
         bytes: 0,
@@ -39,14 +33,6 @@ pub fn gather(
     for merger in mergers {
         for pattern in merger.wanted() {
             let parts: Vec<&[u8]> = pattern.as_bytes().split(|byte| *byte == b'/').collect();
-            reader.below(root, &RelPath::root(), &parts);
-        }
-    }
-    if let Some(home) = login_home.filter(|_| mergers.contains(&Merger::AuthorizedKeys)) {
-        for pattern in [&b".ssh/authorized_keys"[..], b".ssh/authorized_keys2"] {
-            let own = pattern.split(|byte| *byte == b'/');
-            let parts: Vec<&[u8]> = home.parts().chain(own).collect();
-            // A home may have a star in its name; it is a name, and fits itself.
             reader.below(root, &RelPath::root(), &parts);
         }
     }

@@ -1,5 +1,7 @@
-//! The name that the clone gets where one was given (`--hostname NAME`): in whichever files the
+//! The name that the clone gets in place of the target's (`--hostname`): in whichever files the
 //! target has for it. Knows nothing of who resolves it.
+
+use serde::{Deserialize, Serialize};
 
 use super::{Change, Edit, File, Level, path};
 use crate::merger::Merger;
@@ -12,12 +14,33 @@ const ASSIGNED: [(&str, &str); 2] = [
     ("/etc/conf.d/hostname", "hostname"),
 ];
 
+/// A name that is not the target's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NewName {
+    /// One that was given.
+    Given(String),
+    /// The source's. Files that hold it alone come along; those that the target keeps for what else
+    /// stands in them do not.
+    OfSource(String),
+}
+
+impl NewName {
+    /// Returns the name itself.
+    pub fn text(&self) -> &str {
+        match self {
+            NewName::Given(name) | NewName::OfSource(name) => name,
+        }
+    }
+}
+
 /// Returns the edits that give a system its name, of which `text` reads a file.
-pub(super) fn edits(text: &dyn Fn(&str) -> Option<String>, name: &str) -> Vec<Edit> {
+pub(super) fn edits(text: &dyn Fn(&str) -> Option<String>, new: &NewName) -> Vec<Edit> {
+    let name = new.text();
     let mut edits = Vec::new();
     for file in WHOLE {
         // The first is where every init of today looks.
-        if file == WHOLE[0] || text(file).is_some() {
+        let is_wanted = file == WHOLE[0] || text(file).is_some();
+        if matches!(new, NewName::Given(_)) && is_wanted {
             edits.push(edit(file, format!("{name}\n")));
         }
     }
@@ -40,7 +63,7 @@ fn edit(file: &str, text: String) -> Edit {
             gid: 0,
         }),
         level: Level::Info,
-        reason: "the name that was given".to_owned(),
+        reason: "the name of the clone".to_owned(),
     }
 }
 
@@ -62,7 +85,7 @@ fn assigned(text: &str, key: &str, value: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::assigned;
+    use super::{NewName, assigned, edits};
 
     #[test]
     fn replaces_the_value_and_nothing_else() {
@@ -72,5 +95,22 @@ mod tests {
             "NETWORKING=yes\nHOSTNAME=\"new\"\n# HOSTNAME=x\n"
         );
         assert_eq!(assigned("A=1\n", "HOSTNAME", "new"), None);
+    }
+
+    #[test]
+    fn the_sources_name_is_set_where_the_target_keeps_its_file() {
+        let text = |path: &str| match path {
+            "/etc/hostname" => Some("source\n".to_owned()),
+            "/etc/sysconfig/network" => Some("HOSTNAME=target\n".to_owned()),
+            _ => None,
+        };
+        let paths = |new: NewName| -> Vec<Vec<u8>> {
+            let edits = edits(&text, &new).into_iter();
+            edits.map(|edit| edit.path.as_bytes().to_vec()).collect()
+        };
+        let name = || "source".to_owned();
+        let kept = b"etc/sysconfig/network";
+        assert_eq!(paths(NewName::OfSource(name())), [&kept[..]]);
+        assert_eq!(paths(NewName::Given(name())), [&b"etc/hostname"[..], kept]);
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::exclude::{Decision, Rules, Verdict};
+use crate::exclude::{Decision, Depth, Rules, Verdict};
 use crate::fs::{Dir, FsError, Result, Status};
 use crate::relpath::{Name, RelPath};
 
@@ -135,23 +135,25 @@ impl Search<'_> {
         }
     }
 
-    /// Returns where patterns begin, and how many names deep one can match.
-    fn beginnings(&self) -> BTreeMap<RelPath, usize> {
-        let mut beginnings = BTreeMap::new();
+    /// Returns where patterns begin, and how deep they can match.
+    fn beginnings(&self) -> BTreeMap<RelPath, Depth> {
+        let mut beginnings: BTreeMap<RelPath, Depth> = BTreeMap::new();
         for rule in self.rules.list() {
             let decision = Decision {
                 verdict: rule.verdict,
                 rule: Some(rule),
             };
             if Held::by(&decision).is_some_and(|by| self.wanted.contains(&by)) {
-                let deepest = beginnings.entry(beginning(&rule.pattern)).or_insert(0);
-                *deepest = depth(&rule.pattern).max(*deepest);
+                for beginning in rule.beginnings() {
+                    let depth = beginnings.entry(beginning.path).or_default();
+                    depth.widen(beginning.depth);
+                }
             }
         }
         beginnings
     }
 
-    fn from(&mut self, path: &RelPath, depth: usize) {
+    fn from(&mut self, path: &RelPath, depth: Depth) {
         let Some((parent, name)) = path.split() else {
             return;
         };
@@ -161,7 +163,7 @@ impl Search<'_> {
         }
     }
 
-    fn at(&mut self, dir: &Dir, (path, name): (&RelPath, &Name), depth: usize) {
+    fn at(&mut self, dir: &Dir, (path, name): (&RelPath, &Name), depth: Depth) {
         let Some(status) = self.seen(dir.status_of(name), path) else {
             return;
         };
@@ -171,8 +173,7 @@ impl Search<'_> {
             if self.wanted.contains(&by) {
                 self.found.insert(path.clone(), by);
             }
-        } else if decision.verdict == Verdict::Copy && is_directory && path.parts().count() < depth
-        {
+        } else if is_directory && may_hold(&decision, path, depth) {
             let inner = self.ground.enter(dir, name, path, &status);
             if let Some(inner) = self.seen(inner, path).flatten() {
                 self.inside(&inner, path, depth);
@@ -180,7 +181,7 @@ impl Search<'_> {
         }
     }
 
-    fn inside(&mut self, dir: &Dir, path: &RelPath, depth: usize) {
+    fn inside(&mut self, dir: &Dir, path: &RelPath, depth: Depth) {
         for name in self.seen(dir.names(), path).unwrap_or_default() {
             if let Ok(name) = Name::new(&name) {
                 self.at(dir, (&path.join(&name), &name), depth);
@@ -267,59 +268,64 @@ fn is_linked(root: &Dir, stages: &[RelPath], path: &RelPath) -> Result<bool> {
     Ok(dir.volume()?.is_of_mount(&home) && !dir.names()?.is_empty())
 }
 
-/// Returns the part of a pattern before its first wildcard, up to a slash.
-fn beginning(pattern: &str) -> RelPath {
-    if !pattern.starts_with('/') {
-        return RelPath::root();
-    }
-    let fixed = pattern
-        .trim_matches('/')
-        .split('/')
-        .take_while(|part| !part.contains(['*', '?', '[', '{', '\\']));
-    let path: Vec<&str> = fixed.collect();
-    RelPath::new(path.join("/").as_bytes()).unwrap_or_default()
-}
-
-/// Returns how many names deep a pattern can match; what lies below a match is not asked about.
-fn depth(pattern: &str) -> usize {
-    let fixed = pattern.trim_end_matches('*');
-    if !pattern.starts_with('/') || fixed.contains("**") {
-        return usize::MAX;
-    }
-    pattern.trim_matches('/').split('/').count()
+/// Tells whether patterns of this depth can match something in a directory about which `decision`
+/// was made.
+fn may_hold(decision: &Decision<'_>, path: &RelPath, depth: Depth) -> bool {
+    // Below a match only a rule before it can have a directory copied.
+    let is_exception = decision.rule.is_some();
+    decision.verdict == Verdict::Copy
+        && (path.parts().count() < depth.name_count || depth.goes_on && is_exception)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{beginning, depth, linked_directories, paths, room};
+    use super::{Held, Reach, held, linked_directories, paths, room};
     use crate::exclude::{Rule, Rules, Verdict};
     use crate::fs::Dir;
 
     #[test]
-    fn a_pattern_begins_before_its_first_wildcard() {
-        for (pattern, path) in [
-            ("/etc/netplan/***", "etc/netplan"),
-            ("/etc/ssh/ssh_host_*", "etc/ssh"),
-            ("/boot", "boot"),
-            ("/*", ""),
-            ("name", ""),
-            ("/a/{b,c}/d", "a"),
+    fn finds_what_was_left_out_beside_exceptions() {
+        let place = tempfile::tempdir().unwrap();
+        for path in [
+            "srv/www/logo.png",
+            "srv/www/site.conf",
+            "srv/www/deep/er/data",
+            "opt/a/b/data",
+            "opt/a/x",
+            "data/index/old",
+            "data/other",
+            "home/a/src/deep/er",
         ] {
-            assert_eq!(beginning(pattern).as_bytes(), path.as_bytes(), "{pattern}");
+            let path = place.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
         }
-    }
-
-    #[test]
-    fn a_pattern_matches_no_deeper_than_its_parts() {
-        for (pattern, expected) in [
-            ("/etc/netplan/***", 3),
-            ("/home/*/.ssh/keys", 4),
-            ("/a/{b,c/d}/e", 4),
-            ("/a/**/b", usize::MAX),
-            ("*.bak", usize::MAX),
-        ] {
-            assert_eq!(depth(pattern), expected, "{pattern}");
-        }
+        let include = |pattern: &str| Rule::new(Verdict::Copy, pattern, "--include");
+        let exclude = |pattern: &str| Rule::new(Verdict::Skip, pattern, "--exclude");
+        let rules = Rules::new(vec![
+            include("/srv/**/"),
+            include("/srv/**/*.conf"),
+            exclude("/srv/**"),
+            include("/opt/a/"),
+            include("/opt/a/b/"),
+            exclude("/opt/*/***"),
+            include("/data/index/"),
+            exclude("/data/**"),
+            exclude("/home/*/cache/**"),
+        ])
+        .unwrap();
+        let root = Dir::open_root(place.path()).unwrap();
+        let found = held(&root, &rules, &[Held::LeftOut], Reach::Anchored);
+        let found: Vec<&[u8]> = found.keys().map(|path| path.as_bytes()).collect();
+        let expected = [
+            &b"data/index/old"[..],
+            b"data/other",
+            b"opt/a/b/data",
+            b"opt/a/x",
+            b"srv/www/deep/er/data",
+            b"srv/www/logo.png",
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

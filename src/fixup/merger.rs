@@ -3,8 +3,8 @@
 
 use super::glob::fits;
 use super::{
-    Case, accounts, agents, authorized_keys, debconf, fstab, machine_id, modules, names,
-    network_units, selinux, sshd,
+    Case, accounts, agents, authorized_keys, debconf, fstab, modules, names, network_units,
+    selinux, sshd,
 };
 use crate::merger::Merger;
 
@@ -36,7 +36,6 @@ impl Merger {
             Merger::NetworkUnits | Merger::Agents => ENABLED,
             Merger::Sshd => sshd::WANTED,
             Merger::Selinux => &["etc/selinux/config"],
-            Merger::MachineId => &["etc/machine-id", "var/lib/dbus/machine-id"],
             Merger::Modules => modules::WANTED,
             Merger::Debconf => &["var/cache/debconf/config.dat"],
             Merger::ResolvConf | Merger::Storage | Merger::Initramfs => &[],
@@ -62,7 +61,6 @@ impl Merger {
             Merger::Agents => agents::merge(case),
             Merger::Sshd => sshd::merge(case),
             Merger::Selinux => selinux::merge(case),
-            Merger::MachineId => machine_id::merge(case),
             Merger::Modules => modules::merge(case),
             Merger::Debconf => debconf::merge(case),
             // The verdict has protected what the target has; that is all.

@@ -1,5 +1,5 @@
 //! `/etc/hosts`: the target's own lines, then the source's further ones without those in which it
-//! names itself. Knows nothing of resolvers.
+//! names itself, and the clone's name where that is a new one. Knows nothing of resolvers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,9 +26,12 @@ const LOOPBACK_NAMES: [&[u8]; 15] = [
     b"ip6-mcastprefix",
 ];
 
+/// Where a machine finds itself by its own name, whatever addresses it has.
+const OWN_ADDRESS: &[u8] = b"127.0.1.1";
+
 /// What a machine calls itself.
 struct Identity {
-    names: BTreeSet<Vec<u8>>,
+    names: Vec<Vec<u8>>,
     addresses: BTreeSet<Vec<u8>>,
 }
 
@@ -37,16 +40,9 @@ type Known<'a> = BTreeMap<Vec<u8>, BTreeSet<&'a [u8]>>;
 
 impl Identity {
     fn of(facts: &Facts) -> Identity {
-        let full = facts.identity.hostname.as_deref().unwrap_or("");
-        let full = full.trim_end_matches('.').to_ascii_lowercase();
-        let short = full.split('.').next().unwrap_or("");
-        let names = [full.as_str(), short].into_iter();
         let interfaces = facts.network.interfaces.iter();
         Identity {
-            names: names
-                .filter(|name| !name.is_empty() && *name != "localhost")
-                .map(|name| name.as_bytes().to_vec())
-                .collect(),
+            names: names_of(facts.identity.hostname.as_deref()),
             addresses: interfaces
                 .flat_map(|interface| &interface.addresses)
                 .map(|address| address.as_bytes().to_vec())
@@ -59,16 +55,30 @@ impl Identity {
     }
 }
 
+/// Returns a machine's name and, where that has a domain, its first part; the full one first.
+fn names_of(hostname: Option<&str>) -> Vec<Vec<u8>> {
+    let full = hostname.unwrap_or("").trim_end_matches('.');
+    let full = full.to_ascii_lowercase();
+    let short = full.split('.').next().unwrap_or("");
+    let mut names = vec![full.as_bytes().to_vec(), short.as_bytes().to_vec()];
+    names.dedup();
+    names.retain(|name| !name.is_empty() && !LOOPBACK_NAMES.contains(&&name[..]));
+    names
+}
+
 pub(super) fn merge(case: &mut Case<'_>) {
     let path = path("etc/hosts");
-    let Some(source) = case.source_file(&path) else {
+    if case.leaves_link(&path) {
         return;
-    };
+    }
+    let source = case.source_file(&path);
+    let source = source.map_or(&[][..], |file| &file.contents);
     let target = case.target_file(&path);
-    let own = without_block(target.map_or(&[][..], |file| &file.contents));
+    let mut own = without_block(target.map_or(&[][..], |file| &file.contents));
+    add_new_name(case.situation.new_name, &mut own);
     let sieve = Sieve::of(case, &own);
     let mut block = Block::default();
-    for (above, line) in commented_lines(&source.contents) {
+    for (above, line) in commented_lines(source) {
         let Some((address, names)) = parse(line) else {
             continue;
         };
@@ -101,6 +111,37 @@ pub(super) fn merge(case: &mut Case<'_>) {
     case.propose(&path, Change::Write(file), Level::Info, reason);
 }
 
+/// Adds the line in which the clone finds itself by a new name. It becomes one of the target's own:
+/// the next clone onto it may be made without giving the name again.
+fn add_new_name(new_name: Option<&str>, own: &mut Vec<u8>) {
+    let known = known_of(own);
+    let mut names = names_of(new_name);
+    names.retain(|name| !known.contains_key(name));
+    if names.is_empty() {
+        return;
+    }
+    if !own.is_empty() && !own.ends_with(b"\n") {
+        own.push(b'\n');
+    }
+    own.extend_from_slice(OWN_ADDRESS);
+    for name in names {
+        own.push(b' ');
+        own.extend(name);
+    }
+    own.push(b'\n');
+}
+
+fn known_of(own: &[u8]) -> Known<'_> {
+    let mut known = Known::new();
+    for (address, names) in lines(own).filter_map(parse) {
+        for name in names {
+            let addresses = known.entry(name.to_ascii_lowercase()).or_default();
+            addresses.insert(address);
+        }
+    }
+    known
+}
+
 /// Decides which names of the source's table are further ones.
 struct Sieve<'a> {
     source: Identity,
@@ -110,17 +151,10 @@ struct Sieve<'a> {
 
 impl<'a> Sieve<'a> {
     fn of(case: &Case<'_>, own: &'a [u8]) -> Sieve<'a> {
-        let mut known = Known::new();
-        for (address, names) in lines(own).filter_map(parse) {
-            for name in names {
-                let addresses = known.entry(name.to_ascii_lowercase()).or_default();
-                addresses.insert(address);
-            }
-        }
         Sieve {
             source: Identity::of(case.situation.source),
             target: Identity::of(case.situation.target),
-            known,
+            known: known_of(own),
         }
     }
 
@@ -133,9 +167,15 @@ impl<'a> Sieve<'a> {
 
     fn is_further(&self, address: &[u8], name: &[u8]) -> bool {
         let is_own = self.source.is_name(name) || self.target.is_name(name);
-        let is_known = self.known.contains_key(&name.to_ascii_lowercase());
-        let is_of_loopback = is_loopback(address) && LOOPBACK_NAMES.contains(&name);
-        !(is_own || is_known || is_of_loopback || is_multicast(address))
+        // Every installer writes these in its own form.
+        let is_usual =
+            is_multicast(address) || is_loopback(address) && LOOPBACK_NAMES.contains(&name);
+        let is_there = self.is_known(name) || is_usual && self.is_known(b"localhost");
+        !is_own && !is_there
+    }
+
+    fn is_known(&self, name: &[u8]) -> bool {
+        self.known.contains_key(&name.to_ascii_lowercase())
     }
 
     /// Tells whether the target's own lines lead a name elsewhere.

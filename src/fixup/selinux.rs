@@ -2,6 +2,7 @@
 //! is not there: with such a configuration the machine stops in its boot. Knows nothing of
 //! labels.
 
+use super::block::words;
 use super::{Case, Change, Level, path};
 
 const CONFIG: &str = "etc/selinux/config";
@@ -10,7 +11,7 @@ pub(super) fn merge(case: &mut Case<'_>) {
     let path = path(CONFIG);
     let target_mode = case
         .target_file(&path)
-        .and_then(|file| value(&file.contents, b"SELINUX="));
+        .and_then(|file| mode(&file.contents));
     let Some(source) = case.source_file(&path) else {
         if case.target(&path).is_some() && case.source(&path).is_none() {
             let reason = "the source has no SELinux, so there is no policy";
@@ -18,18 +19,16 @@ pub(super) fn merge(case: &mut Case<'_>) {
         }
         return;
     };
-    let kind = value(&source.contents, b"SELINUXTYPE=").unwrap_or(b"targeted");
-    let policy = [b"/etc/selinux/", kind, b"/policy"].concat();
-    let source_mode = value(&source.contents, b"SELINUX=").unwrap_or(b"enforcing");
-    let wanted = match target_mode {
-        Some(mode) => mode,
+    let source_mode = mode(&source.contents).unwrap_or_else(|| b"enforcing".to_vec());
+    let wanted: &[u8] = match &target_mode {
+        Some(mode) => &mode[..],
         // A target that never ran it has no labels to enforce.
         None if source_mode == b"enforcing" => b"permissive",
-        None => source_mode,
+        None => &source_mode,
     };
     let (mode, level) = match wanted {
         b"disabled" => (wanted, Level::Info),
-        _ if !case.present(&policy) => {
+        _ if !case.present(&policy(&source.contents)) => {
             let what = "the policy is not there: SELinux is off in the clone";
             case.note(&path, Level::Warning, what.to_owned());
             (&b"disabled"[..], Level::Warning)
@@ -45,6 +44,19 @@ pub(super) fn merge(case: &mut Case<'_>) {
     let change = Change::Write(source.with(contents));
     let reason = "the source's policy in the mode of the target";
     case.propose(&path, change, level, reason);
+}
+
+/// Returns the mode that a configuration sets, in lower case: libselinux takes any, and does not look
+/// at what stands behind the word.
+pub(super) fn mode(contents: &[u8]) -> Option<Vec<u8>> {
+    let word = words(value(contents, b"SELINUX=")?).next()?;
+    Some(word.to_ascii_lowercase())
+}
+
+/// Returns where the policy of a configuration lies, as an absolute path.
+pub(super) fn policy(contents: &[u8]) -> Vec<u8> {
+    let kind = value(contents, b"SELINUXTYPE=").unwrap_or(b"targeted");
+    [b"/etc/selinux/", kind, b"/policy"].concat()
 }
 
 /// Returns the last value of a key, as libselinux reads it.

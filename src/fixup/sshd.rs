@@ -26,15 +26,21 @@ const REASON: &str = "the source's settings, with which the server starts here";
 
 pub(super) fn merge(case: &mut Case<'_>) {
     merge_drop_in(case);
-    if case.source_file(&path(MAIN)).is_none() {
-        let what = "the source has no such file: the target's settings stay";
-        case.note(&path(MAIN), Level::Warning, what.to_owned());
-        return;
-    }
     let is_setting = |path: &&RelPath| {
         path.as_bytes() == MAIN.as_bytes() || path.as_bytes().starts_with(DROP_INS)
     };
     let paths: Vec<&RelPath> = case.paths().into_iter().filter(is_setting).collect();
+    if paths.iter().all(|path| case.source(path).is_none()) {
+        // It has no server, or one that its package has configured elsewhere.
+        return;
+    }
+    if case
+        .source(&path(MAIN))
+        .is_some_and(|main| main.link().is_some())
+    {
+        let what = "a link of the source: the settings to which it leads come as they are";
+        case.note(&path(MAIN), Level::Warning, what.to_owned());
+    }
     let judge = Judge::of(case, &paths);
     for path in paths {
         match case.source(path) {

@@ -4,10 +4,12 @@
 use std::collections::BTreeSet;
 
 use super::carry::{Carry, Occasion, carry};
-use super::{Change, CloneNote, Edit, File, Level, Originals, OwnerMap, Report, Task, apply};
+use super::{
+    Change, CloneNote, Edit, File, Level, Originals, OwnerMap, Report, Task, apply, selinux,
+};
 use crate::facts::{Security, SelinuxMode};
 use crate::fs::owned::read_owned;
-use crate::fs::{Result, Root, Staged, Tree};
+use crate::fs::{Result, Staged, Tree};
 use crate::merger::Merger;
 use crate::relpath::RelPath;
 
@@ -17,7 +19,7 @@ const RELABEL: &str = ".autorelabel";
 impl Task {
     /// Performs the task on the stage. Nothing of the live tree changes but the note beside the
     /// stage. Again, it changes what has changed since on either machine.
-    pub(super) fn perform_staged(&self, staged: &Staged, system: &Root) -> Result<Report> {
+    pub(super) fn perform_staged(&self, staged: &Staged) -> Result<Report> {
         let live = staged.live();
         let earlier = CloneNote::read(live)?.unwrap_or_default();
         let first = self.what_to_carry(&earlier.owners, &earlier.edited);
@@ -25,10 +27,9 @@ impl Task {
         let (mut stats, mut problems) = carry(staged, &first);
         let stage = staged.stage();
         let present = |path: &[u8]| stage.resolve(path).is_ok();
-        let target = crate::distro::gather(system);
-        let (mut report, merged, _) = self.look(live, &target, &present);
+        let (mut report, merged, _) = self.look(live, &present);
         let mut edits = self.wanted(merged.edits, &|path| text(stage, path));
-        edits.extend(relabel(&target.security, stage, &edits));
+        edits.extend(relabel(&self.target_facts.security, stage, &edits));
         let edited: BTreeSet<RelPath> = edits.iter().map(|edit| edit.path.clone()).collect();
         let edited: Vec<RelPath> = edited.into_iter().collect();
         if (&merged.owners, &edited) != (&earlier.owners, &earlier.edited) {
@@ -81,22 +82,12 @@ fn relabel(target: &Security, stage: &Tree, edits: &[Edit]) -> Option<Edit> {
     let config = super::path("etc/selinux/config");
     let edited = edits.iter().find(|edit| edit.path == config);
     let contents = match edited.map(|edit| &edit.change) {
-        Some(Change::Write(file)) => String::from_utf8_lossy(&file.contents).into_owned(),
+        Some(Change::Write(file)) => file.contents.clone(),
         Some(Change::Link(_) | Change::Remove) => return None,
-        None => text(stage, "/etc/selinux/config")?,
+        None => text(stage, "/etc/selinux/config")?.into_bytes(),
     };
-    let value = |key: &str| {
-        let mut values = contents
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix(key));
-        values.next_back().map(str::trim)
-    };
-    let policy = format!(
-        "/etc/selinux/{}/policy",
-        value("SELINUXTYPE=").unwrap_or("targeted")
-    );
-    let is_needed =
-        value("SELINUX=") != Some("disabled") && stage.resolve(policy.as_bytes()).is_ok();
+    let is_off = selinux::mode(&contents).is_some_and(|mode| mode == b"disabled");
+    let is_needed = !is_off && stage.resolve(&selinux::policy(&contents)).is_ok();
     is_needed.then(|| Edit {
         merger: Merger::Selinux,
         path: super::path(RELABEL),

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::is_pending;
 use super::{
-    Applied, Edit, Gathered, Level, Merged, Note, Originals, Outcome, Situation, Versions, apply,
-    change_owners, gather, hostname, kept, merge, owners_of,
+    Applied, Edit, Gathered, Level, Merged, NewName, Note, Originals, Outcome, Situation, Versions,
+    apply, change_owners, gather, hostname, kept, merge, owners_of,
 };
 use crate::exclude::{Rules, Verdict};
 use crate::facts::Facts;
@@ -31,12 +31,14 @@ pub struct Task {
     pub source: Gathered,
     /// What the source is.
     pub source_facts: Facts,
+    /// What the target was before the first pass: in place its programs are the source's by now.
+    pub target_facts: Facts,
     /// The rules of the run: what the person decided about a path is not merged.
     pub rules: Rules,
     /// The pair whose key the target needs until the run is over.
     pub returning_pair: Option<String>,
-    /// The name that the target gets, where one was given.
-    pub hostname: Option<String>,
+    /// The name that the target gets in place of its own.
+    pub new_name: Option<NewName>,
     /// For a staged clone: the mount points with stages of their own. `None` is in place.
     pub staged: Option<Vec<RelPath>>,
     /// Paths of the source that were not looked into: other file systems are mounted there.
@@ -80,19 +82,15 @@ impl Task {
     pub fn perform(&self, root: &Path) -> Result<Report> {
         let dir = Dir::open_root(root)?;
         dir.lock_within(LOCKING)?;
-        let system = Root::open(root)?;
         match &self.staged {
-            Some(volumes) if !self.dry_run => {
-                self.perform_staged(&Staged::open(&dir, volumes)?, &system)
-            }
-            _ => self.perform_in_place(dir, &system),
+            Some(volumes) if !self.dry_run => self.perform_staged(&Staged::open(&dir, volumes)?),
+            _ => self.perform_in_place(dir, &Root::open(root)?),
         }
     }
 
     fn perform_in_place(&self, dir: Dir, system: &Root) -> Result<Report> {
         let present = |path: &[u8]| system.status(&String::from_utf8_lossy(path)).is_some();
-        let target = crate::distro::gather(system);
-        let (mut report, merged, kept) = self.look(&dir, &target, &present);
+        let (mut report, merged, kept) = self.look(&dir, &present);
         let edits = self.wanted(merged.edits, &|path| system.text(path));
         if self.dry_run {
             let pending = edits.iter().filter(|edit| is_pending(&dir, edit));
@@ -114,10 +112,9 @@ impl Task {
     pub(super) fn look(
         &self,
         dir: &Dir,
-        target_facts: &Facts,
         present: &dyn Fn(&[u8]) -> bool,
     ) -> (Report, Merged, Vec<RelPath>) {
-        let target = gather(dir, Side::Target, &self.mergers, None);
+        let target = gather(dir, Side::Target, &self.mergers);
         let mut report = Report {
             problems: [&self.source.problems[..], &target.problems[..]].concat(),
             ..Report::default()
@@ -127,9 +124,10 @@ impl Task {
         report.problems.extend(unread);
         let situation = Situation {
             source: &self.source_facts,
-            target: target_facts,
+            target: &self.target_facts,
             kept: &owners,
             returning_pair: self.returning_pair.as_deref(),
+            new_name: self.new_name.as_ref().map(NewName::text),
             present,
         };
         let mut merged = self.merge(target, &situation);
@@ -172,7 +170,7 @@ impl Task {
             }
         };
         let mut wanted: Vec<Edit> = edits.into_iter().filter(is_ours).collect();
-        if let Some(name) = &self.hostname {
+        if let Some(name) = &self.new_name {
             wanted.extend(hostname::edits(text, name));
         }
         wanted

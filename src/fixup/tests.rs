@@ -10,6 +10,7 @@ fn merged(mergers: &[Merger], versions: &Versions) -> Vec<(Merger, Change)> {
         target: &target,
         kept: &kept,
         returning_pair: None,
+        new_name: None,
         present: &|_| false,
     };
     let merged = merge(mergers, versions, &situation);
@@ -35,13 +36,14 @@ fn the_accounts_are_last_and_every_merger_is_asked_once() {
 
 #[test]
 fn what_both_have_already_gets_no_edit() {
-    let id = Object::File(File::of_root(b"1\n".to_vec()));
+    let keys = Object::File(File::of_root(b"ssh-ed25519 AAAA a\n".to_vec()));
+    let at = path("root/.ssh/authorized_keys");
     let mut versions = Versions::default();
-    versions.source.insert(path("etc/machine-id"), id.clone());
-    versions.target.insert(path("etc/machine-id"), id.clone());
-    assert_eq!(merged(&[Merger::MachineId], &versions), []);
+    versions.source.insert(at.clone(), keys.clone());
+    versions.target.insert(at, keys);
+    assert_eq!(merged(&[Merger::AuthorizedKeys], &versions), []);
     versions.source.clear();
-    assert_eq!(merged(&[Merger::MachineId], &versions).len(), 1);
+    assert_eq!(merged(&[Merger::AuthorizedKeys], &versions).len(), 1);
 }
 
 #[test]

@@ -355,6 +355,31 @@ fn undo_leaves_what_would_stop_sshd_and_what_changed_since() {
 }
 
 #[test]
+fn undo_ends_where_directories_have_gone() {
+    if !can_run("undo_ends_where_directories_have_gone", NEEDS) {
+        return;
+    }
+    let place = Place::of(&AL2);
+    let settings = settings(&place.root);
+    clean(&settings).unwrap();
+    let forced = CleanupSettings {
+        force: true,
+        ..settings
+    };
+    // In one lies only what the clean-up has made, in the other what it has removed.
+    for directory in ["etc/cloud/cloud.cfg.d", "etc/yum.repos.d"] {
+        fs::remove_dir_all(place.root.join(directory)).unwrap();
+    }
+    let undone = undo(&forced);
+    assert_eq!(undone.exit(), ExitCode::Complete, "{undone:#?}");
+    assert!(text_of(&place.root, "/etc/yum.repos.d/amzn2-core.repo").is_some());
+    let made = place.root.join("etc/yum.repos.d").metadata().unwrap();
+    assert_eq!(made.permissions().mode() & 0o7777, 0o755);
+    assert!(!place.root.join("etc/cloud/cloud.cfg.d").exists());
+    assert_eq!(undo(&forced).ending, Ending::NothingToDo);
+}
+
+#[test]
 fn a_machine_that_stays_amazon_linux_loses_its_agents_only() {
     if !can_run(
         "a_machine_that_stays_amazon_linux_loses_its_agents_only",

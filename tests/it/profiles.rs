@@ -287,6 +287,25 @@ fn near_misses(path: &RelPath) -> Vec<RelPath> {
     near
 }
 
+/// Else a look for what the target keeps is one at the whole tree.
+#[test]
+fn what_is_kept_is_found_without_looking_everywhere() {
+    let catalog = Catalog::shipped().unwrap();
+    let profiles = catalog.in_order().into_iter();
+    for rule in profiles.flat_map(|profile| &profile.rules) {
+        let is_kept = matches!(rule.verdict, Verdict::Keep | Verdict::Merge);
+        // A placeholder in front stands for whole paths.
+        let paths = rule.paths.iter().map(|path| &path.text);
+        for path in paths.filter(|path| is_kept && !path.starts_with('$')) {
+            let rule = Rule::new(rule.verdict, path, "test");
+            for beginning in rule.beginnings() {
+                let depth = beginning.depth.name_count;
+                assert!(!beginning.path.is_root() || depth == 1, "{path}");
+            }
+        }
+    }
+}
+
 #[test]
 fn names_with_cloud_init_are_copied_wherever_packages_put_them() {
     let catalog = Catalog::shipped().unwrap();

@@ -83,6 +83,10 @@ fn target() -> SmallRoot {
             "/root/.ssh/authorized_keys",
             "ssh-ed25519 TARGETKEY provider\n",
         )
+        .file(
+            "/root/.ssh/authorized_keys2",
+            "ssh-ed25519 SECONDKEY provider\n",
+        )
         .file("/var/lib/left/over", "only here")
 }
 
@@ -148,6 +152,11 @@ fn assert_is_clone(target: &Path) {
     );
     assert_file(
         target,
+        "root/.ssh/authorized_keys2",
+        "ssh-ed25519 SECONDKEY provider\n",
+    );
+    assert_file(
+        target,
         "home/a/.ssh/authorized_keys",
         "ssh-ed25519 KEYOFA a\n",
     );
@@ -186,6 +195,28 @@ fn a_mounted_system_becomes_a_clone_that_keeps_its_own() {
 }
 
 #[test]
+fn an_agent_of_the_source_alone_is_off_after_a_clone_in_place() {
+    let test = "an_agent_of_the_source_alone_is_off_after_a_clone_in_place";
+    if !can_run(test, LOCAL) {
+        return;
+    }
+    let source = source().files(&[
+        "/usr/bin/cloud-init",
+        "/etc/cloud/cloud.cfg",
+        "/usr/lib/systemd/system/cloud-init-local.service",
+    ]);
+    let target = target();
+    for attempt in ["the clone", "once more"] {
+        assert_code(&run(&onto(&source, &target)), 0, attempt);
+        assert_file(target.path(), "etc/cloud/cloud-init.disabled", "");
+        assert!(target.path().join("etc/cloud/cloud-init.disabled").exists());
+        let mask = "etc/systemd/system/cloud-init-local.service";
+        let mask = fs::read_link(target.path().join(mask));
+        assert_eq!(mask.ok().as_deref(), Some(Path::new("/dev/null")));
+    }
+}
+
+#[test]
 fn a_system_on_another_machine_becomes_a_clone() {
     if !can_run("a_system_on_another_machine_becomes_a_clone", OVER_SSH) {
         return;
@@ -218,6 +249,8 @@ fn a_system_on_another_machine_becomes_a_clone() {
         "the clone",
     );
     assert_file(target.path(), "etc/hostname", "third\n");
+    let hosts = fs::read_to_string(target.path().join("etc/hosts")).unwrap();
+    assert!(hosts.contains("\n127.0.1.1 third\n"), "{hosts}");
     fs::write(target.path().join("etc/hostname"), "target\n").unwrap();
     assert_is_clone(target.path());
     assert_eq!(

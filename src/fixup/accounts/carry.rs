@@ -49,7 +49,7 @@ pub(super) struct Numbers<'a> {
 
 impl<'a> Numbers<'a> {
     pub(super) fn of(source: &'a Table<'a>, target: &Table<'_>, highest: u32) -> Numbers<'a> {
-        let ids = |table: &Table<'_>| table.accounts().map(|row| row.number(ID)).collect();
+        let ids = |table: &Table<'_>| table.numbered(ID).map(|(_, id)| id).collect();
         Numbers {
             source: ids(source),
             target: ids(target),
@@ -112,26 +112,31 @@ pub(super) fn choose<'a>(
     let mut carried = Carried::default();
     let mut primary = BTreeSet::new();
     let mut seen = BTreeSet::new();
+    // A table can be long: names and numbers are looked up only where it matters.
     for user in passwd.accounts() {
-        let id = user.number(ID);
-        let owns = kept.uids.contains(&id) && passwd.knows_as(ID, id, user.name());
-        let needed = owns || STACK.contains(&user.name());
+        let (id, name) = (user.number(ID), user.name());
         // The system finds the first row of a name; later ones say nothing.
-        let is_new = seen.insert(user.name()) && !source_passwd.mentions(user.name());
-        if needed && is_new && is_system(id) {
-            carried.users.push(user.name());
+        if !seen.insert(name) || !is_system(id) {
+            continue;
+        }
+        let owns = || kept.uids.contains(&id) && passwd.owner_of(ID, id) == Some(name);
+        if (STACK.contains(&name) || owns()) && !source_passwd.mentions(name) {
+            carried.users.push(name);
             primary.insert(user.number(PRIMARY));
         }
     }
     seen.clear();
     for row in group.accounts() {
-        let id = row.number(ID);
-        let is_owner = group.knows_as(ID, id, row.name());
-        let needed = (is_owner && kept.gids.contains(&id)) || STACK.contains(&row.name());
-        let is_new = seen.insert(row.name()) && !source_group.mentions(row.name());
-        let is_primary = is_owner && id > 0 && primary.contains(&id);
-        if is_new && (is_primary || (needed && is_system(id))) {
-            carried.groups.push(row.name());
+        let (id, name) = (row.number(ID), row.name());
+        if !seen.insert(name) {
+            continue;
+        }
+        let is_kept = is_system(id) && kept.gids.contains(&id);
+        let is_wanted = is_kept || id > 0 && primary.contains(&id);
+        let owns = || is_wanted && group.owner_of(ID, id) == Some(name);
+        let is_of_stack = is_system(id) && STACK.contains(&name);
+        if (is_of_stack || owns()) && !source_group.mentions(name) {
+            carried.groups.push(name);
         }
     }
     carried

@@ -6,8 +6,9 @@
 pub(super) struct Row<'a> {
     /// With its end.
     raw: &'a [u8],
-    /// Empty for what is no account: comments, NIS lines, anything malformed.
     fields: Vec<&'a [u8]>,
+    /// Whether it is well formed; comments and NIS lines are no accounts.
+    is_account: bool,
 }
 
 /// One file.
@@ -68,7 +69,7 @@ impl<'a> Table<'a> {
     pub(super) fn accounts(&self) -> impl Iterator<Item = Account<'_>> {
         self.rows
             .iter()
-            .filter(|row| !row.fields.is_empty())
+            .filter(|row| row.is_account)
             .map(|row| Account {
                 fields: &row.fields,
             })
@@ -79,27 +80,35 @@ impl<'a> Table<'a> {
         self.accounts().find(|account| account.name() == name)
     }
 
-    /// Returns the first account with that number in field `at` that is found by its name too.
-    pub(super) fn find_number(&self, at: usize, id: u32) -> Option<Account<'_>> {
-        let is_found = |account: &Account<'_>| {
-            let first = self.find(account.name());
-            first.is_some_and(|first| first.number(at) == id)
-        };
-        let mut same = self.accounts().filter(|account| account.number(at) == id);
-        same.find(is_found)
+    /// Returns names and their numbers in field `at`, also of malformed lines: C libraries take a
+    /// row that lacks its last fields, and so they are in use.
+    pub(super) fn numbered(&self, at: usize) -> impl Iterator<Item = (&'a [u8], u32)> {
+        let named = self.rows.iter().filter(|row| is_name(row.name()));
+        named.filter_map(move |row| {
+            let field = row.fields.get(at).copied()?;
+            Some((row.name(), number(field)?))
+        })
     }
 
-    /// Tells whether the number belongs to that name: to the first account that has it.
-    pub(super) fn knows_as(&self, at: usize, id: u32, name: &[u8]) -> bool {
-        self.find_number(at, id)
-            .is_some_and(|account| account.name() == name)
+    /// Returns the number in field `at` that the system finds by a name.
+    pub(super) fn number_of(&self, at: usize, name: &[u8]) -> Option<u32> {
+        let mut numbered = self.numbered(at);
+        numbered.find(|(other, _)| *other == name).map(|(_, id)| id)
+    }
+
+    /// Returns to whom a number in field `at` belongs: the first name with it that is found by its
+    /// name too.
+    pub(super) fn owner_of(&self, at: usize, id: u32) -> Option<&'a [u8]> {
+        let mut same = self.numbered(at).filter(|(_, other)| *other == id);
+        let found = same.find(|(name, _)| self.number_of(at, name) == Some(id));
+        found.map(|(name, _)| name)
     }
 
     /// Tells whether a line begins with that name, well formed or not.
     pub(super) fn mentions(&self, name: &[u8]) -> bool {
         self.rows
             .iter()
-            .any(|row| row.raw.trim_ascii_end().split(|b| *b == b':').next() == Some(name))
+            .any(|row| row.name().trim_ascii_end() == name)
     }
 
     /// Returns the file with `added` lines (without ends) before the first NIS line: what stands
@@ -126,21 +135,28 @@ impl<'a> Row<'a> {
     fn parse(raw: &'a [u8], shape: Shape) -> Row<'a> {
         let line = raw.strip_suffix(b"\n").unwrap_or(raw);
         let fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
-        let name = fields.first().copied().unwrap_or_default();
-        let is_name = name.first().is_some_and(|first| !b"+-#".contains(first))
-            && !name.iter().any(u8::is_ascii_whitespace)
-            && !name.contains(&0);
         let has_numbers = shape
             .numbers
             .iter()
             .all(|at| fields.get(*at).copied().and_then(number).is_some());
-        let is_account = is_name && fields.len() == shape.count && has_numbers;
+        let name = fields.first().copied().unwrap_or_default();
+        let is_account = is_name(name) && fields.len() == shape.count && has_numbers;
         Row {
             raw,
-            fields: match is_account {
-                true => fields,
-                false => Vec::new(),
-            },
+            fields,
+            is_account,
         }
     }
+
+    /// Returns what stands before the first colon.
+    fn name(&self) -> &'a [u8] {
+        self.fields.first().copied().unwrap_or_default()
+    }
+}
+
+/// Tells whether an account can be called so: a comment or a line of NIS is called otherwise.
+fn is_name(name: &[u8]) -> bool {
+    name.first().is_some_and(|first| !b"+-#".contains(first))
+        && !name.iter().any(u8::is_ascii_whitespace)
+        && !name.contains(&0)
 }

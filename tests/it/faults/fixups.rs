@@ -11,7 +11,7 @@ use instancesync::boot::{arm, disarm, live_tree, side_tree};
 use instancesync::check::{CheckFacts, check};
 use instancesync::exclude::{Rule, Rules, Verdict};
 use instancesync::facts::Facts;
-use instancesync::fixup::{Carry, CloneNote, Occasion, OwnerMap, Task, carry, gather};
+use instancesync::fixup::{Carry, CloneNote, NewName, Occasion, OwnerMap, Task, carry, gather};
 use instancesync::fs::staged::NEW_NAME;
 use instancesync::fs::{Dir, Staged};
 use instancesync::merger::Merger;
@@ -23,23 +23,22 @@ use super::inject::{self, Census, Fault, Injection, Turn, can_inject, plan};
 use crate::support::places::{assert_none, in_memory, put};
 use crate::support::{Ability, can_run};
 
-const MERGERS: [Merger; 5] = [
+const MERGERS: [Merger; 4] = [
     Merger::Fstab,
     Merger::Hosts,
     Merger::Accounts,
     Merger::AuthorizedKeys,
-    Merger::MachineId,
 ];
-const MERGED: [&str; 5] = [
+const MERGED: [&str; 4] = [
     "/etc/fstab",
     "/etc/hosts",
     "/etc/{passwd,group,shadow}",
     "/root/.ssh/authorized_keys",
-    "/etc/machine-id",
 ];
-const KEPT: [&str; 4] = [
+const KEPT: [&str; 5] = [
     "/boot/***",
     "/etc/hostname",
+    "/etc/machine-id",
     "/etc/ssh/key_*",
     "/var/lib/ntp/***",
 ];
@@ -137,11 +136,12 @@ pub fn task() -> Task {
     let root = Dir::open_root(source.path()).unwrap();
     Task {
         mergers: MERGERS.to_vec(),
-        source: gather(&root, Side::Source, &MERGERS, None),
+        source: gather(&root, Side::Source, &MERGERS),
         source_facts: Facts::default(),
+        target_facts: Facts::default(),
         rules: rules(),
         returning_pair: None,
-        hostname: Some("named".to_owned()),
+        new_name: Some(NewName::Given("named".to_owned())),
         staged: Some(Vec::new()),
         apart: Vec::new(),
         dry_run: false,

@@ -110,6 +110,29 @@ x:!::y,gone";
 }
 
 #[test]
+fn many_accounts_take_no_time() {
+    let mut case = String::from("\n");
+    for side in ["source", "target"] {
+        case += &format!("\n=== {side} /etc/passwd\nroot:h:0:0::/root:/bin/sh");
+        for id in 1000..101_000 {
+            case += &format!("\n{side}{id}:*:{id}:{id}::/:/bin/sh");
+        }
+        case += &format!("\n=== {side} /etc/group\nroot:x:0:");
+        for id in 1000..101_000 {
+            case += &format!("\n{side}{id}:x:{id}:");
+        }
+    }
+    let mut case = Case::parse(&case);
+    case.mergers = vec![Merger::Accounts];
+    case.kept.uids = [0, 1000, 50_000].into();
+    let began = std::time::Instant::now();
+    let merged = case.merge();
+    let seconds = began.elapsed().as_secs();
+    assert!(seconds < 5, "{seconds} s");
+    assert!(merged.owners.is_empty());
+}
+
+#[test]
 fn an_account_without_a_free_number_is_left_out() {
     let mut source = String::from("\n\n=== source /etc/passwd\nroot:h:0:0::/root:/bin/sh\n");
     for id in 1..1000 {

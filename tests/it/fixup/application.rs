@@ -197,7 +197,7 @@ fn gathers_files_and_links_and_follows_none() {
     )
     .unwrap();
     let dir = Dir::open_root(root.path()).unwrap();
-    let gathered = gather(&dir, Side::Target, &Merger::ALL, Some(&path("home/u")));
+    let gathered = gather(&dir, Side::Target, &Merger::ALL);
     assert_eq!(gathered.problems, []);
     let found: Vec<String> = gathered
         .objects

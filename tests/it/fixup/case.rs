@@ -20,6 +20,7 @@ pub struct Case {
     pub target: Facts,
     pub kept: Owners,
     pub returning_pair: Option<String>,
+    pub new_name: Option<String>,
     pub present: BTreeSet<String>,
 }
 
@@ -90,6 +91,7 @@ impl Case {
             "present" => drop(self.present.insert(value.to_owned())),
             "kept-uid" => drop(self.kept.uids.insert(value.parse().unwrap())),
             "kept-gid" => drop(self.kept.gids.insert(value.parse().unwrap())),
+            "new-name" => self.new_name = Some(value.to_owned()),
             "returning-pair" => self.returning_pair = Some(value.to_owned()),
             "hostname" => facts.identity.hostname = Some(value.to_owned()),
             "address" => facts.network.interfaces.push(Interface {
@@ -121,6 +123,7 @@ impl Case {
             target: &self.target,
             kept: &self.kept,
             returning_pair: self.returning_pair.as_deref(),
+            new_name: self.new_name.as_deref(),
             present: &present,
         };
         merge(&self.mergers, &self.versions, &situation)

@@ -100,6 +100,7 @@ const GROUP: &[&str] = &[
     "e:x:999:b",
     "+:::",
     "bad:x",
+    "c:x:102",
     "ssh_keys:x:101:",
     "d:x:1000:",
 ];
@@ -131,7 +132,6 @@ const OTHERS: &[&str] = &[
     "Value: /dev/vda",
     "Name: x/y",
     "blacklist virtio_net",
-    "0123456789abcdef0123456789abcdef",
 ];
 const FILES: &[(&str, &[&str])] = &[
     ("etc/fstab", FSTAB),
@@ -148,8 +148,6 @@ const FILES: &[(&str, &[&str])] = &[
     ("etc/modules", OTHERS),
     ("etc/modprobe.d/x.conf", OTHERS),
     ("var/cache/debconf/config.dat", OTHERS),
-    ("etc/machine-id", OTHERS),
-    ("var/lib/dbus/machine-id", OTHERS),
     (
         "lib/systemd/system/ssh.service.d/ec2-instance-connect.conf",
         SSHD,
@@ -167,7 +165,6 @@ const LINKS: &[&str] = &[
     "etc/systemd/system/qemu-guest-agent.service",
     "etc/systemd/system/cloud-init.service",
     "etc/systemd/system/multi-user.target.wants/qemu-guest-agent.service",
-    "var/lib/dbus/machine-id",
     "etc/systemd/system/ssh.service.d/ec2-instance-connect.conf",
 ];
 

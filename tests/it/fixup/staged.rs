@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::case::path;
+use crate::support::roots::SmallRoot;
 use crate::support::{Ability, can_run};
+use instancesync::distro;
+use instancesync::entry::Timestamp;
+use instancesync::exclude::profile::{Catalog, Policies, Selection};
 use instancesync::exclude::{Rule, Rules, Verdict};
 use instancesync::facts::Facts;
 use instancesync::fixup::{
-    Carry, CarryStats, CloneNote, Occasion, OwnerMap, Report, Task, carry, gather,
+    Carry, CarryStats, CloneNote, NewName, Occasion, OwnerMap, Report, Task, astray, carry, gather,
 };
-use instancesync::fs::{Dir, Staged};
+use instancesync::fs::{Dir, Root, Staged};
 use instancesync::merger::Merger;
 use instancesync::problem::Side;
 use instancesync::relpath::RelPath;
@@ -101,16 +105,19 @@ impl Ground {
         put(&self.stage(), at, contents);
     }
 
-    fn carry_on(&self, occasion: Occasion) -> CarryStats {
-        let what = Carry {
+    fn what(&self, occasion: Occasion) -> Carry<'_> {
+        Carry {
             rules: &self.rules,
             apart: &self.apart,
             owners: &self.owners,
             edited: &self.edited,
             occasion,
-        };
+        }
+    }
+
+    fn carry_on(&self, occasion: Occasion) -> CarryStats {
         let before = look(self.live());
-        let (stats, problems) = carry(&self.staged(), &what);
+        let (stats, problems) = carry(&self.staged(), &self.what(occasion));
         assert_eq!(problems, []);
         assert_eq!(look(self.live()), before, "the live tree changed");
         stats
@@ -247,6 +254,33 @@ fn a_directory_that_the_source_fills_is_not_left_alone() {
     ground.stages("srv/ours", "the source's");
     ground.carry();
     ground.shares("srv/own");
+}
+
+#[test]
+fn what_was_left_out_beside_exceptions_comes_along_and_is_missed() {
+    let ground = Ground::new(&[
+        (Verdict::Copy, "/srv/**/", ""),
+        (Verdict::Copy, "/srv/**/*.conf", ""),
+        (SKIP, "/srv/**", ""),
+    ]);
+    ground.has("srv/www/logo.png", "x");
+    ground.stages("srv/www/site.conf", "the source's");
+    ground.carry();
+    ground.shares("srv/www/logo.png");
+    let later = Timestamp {
+        seconds: i64::MAX,
+        nanoseconds: 0,
+    };
+    let missed = || {
+        astray(
+            &ground.staged(),
+            &ground.what(Occasion::BeforeSwitch),
+            later,
+        )
+    };
+    assert_eq!(missed(), []);
+    std::fs::remove_file(ground.stage().join("srv/www/logo.png")).unwrap();
+    assert_eq!(missed(), [path("srv/www/logo.png")]);
 }
 
 #[test]
@@ -417,14 +451,7 @@ fn a_link_on_the_way_is_a_problem_and_stays() {
     ground.has("lib/own", "x");
     ground.stages("usr/lib/a", "x");
     symlink("usr/lib", ground.stage().join("lib")).unwrap();
-    let what = Carry {
-        rules: &ground.rules,
-        apart: &[],
-        owners: &ground.owners,
-        edited: &[],
-        occasion: Occasion::BeforeFixUps,
-    };
-    let (_, problems) = carry(&ground.staged(), &what);
+    let (_, problems) = carry(&ground.staged(), &ground.what(Occasion::BeforeFixUps));
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].path, b"lib/own");
     assert!(ground.stage().join("lib").is_symlink());
@@ -519,20 +546,18 @@ fn what_is_mounted_without_a_stage_leaves_its_mount_point() {
     assert_eq!(ground.carry(), NONE);
 }
 
-const MERGED: [&str; 6] = [
+const MERGED: [&str; 5] = [
     "/etc/fstab",
     "/etc/hosts",
     "/etc/{passwd,group,shadow,gshadow}",
     "/root/.ssh/authorized_keys",
-    "/etc/machine-id",
     "/etc/systemd/system/*.wants/ssh.service",
 ];
-const MERGERS: [Merger; 7] = [
+const MERGERS: [Merger; 6] = [
     Merger::Fstab,
     Merger::Hosts,
     Merger::Accounts,
     Merger::AuthorizedKeys,
-    Merger::MachineId,
     Merger::Sshd,
     Merger::NetworkUnits,
 ];
@@ -574,7 +599,12 @@ const TARGET: [(&str, &str); 11] = [
     ("var/lib/ntp/drift", "1.0"),
     ("srv/own/data", "not in the clone"),
 ];
-const KEPT: [&str; 3] = ["/etc/hostname", "/etc/ssh/ssh_host_*", "/var/lib/ntp/***"];
+const KEPT: [&str; 4] = [
+    "/etc/hostname",
+    "/etc/machine-id",
+    "/etc/ssh/ssh_host_*",
+    "/var/lib/ntp/***",
+];
 
 fn rules() -> Rules {
     let own = Rule::new(SKIP, "/var/lib/instancesync/***", "test").because("own");
@@ -611,16 +641,12 @@ fn pass(to: &Path, files: &[(&str, &str)]) {
 fn task(source: &Path, staged: Option<Vec<RelPath>>) -> Task {
     Task {
         mergers: MERGERS.to_vec(),
-        source: gather(
-            &Dir::open_root(source).unwrap(),
-            Side::Source,
-            &MERGERS,
-            None,
-        ),
+        source: gather(&Dir::open_root(source).unwrap(), Side::Source, &MERGERS),
         source_facts: Facts::default(),
+        target_facts: Facts::default(),
         rules: rules(),
         returning_pair: None,
-        hostname: Some("named".to_owned()),
+        new_name: Some(NewName::Given("named".to_owned())),
         staged,
         apart: Vec::new(),
         dry_run: false,
@@ -742,7 +768,13 @@ fn what_is_no_longer_edited_is_the_targets_own_again() {
     fill(source.path(), &SOURCE);
     let ground = Ground::new(&[]);
     fill(ground.live(), &TARGET);
-    let perform = || perform(&task(source.path(), Some(Vec::new())), ground.live());
+    let perform = || {
+        let task = Task {
+            new_name: None,
+            ..task(source.path(), Some(Vec::new()))
+        };
+        perform(&task, ground.live())
+    };
     perform();
     assert_ne!(
         inode(ground.stage().join("etc/hosts")),
@@ -764,7 +796,11 @@ fn a_target_with_selinux_gets_labels_at_its_next_boot() {
     put(source.path(), "etc/selinux/config", config);
     let ground = Ground::new(&[]);
     let labels = || {
-        let report = perform(&task(source.path(), Some(Vec::new())), ground.live());
+        let task = Task {
+            target_facts: distro::gather(&Root::open(ground.live()).unwrap()),
+            ..task(source.path(), Some(Vec::new()))
+        };
+        let report = perform(&task, ground.live());
         assert_eq!(report.problems, []);
         ground.stage().join(".autorelabel").exists()
     };
@@ -776,6 +812,47 @@ fn a_target_with_selinux_gets_labels_at_its_next_boot() {
     std::fs::remove_file(ground.stage().join(".autorelabel")).unwrap();
     std::fs::remove_dir_all(ground.stage().join("etc/selinux/targeted")).unwrap();
     assert!(!labels(), "there is no policy");
+}
+
+#[test]
+fn cloud_init_that_only_the_source_has_is_off_by_the_shipped_rules() {
+    let units = [
+        "cloud-init-local",
+        "cloud-init-main",
+        "cloud-init",
+        "cloud-final",
+    ];
+    let source = SmallRoot::debian().files(&["/usr/bin/cloud-init", "/etc/cloud/cloud.cfg"]);
+    let ground = Ground::new(&[]);
+    ground.has("etc/hostname", "target\n");
+    for unit in units {
+        ground.stages(&format!("usr/lib/systemd/system/{unit}.service"), "x");
+    }
+    let (facts, target) = (source.facts(), Facts::default());
+    let selection = Selection {
+        source: &facts,
+        target: &target,
+        policies: Policies::default(),
+        with: &[],
+        without: &[],
+    };
+    let selected = Catalog::shipped().unwrap().select(&selection).unwrap();
+    let task = Task {
+        mergers: vec![Merger::Agents],
+        source_facts: facts,
+        rules: selected.rules,
+        new_name: None,
+        ..task(source.path(), Some(Vec::new()))
+    };
+    let report = perform(&task, ground.live());
+    assert_eq!(report.problems, []);
+    let off = ground.stage().join("etc/cloud/cloud-init.disabled");
+    assert!(off.is_file(), "{:?}", report.edits);
+    for unit in units {
+        let mask = format!("etc/systemd/system/{unit}.service");
+        let mask = std::fs::read_link(ground.stage().join(mask));
+        assert_eq!(mask.ok().as_deref(), Some(Path::new("/dev/null")), "{unit}");
+    }
 }
 
 #[test]

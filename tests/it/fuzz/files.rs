@@ -12,7 +12,7 @@ use instancesync::cleanup::Release;
 use instancesync::exclude::profile::Catalog;
 use instancesync::exclude::{Rule, Rules, Verdict};
 use instancesync::facts::Facts;
-use instancesync::fixup::{CloneNote, Gathered, Task};
+use instancesync::fixup::{CloneNote, Gathered, NewName, Task};
 use instancesync::fs::staged::{read_note, staged_for, write_note};
 use instancesync::fs::{Dir, Staged};
 use instancesync::orders::{Order, RollbackOrder, TargetOrder};
@@ -91,9 +91,10 @@ fn task() -> Vec<u8> {
         mergers: Vec::new(),
         source: Gathered::default(),
         source_facts: Facts::default(),
+        target_facts: Facts::default(),
         rules: Rules::new(vec![rule]).unwrap(),
         returning_pair: Some("pair".into()),
-        hostname: Some("name".into()),
+        new_name: Some(NewName::Given("name".into())),
         staged: Some(vec![RelPath::new(b"home").unwrap()]),
         apart: Vec::new(),
         dry_run: true,

@@ -12,7 +12,7 @@ use instancesync::check::{CheckFacts, CheckOrder};
 use instancesync::entry::{Metadata, Timestamp, Xattr};
 use instancesync::exclude::{Rule, Rules, Verdict};
 use instancesync::facts::Facts;
-use instancesync::fixup::{Task, gather};
+use instancesync::fixup::{NewName, Task, gather};
 use instancesync::fs::Dir;
 use instancesync::fs::metadata::{Before, apply_metadata, change_mtime, read_metadata};
 use instancesync::fs::staged::private_dir;
@@ -150,16 +150,12 @@ fn task(source: &Path, staged: bool) -> Task {
     let rule = |at| Rule::new(Verdict::Keep, at, "test").because("the target's");
     Task {
         mergers: Merger::ALL.to_vec(),
-        source: gather(
-            &Dir::open_root(source).unwrap(),
-            Side::Source,
-            &Merger::ALL,
-            None,
-        ),
+        source: gather(&Dir::open_root(source).unwrap(), Side::Source, &Merger::ALL),
         source_facts: Facts::default(),
+        target_facts: Facts::default(),
         rules: Rules::new(kept.map(rule).to_vec()).unwrap(),
         returning_pair: None,
-        hostname: Some("named".to_owned()),
+        new_name: Some(NewName::Given("named".to_owned())),
         staged: staged.then(Vec::new),
         apart: Vec::new(),
         dry_run: false,

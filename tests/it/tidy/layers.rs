@@ -22,7 +22,7 @@ const CHAPTERS: &[(&str, &[&str])] = &[
     ("fs", &[]),
     ("exclude", &[]),
     ("distro", &["fs"]),
-    ("fixup", &["distro", "exclude", "fs"]),
+    ("fixup", &["exclude", "fs"]),
     ("ssh", &[]),
     ("transfer", &["exclude", "fs"]),
     ("switch", &["exclude", "fs"]),
