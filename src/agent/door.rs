@@ -3,6 +3,7 @@
 //!
 //! Knows nothing of what comes in.
 
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, lchown};
@@ -35,12 +36,16 @@ const LOOK: Timespec = Timespec {
 #[derive(Debug, Default)]
 pub struct Door(Mutex<Option<Spot>>);
 
-/// Where the socket lies, and which directory that is: the next run of the pair makes its own by the
-/// same name.
+/// Where the socket lies, and the directory that it lies in: the next run of the pair makes its own by
+/// the same name. One that is open keeps its number for itself.
 #[derive(Debug)]
 struct Spot {
     socket: PathBuf,
-    place: (u64, u64),
+    place: File,
+}
+
+fn id(found: &Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
 }
 
 impl Spot {
@@ -49,8 +54,9 @@ impl Spot {
         let Some(place) = self.socket.parent() else {
             return;
         };
-        let found = std::fs::symlink_metadata(place);
-        if found.is_ok_and(|found| (found.dev(), found.ino()) == self.place) {
+        let found = std::fs::symlink_metadata(place).map(|found| id(&found));
+        let own = self.place.metadata().map(|own| id(&own));
+        if found.is_ok_and(|found| own.is_ok_and(|own| own == found)) {
             drop(std::fs::remove_file(&self.socket));
             drop(std::fs::remove_dir(place));
         }
@@ -86,16 +92,17 @@ impl Door {
         let is_ours = place
             .file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with(PLACE_PREFIX));
-        let place_itself = std::fs::symlink_metadata(place)?;
+        let (opened, place_itself) = (File::open(place)?, std::fs::symlink_metadata(place)?);
+        let is_itself = id(&opened.metadata()?) == id(&place_itself);
         // Private, or nobody comes in.
-        if !is_ours || !place_itself.is_dir() || place_itself.mode() & 0o077 != 0 {
+        if !is_ours || !is_itself || !place_itself.is_dir() || place_itself.mode() & 0o077 != 0 {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         let path = place.join(SOCKET_NAME);
         // ORDER: noted first, so that a signal finds it.
         *self.locked() = Some(Spot {
             socket: path.clone(),
-            place: (place_itself.dev(), place_itself.ino()),
+            place: opened,
         });
         let listener = UnixListener::bind(&path)?;
         // sshd connects as the account that logged in, which owns the directory and may have put

@@ -21,7 +21,7 @@ use crate::switch::State;
 const PAUSE: Duration = Duration::from_secs(2);
 /// How long after a login that was refused: what counts failures (fail2ban: 5 in 10 min) bans
 /// whoever tries often.
-const PAUSE_AFTER_REFUSAL: Duration = Duration::from_secs(20);
+pub(super) const PAUSE_AFTER_REFUSAL: Duration = Duration::from_secs(20);
 /// LIMIT: refused logins after which no more is tried. A machine that starts or stops may refuse
 /// one.
 pub(super) const REFUSALS: u32 = 3;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Run;
-use super::comeback::REFUSALS;
+use super::comeback::{PAUSE_AFTER_REFUSAL, REFUSALS};
 use super::ending::{Trouble, failure_of, interrupted};
 use super::fixups::Agreed;
 use super::route::Route;
@@ -83,9 +83,9 @@ impl<'r> Run<'r> {
         (lost, until, becomes): (Trouble, Option<Instant>, Option<&Agreed>),
     ) -> Result<Session, Failure> {
         let mut cause = lost.into_failure();
-        let (port, mut refusals) = (access.port(), 0);
+        let (port, mut refusals, mut pause) = (access.port(), 0, Duration::ZERO);
         while may_reopen(*reopenings, until) && refusals < REFUSALS {
-            let wait = Duration::from_secs(1 << (*reopenings).min(REOPENINGS));
+            let wait = Duration::from_secs(1 << (*reopenings).min(REOPENINGS)).max(pause);
             *reopenings += 1;
             self.monitor.event(Event::Reconnecting {
                 attempt: *reopenings,
@@ -103,7 +103,10 @@ impl<'r> Run<'r> {
                     return Ok(session);
                 }
                 Err(unreached) => {
-                    refusals += u32::from(unreached.is_login_refused);
+                    (refusals, pause) = match unreached.is_login_refused {
+                        true => (refusals + 1, PAUSE_AFTER_REFUSAL),
+                        false => (refusals, Duration::ZERO),
+                    };
                     cause = unreached.failure;
                 }
             }

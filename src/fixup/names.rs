@@ -68,8 +68,19 @@ fn names_of(hostname: Option<&str>) -> Vec<Vec<u8>> {
 
 pub(super) fn merge(case: &mut Case<'_>) {
     let path = path("etc/hosts");
-    if case.leaves_link(&path) {
+    if case
+        .target(&path)
+        .is_some_and(|target| target.link().is_some())
+    {
+        case.leaves_link(&path);
         return;
+    }
+    if case
+        .source(&path)
+        .is_some_and(|source| source.link().is_some())
+    {
+        let what = "a link of the source: its lines do not come along";
+        case.note(&path, Level::Warning, what.to_owned());
     }
     let source = case.source_file(&path);
     let source = source.map_or(&[][..], |file| &file.contents);

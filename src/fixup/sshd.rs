@@ -32,6 +32,10 @@ pub(super) fn merge(case: &mut Case<'_>) {
     let paths: Vec<&RelPath> = case.paths().into_iter().filter(is_setting).collect();
     if paths.iter().all(|path| case.source(path).is_none()) {
         // It has no server, or one that its package has configured elsewhere.
+        if case.target(&path(MAIN)).is_some() {
+            let what = "the source has no such settings: those of its package hold, as they are";
+            case.note(&path(MAIN), Level::Info, what.to_owned());
+        }
         return;
     }
     if case

@@ -47,7 +47,7 @@ pub struct Access<'a> {
 pub struct Unreached {
     /// What failed.
     pub failure: Failure,
-    /// Whether the machine answered, with the right host key, and let nobody in.
+    /// Whether the machine answered, with the right host key, and let nobody in, or not as root.
     pub is_login_refused: bool,
 }
 
@@ -104,13 +104,13 @@ impl<'a> Access<'a> {
             self.monitor.event(Event::Notice(notice));
         }
         self.monitor.event(Event::StageStarted(Stage::Agent));
-        self.start(connection).map_err(Unreached::from)
+        self.start(connection)
     }
 
     /// Does the same without a word, for a target that may not be up.
     pub fn try_open(&mut self) -> Result<Session, Unreached> {
         let connection = self.connect()?;
-        self.start(connection).map_err(Unreached::from)
+        self.start(connection)
     }
 
     /// Returns the port that it connects to.
@@ -132,7 +132,7 @@ impl<'a> Access<'a> {
         }
     }
 
-    fn start(&mut self, connection: Connection) -> Result<Session, Failure> {
+    fn start(&mut self, connection: Connection) -> Result<Session, Unreached> {
         let AgentProcess {
             process,
             target,
@@ -196,7 +196,7 @@ impl<'a> Access<'a> {
         Ok(connection)
     }
 
-    fn start_agent(&self, connection: &Connection) -> Result<AgentProcess, Failure> {
+    fn start_agent(&self, connection: &Connection) -> Result<AgentProcess, Unreached> {
         let image = AgentImage {
             binary: &self.binary,
             id: &self.pair,
@@ -214,7 +214,10 @@ impl<'a> Access<'a> {
                 | DeployError::NotRoot { .. } => ExitCode::Refused,
                 _ => ExitCode::Link,
             };
-            Failure::of(exit, &error).maybe_hint(error.hint())
+            Unreached {
+                failure: Failure::of(exit, &error).maybe_hint(error.hint()),
+                is_login_refused: matches!(error, DeployError::NotRoot { .. }),
+            }
         })
     }
 

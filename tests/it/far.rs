@@ -155,8 +155,11 @@ fn a_far_link_that_is_cut_is_opened_again() {
     }
     let (sshd, places) = (Sshd::start(), much());
     let before = agent_places();
-    // Whatever writes it makes a new file.
-    let keys = || fs::metadata(sshd.authorized_keys()).unwrap().ino();
+    // Whatever writes it makes a new file, which may get a number again.
+    let keys = || {
+        let found = fs::metadata(sshd.authorized_keys()).unwrap();
+        (found.ino(), found.ctime(), found.ctime_nsec())
+    };
     let keys_before = keys();
     let proxy = Proxy::start_with_delay(sshd.port(), DELAY);
     let source = copy_far(&sshd, &proxy, &places, &["--bwlimit", "5M"]);

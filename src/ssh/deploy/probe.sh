@@ -131,9 +131,11 @@ set -- $found
 inode=$1
 place=$2
 [ $# -gt 2 ] && shift 2 && exec "$@" agent @ARGUMENTS@
-IFS= read -r step && eval "$step"
-# Nothing was started: the place goes, unless another run has made its own there by now.
+# Where another run has made its own place by the same name meanwhile, this one is gone, and nothing
+# can be put into it; nobody else gets its inode while a shell stands in it.
+[ -n "$place" ] && cd "$place" && IFS= read -r step && eval "$step"
+# Nothing was started.
 set -- $(ls -di "$place" 2>/dev/null)
-[ -n "$place" ] && [ "$1" = "$inode" ] && rm -rf "$place"
+[ -n "$place" ] && [ "$1" = "$inode" ] && cd / && rm -rf "$place"
 exit 1
 }

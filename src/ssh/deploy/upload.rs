@@ -18,6 +18,8 @@ use super::{skip_noise, why_not};
 
 /// The checksum of POSIX `cksum`, but for the length at its end.
 const CKSUM: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_CKSUM);
+/// The name of the program in its directory.
+const PROGRAM: &str = "instancesync";
 /// LIMIT: how much is packed before it is looked whether anybody still waits.
 const PACKED_AT_ONCE: usize = 256 * 1024;
 
@@ -107,24 +109,25 @@ pub(super) fn send(
     Ok((process, (length as f64 / elapsed) as u64))
 }
 
-/// The line that the waiting shell carries out: the payload is what follows it, of this length, to be
-/// unpacked, and then to have this checksum and size.
+/// The line that the waiting shell carries out, standing in the private directory: the payload is what
+/// follows it, of this length, to be unpacked, and then to have this checksum and size.
 fn step(
     image: &AgentImage<'_>,
     target: &TargetFacts,
     (length, unpack, expected): (usize, &str, &str),
     is_far: bool,
 ) -> Result<String, DeployError> {
-    let file = format!("{}/instancesync", target.place);
+    let place = &target.place;
     let as_root = if target.uses_sudo { "sudo -n " } else { "" };
     let arguments = image.command_line(is_far)?;
     // `set -C` makes the redirection exclusive: nothing that is there is followed or reused. The
     // settings end with the parentheses: the agent has those of the login.
     Ok(format!(
         "( PATH=${{PATH:-/bin}}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; \
-         umask 077; set -C; head -c {length} {unpack}>{file} && chmod 700 {file} && \
-         set -- $(cksum <{file}) && echo \"@sum@ $1 $2 @end@\" && [ \"$1 $2\" = \"{expected}\" ] ) && \
-         exec {as_root}{file} agent {arguments}\n"
+         umask 077; set -C; head -c {length} {unpack}>./{PROGRAM} && chmod 700 ./{PROGRAM} && \
+         set -- $(cksum <./{PROGRAM}) && echo \"@sum@ $1 $2 @end@\" && \
+         [ \"$1 $2\" = \"{expected}\" ] ) && \
+         cd / && exec {as_root}{place}/{PROGRAM} agent {arguments}\n"
     ))
 }
 
@@ -163,6 +166,7 @@ mod tests {
         let line = step(&image, &target, (payload.len(), unpack, expected), true).unwrap();
         let mut shell = std::process::Command::new("sh")
             .args(["-c", "IFS= read -r step && eval \"$step\"; echo failed"])
+            .current_dir(place.path())
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .spawn()

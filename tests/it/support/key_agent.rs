@@ -8,7 +8,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// LIMIT: how long it may take to start.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running ssh-agent; dropping it ends it.
 pub struct KeyAgent {
@@ -24,14 +27,18 @@ impl KeyAgent {
         command.args(["-D", "-a"]).arg(&socket);
         let process = command.stdout(Stdio::null()).spawn().unwrap();
         let agent = KeyAgent { process, socket };
-        while !agent.socket.exists() {
-            thread::sleep(Duration::from_millis(5));
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut add = Command::new("ssh-add");
+            let added = add.arg(key).env("SSH_AUTH_SOCK", &agent.socket).output();
+            let added = added.unwrap();
+            if added.status.success() {
+                return agent;
+            }
+            // It may not listen yet.
+            assert!(Instant::now() < deadline, "{added:?}");
+            thread::sleep(Duration::from_millis(20));
         }
-        let mut add = Command::new("ssh-add");
-        let added = add.arg(key).env("SSH_AUTH_SOCK", &agent.socket).output();
-        let added = added.unwrap();
-        assert!(added.status.success(), "{added:?}");
-        agent
     }
 
     /// The value of SSH_AUTH_SOCK.

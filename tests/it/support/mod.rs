@@ -66,7 +66,9 @@ impl Ability {
             Ability::Root => (!is_full_root())
                 .then(|| "it needs root with device nodes and trusted attributes".to_owned()),
             Ability::Rsync => missing_program("rsync"),
-            Ability::Sshd => missing_program("/usr/sbin/sshd"),
+            Ability::Sshd => ["/usr/sbin/sshd", "ssh-agent", "ssh-add"]
+                .iter()
+                .find_map(|program| missing_program(program)),
             Ability::Rpm => missing_program("rpm").or_else(|| missing_program("rpmbuild")),
             Ability::Machines => ["mmdebstrap", "systemd-nspawn", "ip", "mke2fs", "nsenter"]
                 .iter()
