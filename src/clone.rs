@@ -12,6 +12,7 @@ mod links;
 mod loader;
 mod preparation;
 mod quiesce;
+mod refusals;
 mod route;
 mod sample;
 mod start;

@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::facts::Facts;
 use crate::merger::Merger;
+use crate::problem::Side;
 use crate::relpath::RelPath;
 
 pub use apply::{Applied, Originals, Outcome, apply};
@@ -204,12 +205,19 @@ impl<'a> Case<'a> {
         self.propose(path, change, level, reason);
     }
 
-    /// Where a link stands for the file on one of the machines, decides for the target's version and
+    /// Tells whether a link stands there on a machine.
+    fn is_link(&self, side: Side, path: &RelPath) -> bool {
+        let object = match side {
+            Side::Source => self.source(path),
+            Side::Target => self.target(path),
+        };
+        object.is_some_and(|object| object.link().is_some())
+    }
+
+    /// Where a link stands for the file on one of these machines, decides for the target's version and
     /// says so. What the link leads to is somebody else's, and may lie outside the clone.
-    fn leaves_link(&mut self, path: &RelPath) -> bool {
-        let sides = [self.source(path), self.target(path)];
-        let mut objects = sides.into_iter().flatten();
-        let is_link = objects.any(|object| object.link().is_some());
+    fn leaves_link(&mut self, path: &RelPath, sides: &[Side]) -> bool {
+        let is_link = sides.iter().any(|side| self.is_link(*side, path));
         if is_link {
             let what = "a link on one of the machines: the target's stays as it is";
             self.note(path, Level::Warning, what.to_owned());

@@ -19,10 +19,10 @@ use crate::failure::Failure;
 use crate::ssh::deploy::TargetFacts;
 use crate::ssh::{Connection, ProcessEnd};
 use crate::transfer::TransferError;
-use crate::transfer::wire::link::{Link, LinkSettings};
+use crate::transfer::wire::link::{Link, LinkLost, LinkSettings};
 use crate::transfer::wire::message::{Down, Up};
 
-pub use access::Access;
+pub use access::{Access, Unreached};
 pub use facts::Holdings;
 pub use orders::misplaced;
 
@@ -86,8 +86,18 @@ impl Session {
         question: &Down,
         choose: impl Fn(Up) -> Option<Answer>,
     ) -> Result<Answer, Failure> {
-        let answered = match self.link.out.send(question) {
-            Ok(()) => self.answer(|message, _body| choose(message)),
+        let sent = self.link.out.send(question);
+        self.answer_to(sent, |message, _body| choose(message))
+    }
+
+    /// Waits for the answer to what was sent outside of a transfer.
+    fn answer_to<Answer>(
+        &self,
+        sent: Result<(), LinkLost>,
+        choose: impl Fn(Up, &[u8]) -> Option<Answer>,
+    ) -> Result<Answer, Failure> {
+        let answered = match sent {
+            Ok(()) => self.answer(choose),
             Err(error) => Err(TransferError::from(error).explained(&self.link.out)),
         };
         answered.map_err(|error| lost(&error))

@@ -97,22 +97,27 @@ fn whose(request: &KeyRequest) -> (PathBuf, Owner<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::Duration;
 
     use super::HeldKey;
     use crate::orders::Order;
     use crate::transfer::wire::message::KeyRequest;
 
-    #[test]
-    fn a_key_that_could_not_be_taken_out_goes_at_the_end() {
-        let home = tempfile::tempdir().unwrap();
-        let request = KeyRequest {
-            home: home.path().as_os_str().as_encoded_bytes().to_vec(),
+    fn installing(home: &Path) -> KeyRequest {
+        KeyRequest {
+            home: home.as_os_str().as_encoded_bytes().to_vec(),
             uid: rustix::process::geteuid().as_raw(),
             key: Some("ssh-ed25519 AAAA".to_owned()),
             pair: "p1".to_owned(),
             nonce: "n1".to_owned(),
-        };
+        }
+    }
+
+    #[test]
+    fn a_key_that_could_not_be_taken_out_goes_at_the_end() {
+        let home = tempfile::tempdir().unwrap();
+        let request = installing(home.path());
         let held = HeldKey::default();
         held.carry_out(request.clone()).unwrap();
         let (ssh, aside) = (home.path().join(".ssh"), home.path().join("aside"));
@@ -132,13 +137,7 @@ mod tests {
     #[test]
     fn a_key_goes_with_the_agent_unless_somebody_else_takes_it_out() {
         let home = tempfile::tempdir().unwrap();
-        let request = KeyRequest {
-            home: home.path().as_os_str().as_encoded_bytes().to_vec(),
-            uid: rustix::process::geteuid().as_raw(),
-            key: Some("ssh-ed25519 AAAA".to_owned()),
-            pair: "p1".to_owned(),
-            nonce: "n1".to_owned(),
-        };
+        let request = installing(home.path());
         let file = home.path().join(".ssh/authorized_keys");
         for end in [HeldKey::take_out, |held: &HeldKey| {
             held.outlive_link(Duration::ZERO);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Run;
 use super::fixups::Agreed;
+use super::refusals::Refusals;
 use super::start::Start;
 use crate::boot::MachineState;
 use crate::exclude::profile::IdentityPolicy;
@@ -19,12 +20,6 @@ use crate::switch::State;
 
 /// How long between two attempts to reach the clone.
 const PAUSE: Duration = Duration::from_secs(2);
-/// How long after a login that was refused: what counts failures (fail2ban: 5 in 10 min) bans
-/// whoever tries often.
-pub(super) const PAUSE_AFTER_REFUSAL: Duration = Duration::from_secs(20);
-/// LIMIT: refused logins after which no more is tried. A machine that starts or stops may refuse
-/// one.
-pub(super) const REFUSALS: u32 = 3;
 /// How long the services of the clone may take to start before they are looked at as they are.
 const SETTLING: Duration = Duration::from_secs(60);
 const CONSOLE: &str = "on its console '/.instancesync/instancesync rollback --reboot' brings the \
@@ -93,9 +88,9 @@ impl Run<'_> {
         (before, is_ordered): (Option<&str>, &mut bool),
     ) -> Result<Option<Session>, Failure> {
         let until = Instant::now() + limit;
-        let (mut session, mut last, mut refusals) = (Some(session), None, 0);
+        let (mut session, mut last) = (Some(session), None);
+        let mut refusals = Refusals::default();
         while Instant::now() < until {
-            let mut pause = PAUSE;
             match session.take().map_or_else(|| access.try_open(), Ok) {
                 Ok(session) => {
                     let state = session.status(&self.settings.target_dir);
@@ -106,20 +101,17 @@ impl Run<'_> {
                     let returns = before.is_none() || !agreed.closes_login;
                     *is_ordered = *is_ordered || session.reboot(returns).is_ok();
                     session.close();
-                    refusals = 0;
+                    refusals = Refusals::default();
                 }
                 Err(unreached) => {
-                    refusals += u32::from(unreached.is_login_refused);
-                    if unreached.is_login_refused {
-                        pause = PAUSE_AFTER_REFUSAL;
-                    }
+                    refusals.note(&unreached);
                     last = Some(unreached.failure);
                 }
             }
-            if refusals >= REFUSALS {
+            if refusals.are_enough() {
                 return self.seen_from_outside(agreed, last).map(|()| None);
             }
-            self.pause(pause)?;
+            self.pause(refusals.pause(PAUSE))?;
         }
         Err(self.lost(last, limit))
     }

@@ -41,10 +41,7 @@ impl Trouble {
 
     /// Tells whether another agent holds the target.
     pub(super) fn is_locked(&self) -> bool {
-        let Trouble::Transfer(TransferError::Peer { class, .. }) = self else {
-            return false;
-        };
-        *class == FailureClass::Locked
+        matches!(self, Trouble::Transfer(error) if error.class() == FailureClass::Locked)
     }
 
     /// Tells whether there is no link any more over which the agent could be told of it.

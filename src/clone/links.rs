@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Run;
-use super::comeback::{PAUSE_AFTER_REFUSAL, REFUSALS};
 use super::ending::{Trouble, failure_of, interrupted};
 use super::fixups::Agreed;
+use super::refusals::Refusals;
 use super::route::Route;
 use crate::failure::Failure;
 use crate::monitor::Event;
@@ -83,9 +83,10 @@ impl<'r> Run<'r> {
         (lost, until, becomes): (Trouble, Option<Instant>, Option<&Agreed>),
     ) -> Result<Session, Failure> {
         let mut cause = lost.into_failure();
-        let (port, mut refusals, mut pause) = (access.port(), 0, Duration::ZERO);
-        while may_reopen(*reopenings, until) && refusals < REFUSALS {
-            let wait = Duration::from_secs(1 << (*reopenings).min(REOPENINGS)).max(pause);
+        let (port, mut refusals) = (access.port(), Refusals::default());
+        while may_reopen(*reopenings, until) && !refusals.are_enough() {
+            let wait = Duration::from_secs(1 << (*reopenings).min(REOPENINGS));
+            let wait = refusals.pause(wait);
             *reopenings += 1;
             self.monitor.event(Event::Reconnecting {
                 attempt: *reopenings,
@@ -103,10 +104,7 @@ impl<'r> Run<'r> {
                     return Ok(session);
                 }
                 Err(unreached) => {
-                    (refusals, pause) = match unreached.is_login_refused {
-                        true => (refusals + 1, PAUSE_AFTER_REFUSAL),
-                        false => (refusals, Duration::ZERO),
-                    };
+                    refusals.note(&unreached);
                     cause = unreached.failure;
                 }
             }

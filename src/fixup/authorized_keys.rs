@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::block::lines;
 use super::{Case, Change, File, Level};
+use crate::problem::Side;
 use crate::relpath::RelPath;
 
 /// How the comment of a run's own line begins, as `authorized_keys` at the top level writes it.
@@ -21,7 +22,7 @@ struct Key<'a> {
 pub(super) fn merge(case: &mut Case<'_>) {
     let paths: Vec<&RelPath> = case.paths().into_iter().filter(|p| is_keys(p)).collect();
     for path in paths {
-        if !case.leaves_link(path) {
+        if !case.leaves_link(path, &[Side::Source, Side::Target]) {
             merge_one(case, path);
         }
     }

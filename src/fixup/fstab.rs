@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use super::block::{Block, REMARK, commented_lines, lines, without_block, words};
 use super::{Case, Change, Level, path, quoted};
 use crate::facts::Init;
+use crate::problem::Side;
 
 /// File systems that come over a network.
 const NETWORK_TYPES: [&[u8]; 25] = [
@@ -127,7 +128,7 @@ enum Fate {
 
 pub(super) fn merge(case: &mut Case<'_>) {
     let path = path("etc/fstab");
-    if case.leaves_link(&path) {
+    if case.leaves_link(&path, &[Side::Source, Side::Target]) {
         return;
     }
     let Some(source) = case.source_file(&path) else {

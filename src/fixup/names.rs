@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::block::{Block, commented_lines, lines, without_block, words};
 use super::{Case, Change, Level, path, quoted};
 use crate::facts::Facts;
+use crate::problem::Side;
 
 /// Names of the loopback that every distribution has in its own form.
 const LOOPBACK_NAMES: [&[u8]; 15] = [
@@ -68,17 +69,10 @@ fn names_of(hostname: Option<&str>) -> Vec<Vec<u8>> {
 
 pub(super) fn merge(case: &mut Case<'_>) {
     let path = path("etc/hosts");
-    if case
-        .target(&path)
-        .is_some_and(|target| target.link().is_some())
-    {
-        case.leaves_link(&path);
+    if case.leaves_link(&path, &[Side::Target]) {
         return;
     }
-    if case
-        .source(&path)
-        .is_some_and(|source| source.link().is_some())
-    {
+    if case.is_link(Side::Source, &path) {
         let what = "a link of the source: its lines do not come along";
         case.note(&path, Level::Warning, what.to_owned());
     }

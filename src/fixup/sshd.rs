@@ -8,6 +8,7 @@ use super::block::{REMARK, lines, words};
 use super::units::MASK;
 use super::{Case, Change, Level, Object, path, quoted};
 use crate::facts::Facts;
+use crate::problem::Side;
 use crate::relpath::RelPath;
 
 pub(super) const WANTED: &[&str] = &[
@@ -38,10 +39,7 @@ pub(super) fn merge(case: &mut Case<'_>) {
         }
         return;
     }
-    if case
-        .source(&path(MAIN))
-        .is_some_and(|main| main.link().is_some())
-    {
+    if case.is_link(Side::Source, &path(MAIN)) {
         let what = "a link of the source: the settings to which it leads come as they are";
         case.note(&path(MAIN), Level::Warning, what.to_owned());
     }

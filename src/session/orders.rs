@@ -1,13 +1,12 @@
 //! Orders to the agent that are no transfer: one message down, one answer up. Knows nothing of what
 //! they do.
 
-use super::{Session, lost};
+use super::Session;
 use crate::check::{CheckOrder, CheckReport};
 use crate::cleanup;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::orders::{Answer, Order};
-use crate::transfer::TransferError;
 use crate::transfer::wire::message::{Down, Refusal, Up};
 
 impl Session {
@@ -19,16 +18,14 @@ impl Session {
         let order =
             serde_json::to_vec(order).map_err(|error| failed("source: an order", &error))?;
         let sent = self.link.out.send_with(&Down::Order, &order);
-        sent.map_err(|error| lost(&TransferError::from(error).explained(&self.link.out)))?;
-        let answer = self.answer(|message, body| match message {
+        self.answer_to(sent, |message, body| match message {
             Up::Ordered(Ok(())) => Some(
                 serde_json::from_slice(body)
                     .map_err(|error| failed("target: the answer to an order", &error)),
             ),
             Up::Ordered(Err(refusal)) => Some(Err(failure_of(refusal))),
             _ => None,
-        });
-        answer.map_err(|error| lost(&error))?
+        })?
     }
 
     /// Has the target cleaned up.

@@ -7,6 +7,7 @@ use super::whole::assert_is_as_before;
 use crate::support::can_run;
 use crate::support::machine::{BOOTED, Network, Recipe};
 use crate::support::places::assert_code;
+use crate::support::sabotage::{DISK, ROUTE};
 
 /// What is wrong with a source, and what has to come of it.
 struct Sabotage {
@@ -28,11 +29,6 @@ enum Expected {
     Told(&'static str),
 }
 
-/// A unit that the source has and needs; it is started there already.
-const ROUTE: &str = "
-    printf '[Service]\\nType=oneshot\\nExecStart=ip route add blackhole 192.0.2.1/32\\n\
-    [Install]\\nWantedBy=multi-user.target\\n' >/etc/systemd/system/route.service
-    systemctl --quiet enable --now route.service";
 const FIREWALL: &str = "
     printf 'flush ruleset\\ntable inet filter {\\n chain input {\\n\
     type filter hook input priority 0; policy drop;\\n iif lo accept\\n ip daddr 192.0.2.1 accept\\n\
@@ -44,15 +40,6 @@ const NFS: &str = "
     chmod 755 /usr/sbin/mount.nfs
     mkdir -p /srv/files
     echo '192.0.2.77:/files /srv/files nfs defaults 0 0' >>/etc/fstab";
-const DISK: &str = "
-    mkdir -p /srv/disk
-    printf '[Mount]\\nWhat=/dev/disk/by-uuid/4a1d1c0e-0000-4000-8000-0123456789ab\\nWhere=/srv/disk\\n\
-    Options=x-systemd.device-timeout=3s\\n[Install]\\nRequiredBy=local-fs.target\\n\
-    ' >/etc/systemd/system/srv-disk.mount
-    printf '[Unit]\\nJobTimeoutSec=3\\n' >/etc/systemd/system/'dev-disk-by\\x2duuid-\
-    4a1d1c0e\\x2d0000\\x2d4000\\x2d8000\\x2d0123456789ab.device'
-    systemctl --quiet enable srv-disk.mount";
-
 fn sabotages() -> Vec<Sabotage> {
     let sabotage = |name, command, expected| Sabotage {
         name,

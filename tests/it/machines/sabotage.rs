@@ -4,6 +4,7 @@
 use super::pair::Pair;
 use crate::support::can_run;
 use crate::support::machine::Network;
+use crate::support::sabotage::{DISK, ROUTE};
 use crate::support::vm::{Recipe, VIRTUAL};
 
 /// What is wrong with a source, how that ends, and what has to come of it.
@@ -33,22 +34,16 @@ const SABOTAGES: [Sabotage; 3] = [
     },
     Sabotage {
         name: "a route to nowhere",
-        command: "
-            printf '[Service]\\nType=oneshot\\nExecStart=ip route add blackhole 192.0.2.1/32\\n\
-            [Install]\\nWantedBy=multi-user.target\\n' >/etc/systemd/system/route.service
-            systemctl --quiet enable route.service",
-        repair: "systemctl --quiet disable route.service && rm /etc/systemd/system/route.service",
+        command: ROUTE,
+        repair: "systemctl --quiet disable route.service
+            rm /etc/systemd/system/route.service && ip route del blackhole 192.0.2.1/32",
         expected: Expected::TakenBack("the source did not confirm it within 120 s"),
     },
     Sabotage {
         name: "a disk that only the source has, for its local file systems",
-        command: "
-            mkdir -p /srv/disk
-            printf '[Mount]\\nWhat=/dev/disk/by-uuid/4a1d1c0e-0000-4000-8000-0123456789ab\\n\
-            Where=/srv/disk\\nOptions=x-systemd.device-timeout=3s\\n[Install]\\n\
-            RequiredBy=local-fs.target\\n' >/etc/systemd/system/srv-disk.mount
-            systemctl --quiet enable srv-disk.mount",
-        repair: "systemctl --quiet disable srv-disk.mount; rm /etc/systemd/system/srv-disk.mount",
+        command: DISK,
+        repair: "systemctl --quiet disable srv-disk.mount
+            rm /etc/systemd/system/srv-disk.mount /etc/systemd/system/dev-disk-by*.device",
         expected: Expected::TakenBack("the source did not confirm it within 120 s"),
     },
 ];

@@ -16,6 +16,7 @@ pub mod rng;
 pub mod roots;
 pub mod rpm;
 pub mod rsync;
+pub mod sabotage;
 pub mod sshd;
 pub mod tree;
 pub mod vm;
