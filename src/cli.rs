@@ -54,22 +54,24 @@ Examples:
 
 Exit status:
   0    everything arrived
-  1    the run failed for a reason without a number of its own
+  1    the run failed for a reason without a number of its own, or the clone
+       gave way to the old system
   2    the command line, or a file it names, makes no sense
   3    refused by a safety check, or not confirmed; the target runs what it ran
   4    SSH or the agent on the target failed, or the clone was not seen again
   5    a file system of the target is full
   10   what is on the target is not what was read on the source
   20   stopped, or the link was lost for good; the same command continues
-  23   some items did not arrive; they are listed
+  23   some items did not arrive, or something of the clone is not as it should
+       be; they are listed
   24   only items that vanished or never held still are missing
   25   --max-delete held deletions back
   130  stopped by Ctrl-C; the same command continues
 ";
 
-/// Clone a directory tree of this running machine onto another over SSH
+/// Clone this running machine, or a directory tree of it, onto another over SSH
 ///
-/// instancesync copies a directory tree, or the whole system, of this machine
+/// instancesync copies the whole system, or a directory tree, of this machine
 /// (the source) onto another (the target). The target needs an SSH server and
 /// nothing else: the program sends itself there, and removes itself when done.
 ///
@@ -116,10 +118,15 @@ pub enum Command {
     Facts(FactsArguments),
     /// Check both machines and print what a clone would do, changing nothing
     ///
-    /// Takes the flags of a clone. Every reason against it is printed at once, each
-    /// with what to do about it; the exit code is 3 when anything stands against it.
+    /// Takes the flags of a clone; those that say how a run goes on or what it prints
+    /// (-v, -q, --log-file, hooks, --stop-after) have no effect. Every reason against it
+    /// is printed at once, each with what to do about it; the exit code is 3 when
+    /// anything stands against it. --json prints one JSON object.
     Plan(Box<PlanArguments>),
     /// Print which rule decides about a path, and why
+    ///
+    /// Without --target or --to the target is taken for a machine like this one; for
+    /// a real one other profiles may apply. --json prints one JSON object.
     Explain(Box<ExplainArguments>),
     /// List, show and check profiles: what is copied, kept, merged and skipped
     Profiles {
@@ -135,7 +142,7 @@ pub enum Command {
     },
     /// Tell what state a target is in: staged, switched, cut, confirmed
     ///
-    /// Also tells whether the machine came up whole. Changes nothing.
+    /// Also tells of failed units and missing mounts. Changes nothing.
     Status(StatusArguments),
     /// Put back the system that a clone replaced
     ///
@@ -145,16 +152,16 @@ pub enum Command {
     /// is live now stays beside it until it is discarded. A switch that was cut is
     /// repaired. docs/switch.md has the details.
     Rollback(RollbackArguments),
-    /// Tell a clone on probation that it may stay
+    /// Keep a clone that waits to be confirmed
     ///
     /// The run that made a clone does this by itself when it has seen it. If that run
     /// is gone, do it before the time of --confirm-within is over, or the old system
     /// takes its place again ('status' tells whether anything waits).
     Confirm(ChangeArguments),
-    /// Free what a clone replaced, or a clone that is only staged
+    /// Remove the old system that a clone replaced, or a clone that is only staged
     ///
-    /// Removes everything that instancesync keeps on the target. After that there
-    /// is no rollback.
+    /// Removes everything that instancesync keeps on the target, and so frees its
+    /// room. After that there is no rollback.
     Discard(ChangeArguments),
     /// Look after a switch at boot
     ///

@@ -67,7 +67,7 @@ pub fn run(
 ) -> Result<Report, Failure> {
     if settings.system.is_none() && !settings.accepted.is_empty() {
         let what = "--accept is for a clone of a whole system: no plan stands before this one";
-        return Err(Failure::usage(what).hint("leave it away, or pass --scope system"));
+        return Err(Failure::usage(what).hint("leave it out, or pass --scope system"));
     }
     let source = Source::open(&settings.source, &settings.mounts)?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -157,7 +157,8 @@ impl<'r> Run<'r> {
             self.make_room(&session, &mut agreed)?;
             let mut route = Route::new(self.settings, &agreed);
             let done = self.proceed(&mut session, &agreed, &mut route);
-            done.map_err(Trouble::into_failure)
+            done.map_err(Trouble::into_failure)?;
+            agreed.conclude()
         });
         session.close();
         done
@@ -200,7 +201,7 @@ impl<'r> Run<'r> {
         if done? == Seen::Verified {
             hooks::post_boot(self.settings, self.monitor, self.interrupt);
         }
-        Ok(())
+        agreed.conclude()
     }
 
     /// Goes the whole way, over as many links as it takes, up to the clone that has come back.

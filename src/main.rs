@@ -84,7 +84,7 @@ fn run_clone(arguments: CloneArguments) -> ExitCode {
         Ok(ui) => ui,
         Err(failure) => return tell(&failure),
     };
-    let stopping = "stopping and cleaning up; once more stops at once\n";
+    let stopping = "stopping and cleaning up; press Ctrl-C again to stop at once\n";
     if let Err(failure) = listen_for_signals(&interrupt, ui.screen(), stopping) {
         return tell(&failure);
     }
@@ -133,8 +133,7 @@ fn answer(
     let interrupt = Interrupt::default();
     let output = OutputSettings::for_answers(&environment);
     let ui = Ui::start(&output, questions(is_agreed), &interrupt)?;
-    let stopping =
-        "stopping, unless it changes something at this moment; once more stops at once\n";
+    let stopping = "stopping, unless it changes something at this moment; press Ctrl-C again to stop at once\n";
     listen_for_signals(&interrupt, ui.screen(), stopping)?;
     let around = Surroundings {
         environment,

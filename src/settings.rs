@@ -338,9 +338,10 @@ fn units(names: Vec<String>) -> Result<Vec<String>, Failure> {
         !name.is_empty() && !name.starts_with('-') && name.bytes().all(is_fine)
     };
     match names.iter().find(|name| !is_name(name)) {
-        Some(name) => Err(Failure::usage(format!(
-            "--quiesce {name}: it is no name of a service"
-        ))),
+        Some(name) => {
+            let what = format!("--quiesce {name}: it is no name of a service");
+            Err(Failure::usage(what).hint("name a unit, mariadb.service for one"))
+        }
         None => Ok(names),
     }
 }
@@ -351,7 +352,7 @@ fn deletion(safety: &SafetyArguments, manner: Manner) -> Result<Option<DeleteLim
         (Manner::Staged, Some(_)) => Err(Failure::usage(
             "--max-delete: a staged clone deletes nothing one by one",
         )
-        .hint("leave it away: the old system is kept as a whole, and 'instancesync rollback' brings it back")
+        .hint("leave it out: the old system is kept as a whole, and 'instancesync rollback' brings it back")
         .hint("--in-place --delete --max-delete N counts, file by file")),
         (Manner::InPlace, None) => Ok(safety.delete.then_some(DeleteLimit::Unlimited)),
         (Manner::InPlace, Some(limit)) => {
@@ -372,7 +373,7 @@ fn patches_in_place(is_given: bool, is_system: bool) -> Result<bool, Failure> {
     match is_given && is_system {
         true => Err(
             Failure::usage("--patch-in-place is for a copy of a directory")
-                .hint("leave it away: the stage of a whole system is patched in place by itself"),
+                .hint("leave it out: the stage of a whole system is patched in place by itself"),
         ),
         false => Ok(is_given),
     }

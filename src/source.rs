@@ -74,7 +74,7 @@ fn devices_of(own: u64, mounts: &[PathBuf]) -> Result<Vec<u64>, Failure> {
             id.map_err(|error| Failure::new(ExitCode::Usage, at_source(path)).because(&error))?;
         if id.device == own {
             let what = format!("{} is no mount point now", at_source(path));
-            return Err(Failure::usage(what).hint("mount it, or leave --include-mount away"));
+            return Err(Failure::usage(what).hint("mount it, or leave --include-mount out"));
         }
         Ok(id.device)
     };

@@ -117,8 +117,9 @@ pub fn forget_booted(live: &Dir) -> Result<(), Failure> {
 
 /// Notes how far a clone is that nobody has confirmed.
 pub fn keep_booted(live: &Dir, booted: &Booted) -> Result<(), Failure> {
-    let text = serde_json::to_vec(booted)
-        .map_err(|error| Failure::new(ExitCode::Failed, "target: a note").because(&error))?;
+    let text = serde_json::to_vec(booted).map_err(|error| {
+        Failure::new(ExitCode::Failed, "target: a note cannot be written").because(&error)
+    })?;
     write_note(live, BOOTED_NAME, &text).map_err(|error| failed(&error))
 }
 

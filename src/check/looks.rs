@@ -167,7 +167,7 @@ impl Stage<'_> {
             true => CheckOutcome::Passed,
             false => failed(format!(
                 "the clone has Linux {} without its modules or initramfs; remove what is left of it, \
-                 or leave --kernel source away",
+                 or leave --kernel source out",
                 lacking.join(", ")
             )),
         }

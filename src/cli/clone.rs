@@ -50,7 +50,9 @@ pub struct PlaceArguments {
     /// Copy into a directory of this machine instead (a mounted disk, an image)
     #[arg(long, value_name = "DIR", conflicts_with = "target_dir")]
     pub to: Option<PathBuf>,
-    /// The directory to copy [default: asks, or /]
+    /// The directory to copy [default: /, the whole system]
+    ///
+    /// It is asked for only where neither --target nor --to is given.
     #[arg(long, value_name = "DIR")]
     pub source: Option<PathBuf>,
     /// Where it goes on the target [default: the same path as the source]
@@ -87,7 +89,11 @@ pub struct WhatArguments {
     /// Copy what matches, whatever a later --exclude says (repeatable)
     #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
     pub include: Vec<String>,
-    /// Stay on the file system of the source directory; this is the default
+    /// Leave out all other file systems on purpose
+    ///
+    /// Without --include-mount they stay behind in any case; but the plan of a whole
+    /// system blocks (mount-left-out) until each is included, excluded, or left out
+    /// by this flag.
     #[arg(long, short = 'x')]
     pub one_file_system: bool,
     /// Copy what is mounted at this path as well (repeatable)
@@ -153,7 +159,7 @@ pub enum ScopeChoice {
 pub enum IdentityChoice {
     /// The target's own: both machines go on living
     Clone,
-    /// The source's: it will be switched off
+    /// The source's own: for a source that you will switch off yourself
     Move,
 }
 
@@ -181,10 +187,10 @@ pub enum RuleArgument {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "How it is copied")]
 pub struct HowArguments {
-    /// Run one of the two passes only
+    /// Run only this one of the two kinds of passes
     #[arg(long, value_name = "PASS", conflicts_with = "passes")]
     pub only: Option<PassChoice>,
-    /// Timestamp passes before the checksum pass: a number, or auto
+    /// Timestamp passes before the checksum pass: a number from 1 to 20, or auto
     ///
     /// Each catches up with what the source changed during the one before it. auto
     /// goes on while a pass sends less than half of what the one before it sent and
@@ -219,7 +225,8 @@ pub struct HowArguments {
     /// Send at most this much a second, e.g. 10M or 800K
     ///
     /// K, M and G count bytes in powers of 1024 (so do KiB, MiB and GiB); KB, MB
-    /// and GB in powers of 1000; B is bytes. A fraction is fine: 1.5M.
+    /// and GB in powers of 1000; B is bytes. A fraction is fine (1.5M), a number
+    /// without a unit is not.
     #[arg(long, value_name = "RATE")]
     pub bwlimit: Option<String>,
 }
@@ -265,10 +272,10 @@ pub struct SafetyArguments {
     /// Not for a staged clone: there the old system as a whole is kept for a rollback.
     #[arg(long, value_name = "N", requires = "delete")]
     pub max_delete: Option<u64>,
-    /// Take a blocker of the plan for a warning (repeatable)
+    /// Treat a blocker of the plan as a warning (repeatable)
     ///
     /// Its name stands in brackets behind what it says; docs/plan.md has all of
-    /// them. That source and target are the same machine cannot be accepted.
+    /// them. same-machine and target-occupied cannot be accepted.
     #[arg(long, value_name = "CHECK")]
     pub accept: Vec<String>,
     /// Ask nothing: go ahead, and fail where an answer would be needed
@@ -302,7 +309,9 @@ pub struct LoginArguments {
     pub accept_new_host_key: bool,
     /// Trust the target if its host key has this fingerprint
     ///
-    /// As ssh-keygen -lf prints it: SHA256 and 43 characters.
+    /// As ssh-keygen -lf prints it: SHA256 and 43 characters. For this run alone:
+    /// unlike --accept-new-host-key it writes nothing to known_hosts, so the next
+    /// command needs it again.
     #[arg(long, value_name = "SHA256:...")]
     pub host_key_fingerprint: Option<String>,
 }

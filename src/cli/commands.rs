@@ -17,7 +17,7 @@ pub struct FactsArguments {
     /// How to get in.
     #[command(flatten)]
     pub login: LoginArguments,
-    /// Print the facts as JSON, as docs/facts.md describes them
+    /// Print the facts as one JSON object
     #[arg(long)]
     pub json: bool,
 }
@@ -163,7 +163,7 @@ pub struct RollbackArguments {
     /// What it shares with `discard`.
     #[command(flatten)]
     pub change: ChangeArguments,
-    /// Reboot the machine afterwards if it has to
+    /// Reboot the machine afterwards if the rollback needs it
     #[arg(long)]
     pub reboot: bool,
 }

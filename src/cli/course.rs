@@ -9,7 +9,7 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "From the old system to the new one")]
 pub struct CourseArguments {
-    /// Stage the new system also where nothing runs from the target directory
+    /// Stage the new system on a mounted disk or image (--to DIR) as well
     ///
     /// Where the target directory is the / of a running machine this is the default:
     /// the whole new system is put together in /.instancesync beside the old one,
@@ -23,36 +23,37 @@ pub struct CourseArguments {
     ///
     /// For a target without the room for both systems. It costs what the stage is
     /// for: from the first file on the target is a mixture of both systems until
-    /// the run has ended, one that was cut may not boot, and there is no rollback.
+    /// the run has ended, one that was cut may not boot, and there is no rollback. At
+    /// its end the target reboots, unless --no-reboot is given.
     #[arg(long)]
     pub in_place: bool,
-    /// Leave the target as it runs after the switch; reboot it yourself
+    /// Do not reboot the target at the end; you do it yourself
     ///
     /// Programs that run there go on with the files they have opened, and open those
     /// of the clone from now on. Until the reboot the clone is not verified.
     #[arg(long, conflicts_with_all = ["reboot_timeout", "post_boot_hook"])]
     pub no_reboot: bool,
-    /// How long a clone may run before somebody has seen it [default: 600]
+    /// How long a clone may run unconfirmed before the old system comes back [default: 600]
     ///
     /// From its first boot the clone is on probation. Normally the source comes and
     /// confirms it; where the plan says that it cannot, the clone looks whether its
     /// boot has ended, sshd listens and the way to the rest of the world is there.
-    /// If neither comes in time, or the clone has booted three times without, the
+    /// If neither comes in time, or the clone boots for the fourth time without, the
     /// old system takes its place again and the machine reboots into it; 'status'
     /// and the next run say why. 0 for a clone that stays whatever becomes of it.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub confirm_within: Option<u64>,
     /// How long to wait until the target is seen again
     ///
-    /// [default: 600, and the time of --confirm-within]. Machines with much memory or
-    /// many disks take minutes to start. When the time is over the run ends with a
-    /// problem.
+    /// [default: 600 more than --confirm-within, so 1200] Machines with much memory or
+    /// many disks take minutes to start. When the time is over the run ends in exit
+    /// code 4.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub reboot_timeout: Option<u64>,
-    /// End the run when this stage is over; the next run goes on from there
-    #[arg(long, value_name = "STAGE")]
+    /// End the run after this step; the next run goes on from there
+    #[arg(long, value_name = "STEP")]
     pub stop_after: Option<StopChoice>,
-    /// What to do with a stage that a run before has left on the target
+    /// What to do with a new system that an earlier run has left in the stage
     ///
     /// [default: auto]
     #[arg(long, value_name = "WHEN")]
@@ -73,7 +74,7 @@ pub struct CourseArguments {
     pub post_boot_hook: Option<String>,
 }
 
-/// The stages after which a run can end, as one writes them.
+/// The steps after which a run can end, as one writes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum StopChoice {
     /// Both machines were looked at; nothing has changed

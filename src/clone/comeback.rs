@@ -128,7 +128,7 @@ impl Run<'_> {
         let mut failure = Failure::new(ExitCode::Link, what);
         failure.chain.extend(last.map(|last| last.to_string()));
         Err(failure
-            .hint("log in as one of the source's accounts")
+            .hint("log in as one of the source's accounts and say 'instancesync confirm' there, or the old system comes back")
             .hint(CONSOLE))
     }
 
@@ -192,7 +192,11 @@ impl Run<'_> {
             .map(String::as_str)
             .collect();
         match failed.is_empty() {
-            true => self.verified("services", true, "nothing failed that runs on the source"),
+            true => self.verified(
+                "services",
+                true,
+                "no service failed that runs on the source",
+            ),
             false => {
                 let text = format!("failed on the clone alone: {}", failed.join(", "));
                 self.verified("services", false, &text);
@@ -214,7 +218,7 @@ impl Run<'_> {
             self.verified(
                 "routes",
                 false,
-                "no way to the rest of the world, which it had",
+                "no default route; it had one before the switch",
             );
         }
     }

@@ -8,6 +8,7 @@ use super::start::Start;
 use crate::exclude::Rules;
 use crate::exclude::profile::{HostnamePolicy, Selected};
 use crate::facts::Facts;
+use crate::failure::Failure;
 use crate::fixup::{Level, NewName, Report, Task, gather};
 use crate::layout::Layout;
 use crate::merger::Merger;
@@ -46,6 +47,15 @@ pub(super) struct Agreed {
     pub(super) pair: String,
     /// The run's key on the target.
     pub(super) login: Option<RunLogin>,
+    /// What blocks, for the end of a dry run: it has gone on all the same.
+    pub(super) refusal: Option<Failure>,
+}
+
+impl Agreed {
+    /// Ends a run that went through: a dry run whose plan blocks has the exit code of the real one.
+    pub(super) fn conclude(self) -> Result<(), Failure> {
+        self.refusal.map_or(Ok(()), Err)
+    }
 }
 
 /// Both machines as they were before anything changed, and what follows from that.

@@ -51,6 +51,7 @@ impl Run<'_> {
             began: SystemTime::now(),
             pair: pair.to_owned(),
             login: None,
+            refusal: None,
         };
         if settings.manner == Manner::Staged && !settings.dry_run {
             let state = session.status(&settings.target_dir)?;
@@ -90,7 +91,7 @@ impl Run<'_> {
             stop: self.stop,
         };
         let prepared = preflight.prepare(session, link_bytes_per_second)?;
-        self.agree(&prepared.plan, agreed.start)?;
+        agreed.refusal = self.agree(&prepared.plan, agreed.start)?;
         let facts = (&prepared.source, &prepared.target);
         if let Some(card) = CloneCard::new(settings, &prepared.plan, facts) {
             self.recorder.describe(card);
@@ -128,20 +129,21 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// A dry run may go on whatever stands against it: it changes nothing.
-    fn agree(&self, plan: &Plan, start: Start) -> Result<(), Failure> {
+    /// Shows the plan and asks. A dry run goes on whatever stands against it, for it changes nothing;
+    /// that is returned.
+    fn agree(&self, plan: &Plan, start: Start) -> Result<Option<Failure>, Failure> {
         let settings = self.settings;
         self.audience.reader.read(plan, settings.asks_first);
-        if let Some(refusal) = plan.refusal().filter(|_| !settings.dry_run) {
-            return Err(refusal);
-        }
-        match (settings.asks_first, start) {
-            (false, _) => Ok(()),
-            (true, Start::Anew(Clear::Previous)) => {
-                agreement_without_return(settings, self.audience.prompter)
+        match (plan.refusal(), settings.asks_first, start) {
+            (refusal, _, _) if settings.dry_run => return Ok(refusal),
+            (Some(refusal), _, _) => return Err(refusal),
+            (None, false, _) => {}
+            (None, true, Start::Anew(Clear::Previous)) => {
+                agreement_without_return(settings, self.audience.prompter)?;
             }
-            (true, _) => agreement(settings, self.audience.prompter),
+            (None, true, _) => agreement(settings, self.audience.prompter)?,
         }
+        Ok(None)
     }
 
     /// Goes on where an earlier run came as far as the switch: what it needs of a plan was agreed

@@ -91,7 +91,7 @@ impl<'r> Run<'r> {
         }
         let what = "not everything arrived, so nothing was switched: the target runs as before";
         Err(Failure::new(exit, what)
-            .hint("see to what is listed, or leave it out with --exclude, and run the same command again: it continues"))
+            .hint("repair what is listed, or leave it out with --exclude, and run the same command again: it continues"))
     }
 
     /// Runs the passes that are left of a leg; what is done is taken off the list.

@@ -160,11 +160,11 @@ fn refuse_unfit(report: &CheckReport) -> Result<(), Failure> {
         return Ok(());
     }
     let what = format!(
-        "the staged clone would not live, so it was not switched to: {}",
+        "the staged clone failed its check, so it was not switched to: {}",
         ids.join(", ")
     );
     Err(Failure::new(ExitCode::Refused, what)
-        .hint("the target runs as before; see to it and run the same command again: it continues"))
+        .hint("the target runs as before; correct what failed, on the source where nothing else is said, and run the same command again: it continues"))
 }
 
 #[cfg(test)]

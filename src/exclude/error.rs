@@ -51,8 +51,8 @@ pub enum PatternError {
     TooManyRules,
     /// The patterns grow beyond the limit once their braces are written out.
     #[error(
-        "{origin}: the patterns up to here stand for more than {MAX_GLOBS} globs or \
-         {MAX_GLOB_BYTES} bytes"
+        "{origin}: the patterns up to here stand for more than {MAX_GLOBS} patterns, or \
+         {MAX_GLOB_BYTES} bytes of them, once their braces are written out"
     )]
     TooManyGlobs {
         /// The origin of the rule that went over it.

@@ -144,7 +144,7 @@ impl Workshop<'_> {
         command.extend(arguments);
         let failed = || {
             Failure::new(ExitCode::Failed, format!("target: {what}"))
-                .hint("nothing was switched; see to it and run the same command again")
+                .hint("nothing was switched; correct the cause on the target and run the same command again")
                 .hint("with --kernel target the clone boots the target's kernel")
         };
         let output = self.programs.run(&command, limit);

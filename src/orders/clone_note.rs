@@ -10,15 +10,17 @@ use crate::switch::RunLogin;
 
 /// Reads the note; `None` where the stage is not ready.
 pub(super) fn read(live: &Dir) -> Result<Option<CloneNote>, Failure> {
-    CloneNote::read(live)
-        .map_err(|error| Failure::new(ExitCode::Failed, "target: the stage").because(&error))
+    CloneNote::read(live).map_err(|error| {
+        Failure::new(ExitCode::Failed, "target: its stage cannot be read").because(&error)
+    })
 }
 
 /// Reads the note for a switch by the run with `login`. What another pair has staged meanwhile is
 /// none of that run's.
 pub(super) fn ready(live: &Dir, login: Option<&RunLogin>) -> Result<Option<CloneNote>, Failure> {
-    let pair = staged_for(live)
-        .map_err(|error| Failure::new(ExitCode::Failed, "target: the stage").because(&error))?;
+    let pair = staged_for(live).map_err(|error| {
+        Failure::new(ExitCode::Failed, "target: its stage cannot be read").because(&error)
+    })?;
     match (pair, login) {
         (Some(pair), Some(login)) if pair != login.pair => {
             let what = "target: what is staged there is of another source";
@@ -32,11 +34,12 @@ pub(super) fn ready(live: &Dir, login: Option<&RunLogin>) -> Result<Option<Clone
 /// missing from the clone.
 pub(super) fn carry(live: &Dir, note: &CloneNote) -> Result<(), Failure> {
     let failed = |what: String| {
-        Failure::new(ExitCode::Failed, what)
-            .hint("nothing was switched; see to it on the target and run the same command again")
+        Failure::new(ExitCode::Failed, what).hint(
+            "nothing was switched; correct the cause on the target and run the same command again",
+        )
     };
     let staged = Staged::open(live, &note.volumes)
-        .map_err(|error| failed("target: the stage".to_owned()).because(&error))?;
+        .map_err(|error| failed("target: its stage cannot be read".to_owned()).because(&error))?;
     let (_, problems) = carry_kept(&staged, &note.refresh());
     match problems.first() {
         None => Ok(()),

@@ -324,11 +324,11 @@ fn not_ready() -> Failure {
         ExitCode::Refused,
         "target: no clone is ready to be switched to",
     )
-    .hint("stage one with 'instancesync --target'")
+    .hint("stage one with 'instancesync --target HOST'")
 }
 
 fn failed(error: &FsError) -> Failure {
-    Failure::new(ExitCode::Failed, "target: prepare the switch").because(error)
+    Failure::new(ExitCode::Failed, "target: the switch cannot be prepared").because(error)
 }
 
 fn refused(error: &SwitchError) -> Failure {

@@ -107,10 +107,11 @@ pub fn confirm(yes: bool, prompter: &dyn Prompter, question: &str) -> Result<(),
     match yes.then_some(true).or_else(|| prompter.confirm(question)) {
         Some(true) => Ok(()),
         Some(false) => Err(declined()),
-        None => Err(
-            Failure::new(ExitCode::Refused, "nobody to ask; nothing was changed")
-                .hint("--yes goes ahead without asking"),
-        ),
+        None => Err(Failure::new(
+            ExitCode::Refused,
+            "nobody is there to confirm it; nothing was changed",
+        )
+        .hint("pass --yes to go ahead without a question")),
     }
 }
 
@@ -128,7 +129,8 @@ pub fn check_attended(prompter: &dyn Prompter) -> Result<(), Failure> {
 }
 
 fn nobody_agrees() -> Failure {
-    Failure::usage("nobody is there to confirm that the target may be changed")
+    let what = "nobody is there to confirm that the target may be changed; nothing was changed";
+    Failure::new(ExitCode::Refused, what)
         .hint("pass --yes to go ahead without a question")
         .hint("pass --dry-run to see what would change")
 }
@@ -181,7 +183,11 @@ fn what_becomes_of_the_system(settings: &Settings) -> Vec<String> {
             "The new system is put together beside the one that is there, checked, and",
             "switched to in an instant. 'instancesync rollback' brings the old one back.",
         ],
-        (Manner::InPlace, _) if settings.system.is_some() && is_root => &[
+        (Manner::InPlace, Reboot::Within(_)) if settings.system.is_some() && is_root => &[
+            "The system that runs on the target will be overwritten, file by file: until the",
+            "run has ended it is a mixture of both, and there is no rollback. Then it reboots.",
+        ],
+        (Manner::InPlace, Reboot::Never) if settings.system.is_some() && is_root => &[
             "The system that runs on the target will be overwritten, file by file: until the",
             "run has ended it is a mixture of both, and there is no rollback.",
         ],
@@ -202,7 +208,10 @@ fn passes(settings: &Settings) -> String {
         }));
     }
     if settings.catch_up != CatchUp::Never {
-        names.insert(1.min(names.len()), "others while they pay".to_owned());
+        names.insert(
+            1.min(names.len()),
+            "more while each sends less than half".to_owned(),
+        );
     }
     names.join(", then ")
 }

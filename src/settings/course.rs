@@ -192,7 +192,7 @@ fn check_reboot(arguments: &CourseArguments, is_running: bool) -> Result<(), Fai
         false => Err(Failure::usage(format!(
             "{flag}: no machine runs from the target directory, so none reboots"
         ))
-        .hint("leave it away")),
+        .hint("leave it out")),
     }
 }
 
@@ -208,7 +208,7 @@ fn check_manner(arguments: &CourseArguments, manner: Manner) -> Result<(), Failu
     };
     Err(
         Failure::usage(format!("{flag}: a clone in place has no stage"))
-            .hint("leave it away, or pass --stage instead of --in-place"),
+            .hint("leave it out, or pass --stage instead of --in-place"),
     )
 }
 
@@ -224,5 +224,5 @@ fn checked_hook(flag: &str, command: Option<String>) -> Result<Option<String>, F
 
 fn for_systems(flag: &str) -> Failure {
     Failure::usage(format!("{flag} is for a clone of a whole system"))
-        .hint("leave it away, or pass --scope system if the source directory is the root of one")
+        .hint("leave it out, or pass --scope system if the source directory is the root of one")
 }

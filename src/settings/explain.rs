@@ -72,6 +72,7 @@ fn below(
     let outside = || {
         let (path, source) = (path.display(), source.display());
         Failure::usage(format!("{path}: it is not below the source {source}"))
+            .hint("paths are those of the source, from its root")
     };
     let rest = absolute.strip_prefix(source).map_err(|_| outside())?;
     let rest = RelPath::new(rest.as_os_str().as_bytes()).map_err(|_| outside())?;

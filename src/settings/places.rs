@@ -77,11 +77,9 @@ pub fn mounts(
     let mount = |path: &PathBuf| {
         let mount = directory("--include-mount", path, environment)?;
         if !mount.starts_with(source) {
-            return Err(Failure::usage(format!(
-                "--include-mount {}: it is not below the source {}",
-                path.display(),
-                source.display()
-            )));
+            let (path, source) = (path.display(), source.display());
+            let what = format!("--include-mount {path}: it is not below the source {source}");
+            return Err(Failure::usage(what).hint("paths are those of the source, from its root"));
         }
         Ok(mount)
     };

@@ -80,7 +80,7 @@ pub enum SshError {
         cause: String,
     },
     /// A known_hosts file cannot be read.
-    #[error("the known host keys cannot be read")]
+    #[error("source: the known host keys cannot be read")]
     KnownHosts(#[source] io::Error),
     /// The target's host key is not trusted.
     #[error(transparent)]
@@ -127,10 +127,10 @@ pub enum SshError {
         seconds: u64,
     },
     /// What was to be sent cannot be read.
-    #[error("the input for a command on the target cannot be read")]
+    #[error("source: the input for a command on the target cannot be read")]
     Input(#[source] io::Error),
     /// The thread of the connection cannot be started.
-    #[error("the SSH thread cannot be started")]
+    #[error("source: the SSH thread cannot be started")]
     Thread(#[source] io::Error),
 }
 

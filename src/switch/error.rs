@@ -61,7 +61,7 @@ pub enum SwitchError {
     #[error("target: there are too many names at the tops of its file systems")]
     TooManyNames,
     /// The journal cannot be understood.
-    #[error("target: /.instancesync/journal")]
+    #[error("target: /.instancesync/journal cannot be read")]
     Journal(#[source] serde_json::Error),
     /// The journal is of another version of the program.
     #[error("target: the journal is of another version of instancesync ({0})")]

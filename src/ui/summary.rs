@@ -84,14 +84,14 @@ fn problems(report: &Report, has_log: bool) -> String {
 
 /// Returns the last sentence: what the run came to.
 fn verdict(outcome: &Outcome) -> String {
-    if outcome.failure.is_some() {
-        return String::new(); // The failure is told after it.
-    }
     let dry_run = if outcome.dry_run {
         "This was a dry run: nothing was changed.\n"
     } else {
         ""
     };
+    if outcome.failure.is_some() {
+        return dry_run.to_owned(); // The failure is told after it.
+    }
     format!("{}\n{dry_run}", sentence(outcome))
 }
 

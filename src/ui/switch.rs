@@ -24,8 +24,12 @@ pub fn status(state: &TargetState) -> String {
     } = &state.clone
     {
         page.row(
-            "names",
-            &format!("{} in {}", units::count(*names), milliseconds(*elapsed_us)),
+            "exchanged",
+            &format!(
+                "{} names in {}",
+                units::count(*names),
+                milliseconds(*elapsed_us)
+            ),
         );
         page.list(
             "volumes",

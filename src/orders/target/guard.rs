@@ -248,8 +248,9 @@ fn note_taken_back(live: &Dir, why: String) -> Result<(), Failure> {
         why,
         machine: MachineState::read(),
     };
-    let text = serde_json::to_vec(&taken_back)
-        .map_err(|error| Failure::new(ExitCode::Failed, "target: a note").because(&error))?;
+    let text = serde_json::to_vec(&taken_back).map_err(|error| {
+        Failure::new(ExitCode::Failed, "target: a note cannot be written").because(&error)
+    })?;
     write_note(live, TAKEN_BACK_NAME, &text).map_err(|error| failed(&error))
 }
 

@@ -12,7 +12,7 @@ use crate::loader::{self, Kernels, LoaderOrder, LoaderReport, Workshop};
 pub(in crate::orders) fn make_loader(order: &LoaderOrder) -> Result<LoaderReport, Failure> {
     if !super::is_running(&order.root) {
         let what = "target: only a running machine can make what it boots by";
-        return Err(Failure::new(ExitCode::Refused, what).hint("leave --kernel source away"));
+        return Err(Failure::new(ExitCode::Refused, what).hint("leave --kernel source out"));
     }
     make_with(order, &ThisMachine)
 }

@@ -4,15 +4,17 @@
 use super::super::finding::{Found, found};
 use super::super::input::PlanInput;
 use super::super::wording::list;
-use crate::facts::SshServer;
+use crate::exclude::Verdict;
+use crate::facts::{Facts, SshServer};
 
 const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
 
-/// Returns both servers' settings if the source's arrive.
+/// Returns both servers' settings if the source's arrive, edited or not.
 fn settings<'a>(input: &PlanInput<'a>) -> Option<(&'a SshServer, &'a SshServer)> {
     let source = input.source.access.ssh_server.as_ref()?;
     let target = input.target.access.ssh_server.as_ref()?;
-    input.arrives(SSHD_CONFIG).then_some((source, target))
+    let verdict = input.verdict(SSHD_CONFIG, false);
+    matches!(verdict, Verdict::Copy | Verdict::Merge).then_some((source, target))
 }
 
 pub(super) fn port(input: &PlanInput<'_>) -> Option<Found> {
@@ -38,27 +40,33 @@ pub(super) fn port(input: &PlanInput<'_>) -> Option<Found> {
 
 pub(super) fn listen_address(input: &PlanInput<'_>) -> Option<Found> {
     let (source, _) = settings(input)?;
-    let is_own = |address: &&String| {
-        let address = bare(address);
-        let any = ["0.0.0.0", "::", "*", ""].contains(&address);
-        let interfaces = &input.target.network.interfaces;
-        let on_target = interfaces
-            .iter()
-            .any(|interface| interface.addresses.iter().any(|own| own == address));
-        !(any || on_target)
+    let is_heard = |address: &&String| {
+        let any = ["0.0.0.0", "::", "*", ""];
+        any.contains(&bare(address)) || has_address(input.target, address)
     };
-    let addresses: Vec<&String> = source.listen_addresses.iter().filter(is_own).collect();
-    if addresses.is_empty() || addresses.len() < source.listen_addresses.len() {
+    let is_loopback = |address: &&String| {
+        let address = bare(address);
+        address.starts_with("127.") || address == "::1"
+    };
+    let addresses = source.listen_addresses.iter();
+    // The fix-ups comment out those of the source, and what is loopback if only that is left.
+    let (gone, left): (Vec<&String>, Vec<&String>) =
+        addresses.partition(|address| !is_heard(address) && has_address(input.source, address));
+    let all_are_gone = !gone.is_empty() && left.iter().all(is_loopback);
+    if left.is_empty() || all_are_gone || left.iter().any(is_heard) {
         return None;
     }
     found(
-        format!(
-            "the source's SSH server listens on {} only",
-            list(&addresses)
-        ),
+        format!("the source's SSH server listens on {} only", list(&left)),
         "the target has no such address, so the clone would not listen at all",
-        "take ListenAddress out of the source's sshd_config, or change it on the clone",
+        "take ListenAddress out of the source's sshd_config; one that is an address of the \
+         source may stay, the fix-ups take it out",
     )
+}
+
+fn has_address(machine: &Facts, address: &str) -> bool {
+    let mut interfaces = machine.network.interfaces.iter();
+    interfaces.any(|interface| interface.addresses.iter().any(|own| own == bare(address)))
 }
 
 /// Returns an address without port and brackets.

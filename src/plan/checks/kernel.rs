@@ -84,7 +84,7 @@ const TAILORED: [&str; 9] = [
     "-virtual",
 ];
 /// Without this flag the clone boots what the target boots.
-const WITHOUT: &str = "leave --kernel source away: the clone boots the target's kernel then";
+const WITHOUT: &str = "leave --kernel source out: the clone boots the target's kernel then";
 
 /// Returns the kernel that the source runs, if the clone is to boot it.
 fn coming_kernel<'a>(input: &PlanInput<'a>) -> Option<&'a str> {

@@ -197,7 +197,11 @@ pub(super) fn doubled_stack(input: &PlanInput<'_>) -> Option<Found> {
             names(&target.in_charge)
         ),
         "two stacks may fight over one interface",
-        format!("disable {} on the clone before it boots", names(&doubled)),
+        format!(
+            "disable {} on the source first; or pass --no-reboot, disable it on the target and \
+             reboot that",
+            names(&doubled)
+        ),
     )
 }
 
@@ -254,7 +258,8 @@ pub(super) fn firewall_names_source(input: &PlanInput<'_>) -> Option<Found> {
             list(&files)
         ),
         "on the clone such rules match nothing, or shut SSH out",
-        "change the address on the clone before it boots",
+        "change the rule on the source first; or pass --no-reboot, change it on the target and \
+         reboot that",
     )
 }
 

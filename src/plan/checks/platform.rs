@@ -59,8 +59,8 @@ pub(super) fn source_agents(input: &PlanInput<'_>) -> Option<Found> {
             "agents of the source's platform come along: {}",
             agent_names(&strangers)
         ),
-        "they wait for a service that is not there, or change name and keys",
-        "remove or disable them on the clone",
+        "their programs come with the packages; the fix-ups keep those that are known from starting",
+        "nothing now; remove their packages on the clone when you like",
     )
 }
 
@@ -93,8 +93,9 @@ pub(super) fn ec2_instance_connect(input: &PlanInput<'_>) -> Option<Found> {
     }
     found(
         "the source's SSH server asks EC2 Instance Connect for keys",
-        "outside Amazon that program fails, and where it is missing sshd does not start",
-        "remove the package ec2-instance-connect from the clone",
+        "outside Amazon that program has no keys to give; where it is missing the fix-ups take the \
+         line out",
+        "nothing now; remove the package ec2-instance-connect on the clone when you like",
     )
 }
 
@@ -131,7 +132,8 @@ pub(super) fn selinux_differs(input: &PlanInput<'_>) -> Option<Found> {
             text(target)
         ),
         "files arrive without the labels that the target's mode asks for",
-        "let the clone relabel at its first boot: touch /.autorelabel",
+        "nothing for a staged clone, which labels its files at its first boot; after --in-place: \
+         touch /.autorelabel on the target before it reboots",
     )
 }
 

@@ -58,7 +58,7 @@ pub(super) fn target_occupied(input: &PlanInput<'_>) -> Option<Found> {
     found(
         why.clone(),
         "a run is refused until that is over",
-        "see what is there with 'instancesync status --target'",
+        "see what is there with 'instancesync status --target HOST'",
     )
 }
 
@@ -69,7 +69,7 @@ pub(super) fn target_cloned(input: &PlanInput<'_>) -> Option<Found> {
     found(
         "the target was switched to the clone of this machine already",
         "a run copies nothing: it reboots the target where that is to be done, looks at it and confirms it",
-        "go on with it, or take it back first with 'instancesync rollback --target'",
+        "go on with it, or take it back first with 'instancesync rollback --target HOST'",
     )
 }
 

@@ -132,7 +132,8 @@ pub(super) fn moved_identity(input: &PlanInput<'_>) -> Option<Found> {
     found(
         "machine-id, host keys and leases come along (--identity-policy move)",
         "two running machines with them get one address and one log",
-        "turn the source off before the target boots as its clone",
+        "pass --no-reboot, then turn the source off and reboot the target; otherwise both run \
+         with one identity for a while",
     )
 }
 

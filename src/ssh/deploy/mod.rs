@@ -173,7 +173,7 @@ impl DeployError {
             DeployError::NoRoom { .. } => "make room in one of them",
             DeployError::Upload { .. } => "see whether the file system there has room",
             DeployError::NotStarted { .. } => {
-                "its words above say why; SELinux or another guard may forbid programs there"
+                "if it said anything, that is above; SELinux or a mount with noexec may forbid programs there"
             }
             DeployError::Unquotable(_) => return None,
         };

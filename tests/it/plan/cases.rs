@@ -519,12 +519,24 @@ const ACCESS: &[Case] = &[
     ),
     case(
         "ssh-listen-address",
-        |p| p.source_sshd().listen_addresses = vec![format!("{}:22", address_of("web1"))],
-        |p| p.source_sshd().listen_addresses = vec!["0.0.0.0:22".to_owned()],
+        |p| {
+            let (own, of_nobody) = (address_of("web1"), "198.51.100.9");
+            p.source_sshd().listen_addresses =
+                [&own, of_nobody].map(|it| format!("{it}:22")).into();
+        },
+        |p| {
+            // The fix-ups take both out: only loopback would be left.
+            let (own, loopback) = (address_of("web1"), "127.0.0.1");
+            p.source_sshd().listen_addresses = [&own, loopback].map(|it| format!("{it}:22")).into();
+        },
     ),
     case(
         "ssh-root-login",
-        |p| p.source_sshd().permit_root_login = "no".to_owned(),
+        |p| {
+            p.source_sshd().permit_root_login = "no".to_owned();
+            // Edited, as those of a machine of Google's, they arrive all the same.
+            p.rules.push((Verdict::Merge, "/etc/ssh/sshd_config"));
+        },
         |p| {
             p.source_sshd().permit_root_login = "no".to_owned();
             p.keep("/etc/ssh/sshd_config");
