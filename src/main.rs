@@ -15,12 +15,13 @@ use instancesync::report::Recorder;
 use instancesync::settings::{Environment, OutputSettings, Settings};
 use instancesync::ui::{self, Outcome, Questions, Screen, Stream, Ui};
 use instancesync::{clone, commands};
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 fn main() -> ProcessExit {
     keep_memory_private();
+    allow_open_files();
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
@@ -72,6 +73,21 @@ fn main() -> ProcessExit {
 fn keep_memory_private() {
     // Best effort: a kernel that refuses leaves what every other program has.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).unwrap_or(());
+}
+
+/// LIMIT: open files, of which this program never needs as many. More than that would not be
+/// good for programs that it starts: some close whatever might be open, one by one.
+const MOST_OPEN: u64 = 4096;
+
+/// Lets both sides have more files open than a login has by default.
+fn allow_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.map_or(MOST_OPEN, |most| most.min(MOST_OPEN));
+    if limit.current.is_some_and(|current| current < most) {
+        limit.current = Some(most);
+        // Best effort: what there is does for all but the busiest moments.
+        setrlimit(Resource::Nofile, limit).unwrap_or(());
+    }
 }
 
 fn run_clone(arguments: CloneArguments) -> ExitCode {

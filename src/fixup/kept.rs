@@ -218,7 +218,7 @@ fn measure(dir: &Dir, name: &Name, rooms: &mut BTreeMap<String, KeptRoom>) {
         return;
     };
     let room = rooms.entry(status.id().device_numbers()).or_default();
-    room.bytes += status.allocated_bytes();
+    room.bytes = room.bytes.saturating_add(status.allocated_bytes());
     room.inodes += 1;
     if status.is_directory() {
         let Ok(inner) = dir.open_dir(name) else {

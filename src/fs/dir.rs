@@ -5,17 +5,14 @@
 //! what one `fstatat` returns.
 
 use std::borrow::Cow;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::OnceLock;
 
-use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, makedev,
-};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, makedev};
 use rustix::io::Errno;
 
-use super::gate::{self, call};
+use super::gate::call;
 use super::nesting::Nesting;
 use super::stand::{self, Serial};
 use super::status::{status_at, volume_at, volume_of_fd};
@@ -130,7 +127,7 @@ impl Dir {
         parts.try_fold(self.open_leaf(first)?, |dir, part| dir.open_leaf(part))
     }
 
-    fn open_leaf(&self, leaf: &[u8]) -> Result<Dir> {
+    pub(super) fn open_leaf(&self, leaf: &[u8]) -> Result<Dir> {
         let fd =
             call!(fs::openat(&self.fd, leaf, DIRECTORY, Mode::empty())).doing("open directory")?;
         Ok(Dir::new(fd))
@@ -181,28 +178,6 @@ impl Dir {
             result => result,
         }
         .doing("open")
-    }
-
-    /// Reads all names but `.` and `..`, in no order, as the kernel stores them.
-    pub fn names(&self) -> Result<Vec<Box<[u8]>>> {
-        // A handle of its own: the position of a directory stream belongs to the open file.
-        let stream = self.open_leaf(b".")?;
-        let mut buffer = [MaybeUninit::<u8>::uninit(); 32 * 1024];
-        let mut entries = RawDir::new(&stream.fd, &mut buffer);
-        let mut names = Vec::new();
-        loop {
-            if entries.is_buffer_empty() {
-                gate::pass("getdents64").doing("read directory")?;
-            }
-            let Some(entry) = entries.next() else {
-                return Ok(names);
-            };
-            let entry = entry.doing("read directory")?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(name.into());
-            }
-        }
     }
 
     /// Looks at this directory itself.

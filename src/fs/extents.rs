@@ -9,7 +9,7 @@ use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::gate::call;
-use super::{Doing, Result};
+use super::{Doing, FsError, Result};
 
 /// Returns the next stretch of data at or after `offset`, as start and end; `None` when only a
 /// hole follows. File systems without hole reporting answer that all is data.
@@ -176,7 +176,8 @@ fn copy_range(from: impl AsFd, to: impl AsFd, start: u64, end: u64) -> Result<()
             Some(&mut written),
             length
         )) {
-            Ok(0) => return Ok(()),
+            // Some file systems say that of more than the end.
+            Ok(0) => return copy_by_buffer(&from, &to, read, end),
             Ok(_) | Err(Errno::INTR) => {}
             Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM) => {
                 return copy_by_buffer(&from, &to, read, end);
@@ -193,7 +194,7 @@ fn copy_by_buffer(from: impl AsFd, to: impl AsFd, mut offset: u64, end: u64) -> 
         let length = (end - offset).min(buffer.len() as u64) as usize;
         let count = read_at(&from, &mut buffer[..length], offset)?;
         if count == 0 {
-            break;
+            return Err(FsError::stale("copy basis"));
         }
         write_at(&to, &buffer[..count], offset)?;
         offset += count as u64;

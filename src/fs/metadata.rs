@@ -7,6 +7,7 @@
 use std::sync::LazyLock;
 
 use rustix::fs::{Access, AtFlags, Gid, Mode, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
 
 use super::gate::call;
 use super::xattrs::Object;
@@ -74,7 +75,7 @@ pub fn apply_metadata(
     for error in apply_xattrs(object, is_symlink, wanted, before) {
         note(Err(error));
     }
-    note(change_mtime(object, wanted.mtime));
+    note(change_mtime(object, wanted.mtime).and_then(|()| check_mtime(object, wanted.mtime)));
     refused
 }
 
@@ -132,6 +133,24 @@ pub fn change_mtime(object: Object<'_>, mtime: Timestamp) -> Result<()> {
         }
     }
     .doing("set mtime")
+}
+
+/// Tells of a time that the file system cannot store: the kernel takes it, and stores the nearest
+/// that it can. Between 1980 and 2038 lie those that every one of them has.
+fn check_mtime(object: Object<'_>, wanted: Timestamp) -> Result<()> {
+    const EVERYWHERE: std::ops::Range<i64> = 315_532_800..0x8000_0000;
+    if EVERYWHERE.contains(&wanted.seconds) {
+        return Ok(());
+    }
+    let stored = match object {
+        Object::Open(fd) => super::status_of_fd(fd)?,
+        Object::Leaf(dir, name) => dir.status_of(name)?,
+    };
+    // vfat has every second one.
+    match stored.mtime().seconds.abs_diff(wanted.seconds) {
+        0..=2 => Ok(()),
+        _ => Err(Errno::OVERFLOW).doing("set mtime"),
+    }
 }
 
 fn apply_xattrs(

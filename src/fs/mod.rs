@@ -12,6 +12,7 @@ pub mod gate;
 pub mod locks;
 pub mod memory;
 pub mod metadata;
+mod names;
 mod nesting;
 pub mod owned;
 pub mod room;

@@ -269,7 +269,7 @@ fn tells_before_the_question_what_cannot_be_brought_back() {
     insta::assert_snapshot!(person.questions()[0], @r"
     Source     this machine, /
     Target     h, /
-    Passes     timestamp pass, then others while they pay, then checksum pass
+    Passes     timestamp pass, then more while each sends less than half, then checksum pass
     The new system is put together beside the one that runs on the target, checked,
     and switched to in an instant; then the target reboots. Until the switch nothing
     that it runs on changes, and 'instancesync rollback' brings the old one back.
@@ -342,7 +342,8 @@ fn shows_everything_that_matters_before_the_question() {
 #[test]
 fn a_dry_run_needs_no_agreement_and_a_change_does() {
     assert!(resolve(&["--target=h", "--dry-run"]).is_ok());
-    assert_eq!(resolve(&["--target=h"]).unwrap_err().exit, ExitCode::Usage);
+    let unattended = resolve(&["--target=h"]).unwrap_err();
+    assert_eq!(unattended.exit, ExitCode::Refused);
     assert_eq!(resolve(&["--yes"]).unwrap_err().exit, ExitCode::Usage);
 }
 

@@ -197,7 +197,7 @@ fn try_remove(dir: &Dir, name: &Name, path: &RelPath, freed: &mut Freed) -> Resu
     dir.remove_fixed(name, &status)?;
     freed.entries += 1;
     if status.is_directory() || status.link_count() == 1 {
-        freed.bytes += status.allocated_bytes();
+        freed.bytes = freed.bytes.saturating_add(status.allocated_bytes());
     }
     Ok(())
 }

@@ -25,6 +25,9 @@ use crate::fs::{FsError, Result, extents};
 
 /// LIMIT: bytes of sums that may be on their way (docs/protocol.md).
 const BUDGET_LEN: u64 = 32 << 20;
+/// LIMIT: files between their sums and their ends, as one that is patched where it lies holds a
+/// handle for so long.
+const MOST_FILES: u64 = 512;
 /// Bytes of a file that one message of sums covers at most: the sender begins with the first
 /// while the rest is still being read.
 const PART_LEN: u64 = 32 << 20;
@@ -104,8 +107,9 @@ struct Spending {
 }
 
 impl Budget {
-    /// Waits until the sums of a file may be made; false when nobody needs them any more.
-    fn spend(&self, want: WantId, cost: u64) -> bool {
+    /// Waits until `sum_bytes` of sums of a file may be made; false when nobody needs them any more.
+    fn spend(&self, want: WantId, sum_bytes: u64) -> bool {
+        let cost = sum_bytes.max(BUDGET_LEN / MOST_FILES);
         let mut spending = self.locked();
         while !spending.is_over
             && !spending.ended.contains(&want)
@@ -359,7 +363,7 @@ fn send_signatures(
 
 #[cfg(test)]
 mod tests {
-    use super::{BUDGET_LEN, Budget};
+    use super::{BUDGET_LEN, Budget, MOST_FILES};
     use crate::transfer::wire::message::WantId;
 
     #[test]
@@ -371,5 +375,19 @@ mod tests {
         assert!(!budget.spend(want(1), BUDGET_LEN));
         budget.end(want(0));
         assert!(budget.spend(want(2), BUDGET_LEN), "all was given back");
+    }
+
+    #[test]
+    fn short_sums_of_many_files_wait_as_well() {
+        let budget = Budget::default();
+        let want = |index| WantId { seq: 1, index };
+        for index in 0..MOST_FILES as u32 {
+            assert!(budget.spend(want(index), 400));
+        }
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| budget.spend(want(u32::MAX), 400));
+            budget.close();
+            assert!(!waits.join().unwrap(), "it did not wait for room");
+        });
     }
 }

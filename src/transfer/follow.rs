@@ -136,7 +136,9 @@ impl TargetPass<'_> {
 }
 
 /// EMLINK: the file system's limit of names; EXDEV: something within a volume that no link crosses,
-/// such as a project of XFS.
+/// such as a project of XFS; the others: a file system without links, vfat or one of FUSE.
 fn cannot_take_more_names(error: &FsError) -> bool {
-    matches!(error.errno, Errno::MLINK | Errno::XDEV)
+    let limits = [Errno::MLINK, Errno::XDEV];
+    let no_links = [Errno::PERM, Errno::NOSYS, Errno::OPNOTSUPP];
+    limits.contains(&error.errno) || no_links.contains(&error.errno)
 }

@@ -104,6 +104,9 @@ impl LargeLanding {
     /// Takes bytes for `offset`. A failure is kept for the end of the file; the rest of it is
     /// let go by.
     pub fn write(&mut self, pass: &TargetPass<'_>, offset: u64, bytes: &[u8]) {
+        if self.failure.is_some() {
+            return;
+        }
         let ground = if self.hasher.is_some() {
             Ground::Hole
         } else {
@@ -136,6 +139,9 @@ impl LargeLanding {
 
     /// Takes a stretch of zeros.
     pub fn clear(&mut self, pass: &TargetPass<'_>, offset: u64, length: u64) {
+        if self.failure.is_some() {
+            return;
+        }
         let cleared = self
             .work(pass)
             .and_then(Work::for_writing)
@@ -164,6 +170,9 @@ impl LargeLanding {
         (offset, length): (u64, u64),
         delta: &[u8],
     ) {
+        if self.failure.is_some() {
+            return;
+        }
         match self.patched(pass, stretch, length, delta) {
             Ok(Some(bytes)) => self.write(pass, offset, &bytes),
             Ok(None) => self.spoiled = true,
@@ -252,7 +261,11 @@ impl LargeLanding {
                 .basis_file(pass)
                 .and_then(|basis| extents::copy_contents(basis, begun.file(), grid.size));
             match copied {
-                Err(error) if error.is_no_space() => return Err(error),
+                Err(error) if error.is_no_space() => {
+                    // What is only the target's own is no reason to keep its disk full.
+                    begun.discard();
+                    return Err(error);
+                }
                 // What cannot be read is asked for again, whole.
                 Err(_) => self.spoiled = true,
                 Ok(()) => {}

@@ -160,7 +160,8 @@ struct Counts {
 impl Counts {
     fn add_name(&mut self, status: &Status) {
         self.entries += 1;
-        self.apparent_bytes += if status.is_file() { status.size() } else { 0 };
+        let bytes = if status.is_file() { status.size() } else { 0 };
+        self.apparent_bytes = self.apparent_bytes.saturating_add(bytes);
     }
 
     fn add_inode(&mut self, status: &Status) {

@@ -7,15 +7,17 @@
 mod inodes;
 mod limits;
 mod part;
+mod tasks;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use self::inodes::{LinkTable, Looks};
 use self::limits::{check_length, check_xattrs};
 use self::part::{Look, Part};
+use self::tasks::{Task, Tasks};
 use super::churn::{problem_of, source_problem};
 use super::sender::Tree;
 use super::snapshot::{Print, Snapshot, Trust};
@@ -78,23 +80,7 @@ pub struct Walk<'a> {
     links: Mutex<LinkTable>,
     next_seq: AtomicU64,
     next_directory: AtomicU64,
-    stack: Mutex<Stack>,
-    wake: Condvar,
-}
-
-/// A directory that is to be walked.
-#[derive(Debug)]
-struct Task {
-    path: RelPath,
-    parent: u64,
-    parent_device: u64,
-}
-
-#[derive(Debug, Default)]
-struct Stack {
-    tasks: Vec<Task>,
-    busy: usize,
-    cancelled: bool,
+    tasks: Tasks,
 }
 
 impl<'a> Walk<'a> {
@@ -122,54 +108,17 @@ impl<'a> Walk<'a> {
             links: Mutex::default(),
             next_seq: AtomicU64::new(1),
             next_directory: AtomicU64::new(1),
-            stack: Mutex::new(Stack {
-                tasks: vec![task],
-                ..Stack::default()
-            }),
-            wake: Condvar::new(),
+            tasks: Tasks::new(task),
         })
     }
 
     /// Walks until nothing is left; run it on as many threads as should share the work.
     pub fn run(&self, visitor: &impl Visitor) -> Result<(), LinkLost> {
-        while let Some(task) = self.take() {
-            let walked = self.walk_directory(&task, visitor);
-            self.put_back(walked.is_err());
-            walked?;
+        while let Some((task, turn)) = self.tasks.take() {
+            self.walk_directory(&task, visitor)?;
+            turn.end();
         }
         Ok(())
-    }
-
-    fn take(&self) -> Option<Task> {
-        let mut stack = self.stack.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if stack.cancelled {
-                return None;
-            }
-            if let Some(task) = stack.tasks.pop() {
-                stack.busy += 1;
-                return Some(task);
-            }
-            if stack.busy == 0 {
-                return None;
-            }
-            stack = doing(Activity::Idle, || self.wake.wait(stack))
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn put_back(&self, cancel: bool) {
-        let mut stack = self.stack.lock().unwrap_or_else(PoisonError::into_inner);
-        stack.busy -= 1;
-        stack.cancelled |= cancel;
-        self.wake.notify_all();
-    }
-
-    fn push(&self, tasks: Vec<Task>) {
-        let mut stack = self.stack.lock().unwrap_or_else(PoisonError::into_inner);
-        // Last in, first out: the walk goes deep before it goes wide and little waits.
-        stack.tasks.extend(tasks.into_iter().rev());
-        self.wake.notify_all();
     }
 
     fn walk_directory(&self, task: &Task, visitor: &impl Visitor) -> Result<(), LinkLost> {
@@ -195,7 +144,7 @@ impl<'a> Walk<'a> {
         part.own_print = self.print_of(&task.path, b"", &status);
         part.listing.partial = self.trust.covers(&task.path) && self.snapshot.knows(part.own_print);
         let names = if self.devices.contains(&device) {
-            dir.names()
+            dir.names_of_living()
         } else {
             Ok(Vec::new())
         };
@@ -204,7 +153,6 @@ impl<'a> Walk<'a> {
             visitor.problem(source_problem(&task.path, &error));
             Vec::new()
         });
-        names.sort_unstable();
         if task.parent_device != device {
             names.retain(|name| **name != *STAGE_NAME);
         }
@@ -314,7 +262,7 @@ impl<'a> Walk<'a> {
             visitor.unchanged(unchanged)?;
         }
         if !tasks.is_empty() {
-            self.push(tasks);
+            self.tasks.push(tasks);
         }
         Ok(next)
     }

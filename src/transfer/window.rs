@@ -104,7 +104,7 @@ impl SentListing {
             bytes: entries
                 .iter()
                 .filter_map(|(_, file)| Some(file.as_ref()?.size))
-                .sum(),
+                .fold(0, u64::saturating_add),
             entries,
             prints,
             weight: weight_of(&listing),

@@ -267,6 +267,9 @@ mod tests {
             "Nothing stands in the way.\nThis was a dry run: nothing was changed.\n"
         );
         dry.failure = Some(Failure::new(ExitCode::Link, "no"));
-        assert_eq!(for_screen(&dry, Detail::Normal, Extent::default()), "");
+        assert_eq!(
+            for_screen(&dry, Detail::Normal, Extent::default()),
+            "This was a dry run: nothing was changed.\n"
+        );
     }
 }

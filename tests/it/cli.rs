@@ -290,7 +290,7 @@ fn end_of_input_is_no_answer() {
         "--target root@h --source /usr",
         &[("Go ahead? [y/N] ", "\x04")],
     );
-    assert_eq!(code, 2, "{text}");
+    assert_eq!(code, 3, "{text}");
     assert!(text.contains("hint: pass --yes to go ahead"), "{text}");
 }
 

@@ -822,3 +822,29 @@ fn the_largest_attribute_is_kept() {
     job(&places).run().stats();
     assert_same(&places, "a large attribute");
 }
+
+#[test]
+fn files_as_long_as_can_be_arrive() {
+    let memory = in_memory();
+    let mut places = Places::empty();
+    places.source = memory.path().join("source");
+    places.ours = memory.path().join("ours");
+    fs::create_dir(&places.source).unwrap();
+    // The kernel tells of no data in the very last page of such a file in memory.
+    let at = i64::MAX as u64 - MIB as u64;
+    for name in ["a", "b", "c"] {
+        let file = File::create(places.source.join(name)).unwrap();
+        file.set_len(i64::MAX as u64).unwrap();
+        file.write_all_at(name.as_bytes(), at).unwrap();
+    }
+    for _ in 0..2 {
+        job(&places).run().stats();
+        for name in ["a", "b", "c"] {
+            let file = File::open(places.ours.join(name)).unwrap();
+            assert_eq!(file.metadata().unwrap().len(), i64::MAX as u64);
+            let mut landed = [0];
+            file.read_exact_at(&mut landed, at).unwrap();
+            assert_eq!(landed, name.as_bytes());
+        }
+    }
+}

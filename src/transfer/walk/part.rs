@@ -86,7 +86,8 @@ impl Part {
             return self.walk_into(name);
         }
         self.unchanged.entries += 1;
-        self.unchanged.bytes += if status.is_file() { status.size() } else { 0 };
+        let bytes = if status.is_file() { status.size() } else { 0 };
+        self.unchanged.bytes = self.unchanged.bytes.saturating_add(bytes);
         self.unchanged.prints.extend(print);
     }
 

@@ -63,7 +63,7 @@ fn a_clone_that_booted_is_told_of_whole() {
     clone
       root            /
       state           switched at 2026-09-21T14:13:20Z
-      names           23 in 1.8 ms
+      exchanged       23 names in 1.8 ms
       volumes         /, /home, /srv
       first boot      at 2026-09-21T14:14:20Z; no source has confirmed it yet
       next            'instancesync rollback' puts the old system back;

@@ -1,14 +1,17 @@
 //! Real small disks that have no more room, no more inodes, or turn read-only in the middle.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use filetime::FileTime;
 use instancesync::exit::ExitCode;
-use instancesync::problem::ProblemKind;
+use instancesync::problem::{ProblemKind, Side};
 use instancesync::report::Report;
 use instancesync::transfer::TransferError;
 use instancesync::transfer::wire::message::FailureClass;
 
+use super::inject::{self, Injection, TARGET_THREAD, can_inject};
 use crate::staged;
 use crate::support::disk::Disk;
 use crate::support::engine::{Job, Ran};
@@ -221,4 +224,90 @@ fn a_disk_that_turns_read_only_is_told_and_the_next_run_completes() {
         case.assert_whole(&format!("{context}, mended"));
         case.assert_completes(&context);
     }
+}
+
+#[test]
+fn a_changed_file_without_room_for_its_copy_is_begun_once_and_leaves_none() {
+    let test = "a_changed_file_without_room_for_its_copy_is_begun_once_and_leaves_none";
+    let place = tempfile::tempdir().unwrap();
+    let mounted = place.path().join("disk");
+    let Some(_disk) = Disk::new(test, &mounted, "24M", &[]) else {
+        return;
+    };
+    if !can_inject(test) {
+        return;
+    }
+    let mut places = Places::empty();
+    places.ours = mounted.join("copy");
+    let mut rng = Rng::new(5);
+    let words = (0..(12 << 20) / 8).map(|_| rng.next().to_le_bytes());
+    let contents: Vec<u8> = words.flatten().collect();
+    fs::create_dir(&places.ours).unwrap();
+    for root in [&places.source, &places.ours] {
+        fs::write(root.join("disk.img"), &contents).unwrap();
+    }
+    let changed = places.source.join("disk.img");
+    let file = fs::OpenOptions::new().write(true).open(&changed).unwrap();
+    for page in (0..(12 << 20) / 4096).step_by(8) {
+        file.write_all_at(b"changed", page * 4096).unwrap();
+    }
+    filetime::set_file_mtime(&changed, FileTime::from_unix_time(1_000_000_000, 0)).unwrap();
+    let turn = inject::turn();
+    let injection = Injection::start(&turn, Side::Source, None);
+    let mut job = Job::new(&places.source, &places.ours);
+    job.agent_thread = TARGET_THREAD;
+    let ran = job.run();
+    let calls = injection.census();
+    assert_no_room(&ran);
+    let copies = calls.get(&(Side::Target, "copy_file_range")).copied();
+    assert!(copies.unwrap_or_default() < 10, "{copies:?}");
+    let left = fs::read_dir(places.ours.join(".instancesync"));
+    let left: Vec<_> = left.into_iter().flatten().map(Result::unwrap).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(fs::read(places.ours.join("disk.img")).unwrap() == contents);
+}
+
+#[test]
+fn a_time_that_the_disk_cannot_store_is_told() {
+    let test = "a_time_that_the_disk_cannot_store_is_told";
+    let place = tempfile::tempdir().unwrap();
+    let mounted = place.path().join("disk");
+    let Some(_disk) = Disk::new(test, &mounted, "8M", &["-I", "128"]) else {
+        return;
+    };
+    let mut places = Places::empty();
+    places.ours = mounted.join("copy");
+    for (name, seconds) in [
+        ("late", 2_208_988_800),
+        ("early", 0),
+        ("now", 1_700_000_000),
+    ] {
+        let directory = places.source.join(name);
+        put(&directory.join("file"), name);
+        std::os::unix::fs::symlink("file", directory.join("link")).unwrap();
+        for path in [&directory.join("file"), &directory.join("link"), &directory] {
+            let time = FileTime::from_unix_time(seconds, 0);
+            filetime::set_symlink_file_times(path, time, time).unwrap();
+        }
+    }
+    let ran = Job::new(&places.source, &places.ours).run();
+    let mut told: Vec<String> = ran
+        .problems
+        .iter()
+        .map(|problem| {
+            let path = String::from_utf8_lossy(&problem.path);
+            format!(
+                "{path}: {}: {}",
+                problem.operation,
+                problem.kind == ProblemKind::Failed
+            )
+        })
+        .collect();
+    told.sort();
+    let all = [
+        "late/file: set mtime: true",
+        "late/link: set mtime: true",
+        "late: set mtime: true",
+    ];
+    assert_eq!(told, all, "{ran:?}");
 }

@@ -187,3 +187,38 @@ fn a_stop_ends_a_file_of_zeros() {
     let calls = calls_of_a_stopped_pass(&turn, Job::new(&source, &target), 60);
     assert!((60..SEGMENTS / 2).contains(&calls), "{calls}");
 }
+
+#[test]
+fn a_name_that_is_replaced_while_its_directory_is_read_is_not_missed() {
+    let test = "a_name_that_is_replaced_while_its_directory_is_read_is_not_missed";
+    if !can_inject(test) {
+        return;
+    }
+    let turn = inject::turn();
+    let memory = in_memory();
+    let (source, target) = (memory.path().join("source"), memory.path().join("target"));
+    for number in 0..3000 {
+        put(&source.join(format!("long/name-{number:04}")), "old");
+    }
+    Job::new(&source, &target).run().stats();
+    // In the order in which the kernel tells them.
+    let names = fs::read_dir(source.join("long")).unwrap();
+    let last = names
+        .map(|entry| entry.unwrap().file_name())
+        .last()
+        .unwrap();
+    for nth in 0..24 {
+        let (fresh, replaced) = (source.join("fresh"), source.join("long").join(&last));
+        put(&fresh, &format!("new in moment {nth}"));
+        let pass = Arc::new(AtomicU64::new(1));
+        let moment = Moment::start(&turn, Side::Source, pass, nth, move || {
+            fs::rename(&fresh, &replaced).unwrap();
+        });
+        let ran = Job::new(&source, &target).deleting(u64::MAX).run();
+        assert!(moment.end().1.is_some(), "moment {nth} never came");
+        assert!(
+            target.join("long").join(&last).exists(),
+            "in moment {nth}: {ran:?}"
+        );
+    }
+}

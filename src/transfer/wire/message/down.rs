@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::frame::{FrameError, MAX_RAW_LEN};
+use super::super::frame::FrameError;
 use super::{
     Digest, MAX_BUNDLE_FILES, MAX_DELTA_LEN, MAX_LISTING_ENTRIES, Tag, WantId, in_a_file, within,
 };
@@ -282,7 +282,8 @@ impl Down {
                 }
                 Ok(())
             }
-            Down::Segment { offset, .. } => in_a_file(*offset, MAX_RAW_LEN as u64),
+            // What does not fit behind it is for the kernel to refuse.
+            Down::Segment { offset, .. } => in_a_file(*offset, 0),
             Down::Zero { offset, length, .. } => in_a_file(*offset, *length),
             Down::FileEnd { outcome, .. } => outcome.check(),
             Down::Heartbeat
