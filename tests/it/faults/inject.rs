@@ -163,6 +163,9 @@ impl Injection {
     }
 }
 
+/// What happens in a moment.
+pub type Act = Box<dyn FnOnce() + Send>;
+
 /// Does something once, in the moment before a call.
 pub struct Moment {
     seen: Arc<Mutex<(u64, Option<u64>)>>,
@@ -196,6 +199,29 @@ impl Moment {
                 seen.1 = Some(pass);
             }
             seen.0 += 1;
+            Ok(())
+        };
+        Moment {
+            seen,
+            _watched: watch(Box::new(decide)),
+        }
+    }
+
+    /// Acts before calls of one kind of `side`, numbered from 0, in their order. The calling thread is
+    /// of that side from now on.
+    pub fn before(_turn: &Turn, side: Side, kind: &'static str, acts: Vec<(u64, Act)>) -> Moment {
+        name_thread(side);
+        let seen = Arc::new(Mutex::new((0, None)));
+        let counted = Arc::clone(&seen);
+        let mut acts = acts.into_iter().peekable();
+        let decide = move |call| {
+            if call == kind && side_of_thread() == Some(side) {
+                let mut seen = counted.lock().unwrap();
+                if let Some((_, act)) = acts.next_if(|(nth, _)| *nth == seen.0) {
+                    act();
+                }
+                seen.0 += 1;
+            }
             Ok(())
         };
         Moment {
