@@ -14,6 +14,7 @@ pub mod memory;
 pub mod metadata;
 mod nesting;
 pub mod owned;
+pub mod reserve;
 pub mod room;
 pub mod root;
 pub mod stage;
