@@ -11,17 +11,18 @@ mod stillness;
 mod units;
 mod watcher;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::str::SplitWhitespace;
 
 use crate::entry::{Metadata, Xattr};
+use crate::fs::extents::read_at;
 use crate::fs::metadata::read_metadata;
 use crate::fs::owned::{OwnedFile, replace_owned};
 use crate::fs::staged::{PROGRAM_NAME, private_dir};
 use crate::fs::xattrs::Object;
-use crate::fs::{Dir, FsError, Result, Tree, usable_name};
-use crate::relpath::RelPath;
+use crate::fs::{Dir, FsError, Result, Status, Tree, status_of_fd, usable_name};
+use crate::relpath::{Name, RelPath};
 
 pub(crate) use first::remove_key;
 pub use first::{BOOTED_NAME, Booted, boot, forget_booted, is_booted, keep_booted, note_boot};
@@ -52,7 +53,8 @@ fn after_name(stat: &str) -> Option<SplitWhitespace<'_>> {
     Some(stat.get(end + 1..)?.split_whitespace())
 }
 
-/// Puts the running program into the private directory, for the console and the next boot.
+/// Puts the running program into the private directory, for the console and the next boot. One
+/// that is there already is left alone: a full disk has no room for a second.
 pub fn place_program(live: &Dir) -> Result<()> {
     let contents = std::fs::read("/proc/self/exe")
         .map_err(|error| FsError::from_io("read the own program", &error))?;
@@ -64,7 +66,46 @@ pub fn place_program(live: &Dir) -> Result<()> {
         metadata: private(0o700, label.unwrap_or_default()),
     };
     let private = private_dir(live, &RelPath::root())?;
-    replace_owned(&private, &usable_name(PROGRAM_NAME)?, &program)
+    let name = usable_name(PROGRAM_NAME)?;
+    // One that cannot be looked at is replaced.
+    match holds(&private, &name, &program) {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(_) => replace_owned(&private, &name, &program),
+    }
+}
+
+/// Tells whether a file is there with these contents, this mode and, where one is wanted, this label.
+fn holds(dir: &Dir, name: &Name, wanted: &OwnedFile) -> Result<bool> {
+    let file = dir.open_file(name)?;
+    let status = status_of_fd(&file)?;
+    let Metadata {
+        mode,
+        uid,
+        xattrs: label,
+        ..
+    } = &wanted.metadata;
+    if !status.is_file() || (status.mode(), status.uid()) != (*mode, *uid) {
+        return Ok(false);
+    }
+    let is_labelled = label.is_empty() || label_in(Object::open(&file), &status) == *label;
+    Ok(is_labelled && reads(&file, &status, &wanted.contents)?)
+}
+
+/// Tells whether a file has these contents.
+fn reads(file: &OwnedFd, status: &Status, wanted: &[u8]) -> Result<bool> {
+    if status.size() != wanted.len() as u64 {
+        return Ok(false);
+    }
+    let mut buffer = vec![0u8; 1 << 20];
+    let mut offset = 0;
+    for part in wanted.chunks(buffer.len()) {
+        let found = buffer.get_mut(..part.len()).unwrap_or_default();
+        if read_at(file, found, offset)? != part.len() || found != part {
+            return Ok(false);
+        }
+        offset += part.len() as u64;
+    }
+    Ok(true)
 }
 
 fn private(mode: u16, xattrs: Vec<Xattr>) -> Metadata {
@@ -83,8 +124,15 @@ fn private(mode: u16, xattrs: Vec<Xattr>) -> Metadata {
 
 /// Returns the label of a directory as the only attribute; none where there is none.
 fn label_of(dir: &Dir) -> Vec<Xattr> {
-    let read = || read_metadata(Object::Open(dir.as_fd()), &dir.status()?);
-    let mut xattrs = read().map(|found| found.xattrs).unwrap_or_default();
+    let status = dir.status();
+    status.map_or(Vec::new(), |status| {
+        label_in(Object::Open(dir.as_fd()), &status)
+    })
+}
+
+fn label_in(object: Object<'_>, status: &Status) -> Vec<Xattr> {
+    let read = read_metadata(object, status);
+    let mut xattrs = read.map(|found| found.xattrs).unwrap_or_default();
     xattrs.retain(|xattr| xattr.name == LABEL);
     xattrs
 }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exclude::Rules;
 use crate::fs::Dir;
+use crate::fs::reserve::with_reserve;
 use crate::fs::staged::{NEW_NAME, PREVIOUS_NAME};
 use crate::relpath::RelPath;
 use choose::{choose, choose_back};
@@ -81,8 +82,13 @@ pub fn switch(
     Motion::new(live, volumes, journal, gate).go()
 }
 
-/// Puts back what the last switch replaced; what is live now becomes the stage again.
+/// Puts back what the last switch replaced; what is live now becomes the stage again. On a full disk
+/// with the room that was set aside.
 pub fn rollback(live: &Dir, gate: &Gate) -> Result<Switched, SwitchError> {
+    with_reserve(live, SwitchError::is_no_space, || put_back(live, gate))
+}
+
+fn put_back(live: &Dir, gate: &Gate) -> Result<Switched, SwitchError> {
     let Some(journal) = journal::read(live)? else {
         return Err(SwitchError::NotSwitched);
     };

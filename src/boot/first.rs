@@ -15,6 +15,7 @@ use super::machine::boot_id;
 use crate::authorized_keys::{self, Account, Which};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
+use crate::fs::reserve::remove_reserve;
 use crate::fs::staged::{read_note, remove_note, write_note};
 use crate::fs::{Dir, FsError, Tree};
 use crate::switch::{Gate, Repaired, RunLogin, State, memo, repair, status};
@@ -32,6 +33,19 @@ pub struct Booted {
     pub boots: u32,
     /// Whether it has found by itself that it lives.
     pub is_well: bool,
+}
+
+impl Booted {
+    /// Returns the note of the first boot, which is this one.
+    pub fn first() -> Booted {
+        let now = jiff::Timestamp::now().as_second();
+        Booted {
+            boot_id: boot_id(),
+            at_s: u64::try_from(now).unwrap_or_default(),
+            boots: 1,
+            is_well: false,
+        }
+    }
 }
 
 /// Does what a boot has to do. Returns whether the machine has to boot again: a mixture that was
@@ -55,6 +69,7 @@ pub fn boot(root: &Path) -> Result<bool, Failure> {
             if let Some(login) = cut.and_then(|memo| memo.login) {
                 remove_key(root, &login).map_err(|error| failed(&error))?;
             }
+            remove_reserve(&live).map_err(|error| failed(&error))?;
             false
         }
     };
@@ -92,14 +107,8 @@ pub fn is_booted(live: &Dir) -> Result<Option<Booted>, Failure> {
 
 /// Notes a boot of a clone, once each.
 pub fn note_boot(live: &Dir) -> Result<(), Failure> {
-    let now = jiff::Timestamp::now().as_second();
     let booted = match is_booted(live)? {
-        None => Booted {
-            boot_id: boot_id(),
-            at_s: u64::try_from(now).unwrap_or_default(),
-            boots: 1,
-            is_well: false,
-        },
+        None => Booted::first(),
         Some(before) if before.boot_id == boot_id() => return Ok(()),
         Some(before) => Booted {
             boot_id: boot_id(),

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use super::{label_of, private};
 use crate::entry::Kind;
 use crate::fs::metadata::change_mtime;
-use crate::fs::owned::{OwnedFile, read_owned, replace_owned};
+use crate::fs::owned::{OwnedFile, is_temporary, read_owned, replace_owned};
 use crate::fs::xattrs::Object;
 use crate::fs::{Dir, FsError, Result, Tree, usable_name};
 use crate::relpath::{Name, RelPath};
@@ -189,6 +189,7 @@ pub fn disarm(tree: &Tree) -> Result<()> {
         // ORDER: the files go last, for they tell which directories were made.
         for file in init.files() {
             file.take(tree)?;
+            file.sweep(tree)?;
         }
     }
     Ok(())
@@ -298,6 +299,20 @@ impl Thing {
                 keeping_time(&dir, || dir.remove_file(&name))
             }
         }
+    }
+
+    /// Removes what a write that could not be taken back has left beside it.
+    fn sweep(&self, tree: &Tree) -> Result<()> {
+        let Some(dir) = open(tree, self.directory)? else {
+            return Ok(());
+        };
+        let names = dir.names()?;
+        for name in names.iter().filter(|name| is_temporary(name)) {
+            let name = usable_name(name)?;
+            // Best effort: it is in nobody's way.
+            drop(keeping_time(&dir, || dir.remove_file(&name)));
+        }
+        Ok(())
     }
 
     /// Returns the directories that the file says were made for it.

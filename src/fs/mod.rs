@@ -15,6 +15,7 @@ pub mod metadata;
 mod names;
 mod nesting;
 pub mod owned;
+pub mod reserve;
 pub mod room;
 pub mod root;
 pub mod stage;

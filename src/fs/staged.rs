@@ -6,6 +6,7 @@
 //!     stage/              the new tree of this volume; the mount points in it are empty directories
 //!     previous/           after the switch: the tree that was replaced
 //!     journal, clone, pair, ... notes, on the first volume only
+//!     reserve             after the switch: room for these, on the first volume only
 //!     instancesync        the program, on the first volume only
 //! ```
 //! Knows nothing of passes, and of how a stage takes its place.
@@ -19,6 +20,7 @@ use rustix::io::Errno;
 
 use super::metadata::change_mtime;
 use super::owned::{OwnedFile, read_owned, replace_owned};
+use super::reserve::with_reserve;
 use super::stage::{STAGE_NAME, Stage, refuse_foreign};
 use super::tree::Tree;
 use super::xattrs::Object;
@@ -242,7 +244,8 @@ pub fn read_note(live: &Dir, name: &[u8]) -> Result<Option<Vec<u8>>> {
     Ok(read_owned(&private, &usable_name(name)?)?.map(|note| note.contents))
 }
 
-/// Writes a note there, whole and on disk before it is visible.
+/// Writes a note there, whole and on disk before it is visible; on a full disk with the room that
+/// is set aside.
 pub fn write_note(live: &Dir, name: &[u8], contents: &[u8]) -> Result<()> {
     let note = OwnedFile {
         contents: contents.to_vec(),
@@ -252,7 +255,10 @@ pub fn write_note(live: &Dir, name: &[u8], contents: &[u8]) -> Result<()> {
         },
     };
     let private = private_dir(live, &RelPath::root())?;
-    replace_owned(&private, &usable_name(name)?, &note)
+    let name = usable_name(name)?;
+    with_reserve(live, FsError::is_no_space, || {
+        replace_owned(&private, &name, &note)
+    })
 }
 
 /// Removes a note, if it is there.

@@ -24,6 +24,7 @@ use crate::distro::gather;
 use crate::exit::ExitCode;
 use crate::facts::MountKind;
 use crate::failure::Failure;
+use crate::fs::reserve::place_reserve;
 use crate::fs::staged::{CLONE_NAME, NEW_NAME, private_dir, remove_note, staged_for};
 use crate::fs::{Dir, FsError, Root};
 use crate::record::RecordCopy;
@@ -147,7 +148,10 @@ fn exchange(
             &side_tree(live, &covered.volumes, NEW_NAME)?,
             &covered.volumes,
         )?;
-        arm(&live_tree(live)?, &covered.volumes).map(drop)
+        arm(&live_tree(live)?, &covered.volumes)?;
+        // A disk without room for it can be switched nevertheless.
+        drop(place_reserve(live));
+        Ok(())
     };
     let scope = Scope {
         volumes: &covered.volumes,

@@ -90,6 +90,11 @@ impl SwitchError {
         }
     }
 
+    /// Tells whether a file system is full or over quota, and all is as it was.
+    pub(super) fn is_no_space(&self) -> bool {
+        matches!(self, SwitchError::Call { cause, .. } if cause.is_no_space())
+    }
+
     /// Tells whether it was found out before anything changed.
     pub fn is_refusal(&self) -> bool {
         !matches!(

@@ -8,6 +8,7 @@ use super::motion::Motion;
 use super::volume::Volume;
 use super::{Gate, SwitchError};
 use crate::fs::Dir;
+use crate::fs::reserve::with_reserve;
 use crate::fs::staged::SIDES;
 use crate::relpath::RelPath;
 
@@ -23,8 +24,12 @@ pub enum Repaired {
     TakenBack,
 }
 
-/// Repairs what was cut.
+/// Repairs what was cut; on a full disk with the room that was set aside.
 pub fn repair(live: &Dir, gate: &Gate) -> Result<Repaired, SwitchError> {
+    with_reserve(live, SwitchError::is_no_space, || mend(live, gate))
+}
+
+fn mend(live: &Dir, gate: &Gate) -> Result<Repaired, SwitchError> {
     let Some(journal) = journal::read(live)? else {
         return Ok(Repaired::Nothing);
     };

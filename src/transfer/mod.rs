@@ -13,6 +13,7 @@ pub mod compare;
 pub mod conclude;
 pub mod delta;
 pub mod digest;
+mod extras;
 pub mod follow;
 pub mod itemize;
 pub mod land;

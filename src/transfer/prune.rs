@@ -1,5 +1,5 @@
 //! What only the target has, removed after everything has landed: never what a rule protects,
-//! never on another file system, never more than the limit. The candidates wait in a file, so
+//! never on another file system, never more than the limit, never anything but what was seen. The candidates wait in a file, so
 //! that memory does not grow with them. Knows nothing of the source.
 
 use std::io::{BufReader, Read};
@@ -20,6 +20,17 @@ use crate::relpath::{MAX_PATH_LEN, Name, RelPath};
 
 /// LIMIT: bytes of candidates that are kept in memory; more go to a file in the stage.
 const MEMORY_LEN: usize = 4 << 20;
+
+/// A name that only the target has.
+#[derive(Debug)]
+pub struct Extra {
+    /// The name.
+    pub name: Name,
+    /// What was seen under it. LIVE: with another inode it is none by the time it would go: a
+    /// program has put it there, or it has just landed on a file system that takes two spellings
+    /// for one name.
+    pub inode: u64,
+}
 
 /// Candidates for deletion.
 #[derive(Debug)]
@@ -130,12 +141,13 @@ impl Extras {
     }
 
     /// Takes a candidate. A dry run reports it at once.
-    pub fn add(&mut self, pass: &TargetPass<'_>, place: Place<'_>, name: &Name) -> Result<()> {
+    pub fn add(&mut self, pass: &TargetPass<'_>, place: Place<'_>, extra: &Extra) -> Result<()> {
         if pass.is_dry_run() {
-            return self.remove(pass, place, name);
+            return self.remove(pass, place, &extra.name, Some(extra.inode));
         }
         push_part(&mut self.waiting, place.path.as_bytes());
-        push_part(&mut self.waiting, name.as_bytes());
+        push_part(&mut self.waiting, extra.name.as_bytes());
+        self.waiting.extend_from_slice(&extra.inode.to_le_bytes());
         if self.waiting.len() > self.spills_at {
             self.spill(pass, place)
         } else {
@@ -193,19 +205,21 @@ impl Extras {
         listed: &mut impl Read,
         open: &mut Option<Parent>,
     ) -> Result<()> {
-        while let Some((directory, name)) = read_candidate(listed)? {
+        while let Some((directory, extra)) = read_candidate(listed)? {
+            let name = &extra.name;
             if open.as_ref().is_none_or(|parent| parent.path != directory) {
                 if let Some(left) = open.take() {
                     left.leave(pass);
                 }
                 match Parent::open(pass, &directory) {
                     Ok(opened) => *open = opened,
-                    Err(error) => pass.failed(&directory.join(&name), &error),
+                    Err(error) => pass.failed(&directory.join(name), &error),
                 }
             }
             let Some(parent) = open else { continue };
-            if let Err(error) = self.remove(pass, parent.place(), &name) {
-                pass.failed(&directory.join(&name), &error);
+            let seen = Some(extra.inode);
+            if let Err(error) = self.remove(pass, parent.place(), name, seen) {
+                pass.failed(&directory.join(name), &error);
             }
         }
         Ok(())
@@ -226,12 +240,24 @@ impl Extras {
         }
     }
 
-    fn remove(&mut self, pass: &TargetPass<'_>, place: Place<'_>, name: &Name) -> Result<()> {
+    /// Removes a name with everything below it, where it is still the inode `seen`. What is below an
+    /// extra goes whatever it is: it has no other place.
+    fn remove(
+        &mut self,
+        pass: &TargetPass<'_>,
+        place: Place<'_>,
+        name: &Name,
+        seen: Option<u64>,
+    ) -> Result<()> {
         let status = match place.dir.status_of(name) {
             Err(error) if error.is_missing() => return Ok(()),
             status => status?,
         };
         let path = place.path.join(name);
+        let inode = status.id().inode;
+        if seen.is_some_and(|seen| seen != inode) && !pass.has_left(&path, inode) {
+            return Ok(());
+        }
         if status.is_directory() {
             let Some(dir) = place.dir.open_dir_here(name, &status)? else {
                 return Ok(());
@@ -284,7 +310,7 @@ impl Extras {
                 continue;
             }
             let refused = self.refused;
-            if let Err(error) = self.remove(pass, place, &name) {
+            if let Err(error) = self.remove(pass, place, &name, None) {
                 pass.failed(&place.path.join(&name), &error);
             }
             let stays = self.refused > refused
@@ -302,7 +328,7 @@ fn push_part(list: &mut Vec<u8>, bytes: &[u8]) {
     list.extend_from_slice(bytes);
 }
 
-fn read_candidate(reader: &mut impl Read) -> Result<Option<(RelPath, Name)>> {
+fn read_candidate(reader: &mut impl Read) -> Result<Option<(RelPath, Extra)>> {
     let operation = "read what is to be deleted";
     let mut read_part = || -> std::io::Result<Option<Vec<u8>>> {
         let mut length = [0u8; 4];
@@ -315,12 +341,19 @@ fn read_candidate(reader: &mut impl Read) -> Result<Option<(RelPath, Name)>> {
         reader.read_exact(&mut bytes)?;
         Ok(Some(bytes))
     };
-    let mut next = || read_part().map_err(|error| FsError::from_io(operation, &error));
+    let failed = |error| FsError::from_io(operation, &error);
+    let mut next = || read_part().map_err(failed);
     let (Some(directory), Some(name)) = (next()?, next()?) else {
         return Ok(None);
     };
+    let mut inode = [0u8; 8];
+    reader.read_exact(&mut inode).map_err(failed)?;
     let directory = RelPath::new(&directory).map_err(|_| FsError::missing(operation))?;
-    Ok(Some((directory, usable_name(&name)?)))
+    let extra = Extra {
+        name: usable_name(&name)?,
+        inode: u64::from_le_bytes(inode),
+    };
+    Ok(Some((directory, extra)))
 }
 
 impl TargetPass<'_> {

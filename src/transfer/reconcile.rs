@@ -13,10 +13,8 @@ use super::settle::OpenListing;
 use super::stopwatch::{Activity, doing};
 use super::target::{TargetPass, count, lock};
 use crate::entry::{Entry, Kind};
-use crate::fs::stage::STAGE_NAME;
-use crate::fs::{Dir, FileId, FsError, Result, usable_name};
+use crate::fs::{Dir, FileId, FsError, Result};
 use crate::monitor::Counters;
-use crate::relpath::{Name, RelPath};
 
 /// One entry with all that is known of it.
 pub(super) struct Item<'a> {
@@ -309,80 +307,5 @@ impl TargetPass<'_> {
         }
         self.leader_landed(open, entry, id);
         Ok(())
-    }
-
-    /// Remembers what only the target has, of the stretch of names that this part covers.
-    fn gather_extras(&self, open: &OpenListing, dir: &Dir, names: &[Box<[u8]>]) -> Result<()> {
-        let Some(extras) = &self.extras else {
-            return Ok(());
-        };
-        let mut found = Vec::new();
-        let looked = self.find_extras(open, dir, names, &mut found);
-        let path = &open.listing.path;
-        // Together, so that they are removed together.
-        let mut extras = lock(extras);
-        for name in &found {
-            extras.add(self, Place { dir, path }, name)?;
-        }
-        looked
-    }
-
-    fn find_extras(
-        &self,
-        open: &OpenListing,
-        dir: &Dir,
-        names: &[Box<[u8]>],
-        found: &mut Vec<Name>,
-    ) -> Result<()> {
-        let listing = &open.listing;
-        let start = listing.after.as_ref().map_or(0, |after| {
-            names.partition_point(|name| **name <= *after.as_bytes())
-        });
-        let end = match listing.entries.last() {
-            Some(last) if !listing.last => {
-                names.partition_point(|name| **name <= *last.name.as_bytes())
-            }
-            _ => names.len(),
-        };
-        let listed = |name: &[u8]| {
-            listing
-                .entries
-                .binary_search_by(|entry| entry.name.as_bytes().cmp(name))
-                .is_ok()
-        };
-        let mut scope = self.tree.rules.below(&listing.path);
-        for name in names
-            .get(start..end)
-            .unwrap_or_default()
-            .iter()
-            .filter(|name| !listed(name))
-        {
-            if **name == *STAGE_NAME && self.holds_stage(dir, &listing.path)? {
-                continue;
-            }
-            let name = usable_name(name)?;
-            let status = match dir.status_of(&name) {
-                Err(error) if error.is_missing() => continue,
-                status => status?,
-            };
-            let is_directory = status.is_directory();
-            if scope.decide(&name, is_directory).verdict.protects() {
-                continue;
-            }
-            if is_directory && self.follows_renames() {
-                self.note_orphan(listing.path.join(&name), status.mtime());
-            }
-            found.push(name);
-        }
-        Ok(())
-    }
-
-    fn holds_stage(&self, dir: &Dir, path: &RelPath) -> Result<bool> {
-        match (&self.tree.stages, &self.tree.root) {
-            // The new tree of a stage holds no stage.
-            _ if self.tree.live.is_some() => Ok(false),
-            (Some(stages), Some(root)) => stages.holds(root.root(), dir, path),
-            _ => Ok(true),
-        }
     }
 }

@@ -36,6 +36,8 @@ pub struct Orphans {
     count: usize,
     /// The new names of those that were moved.
     moved: HashSet<RelPath>,
+    /// Their former names, and the inodes of the empty directories that were left there.
+    left: HashMap<RelPath, u64>,
 }
 
 impl Orphans {
@@ -53,10 +55,11 @@ impl Orphans {
         })
     }
 
-    fn take(&mut self, mtime: Timestamp, path: &RelPath, moved: RelPath) {
+    fn take(&mut self, mtime: Timestamp, (path, left): (&RelPath, u64), moved: RelPath) {
         if let Some(paths) = self.by_mtime.get_mut(&mtime) {
             paths.retain(|other| other != path);
         }
+        self.left.insert(path.clone(), left);
         self.moved.insert(moved);
     }
 
@@ -87,6 +90,11 @@ impl TargetPass<'_> {
         lock(&self.orphans).has_moved(path)
     }
 
+    /// Tells whether what is at `path` is what took the place of a directory that was moved.
+    pub(super) fn has_left(&self, path: &RelPath, inode: u64) -> bool {
+        lock(&self.orphans).left.get(path) == Some(&inode)
+    }
+
     /// Takes a directory in that only the target has.
     pub(super) fn note_orphan(&self, path: RelPath, mtime: Timestamp) {
         lock(&self.orphans).add(mtime, path);
@@ -99,21 +107,20 @@ impl TargetPass<'_> {
         let mtime = listing.metadata.mtime;
         let candidates = lock(&self.orphans).like(mtime);
         for path in candidates {
-            let swapped = self.try_former(&path, listing);
-            if swapped.is_ok_and(|swapped| swapped) {
+            if let Ok(Some(left)) = self.try_former(&path, listing) {
                 let moved = listing.path.clone();
-                lock(&self.orphans).take(mtime, &path, moved);
+                lock(&self.orphans).take(mtime, (&path, left), moved);
                 break;
             }
         }
     }
 
-    fn try_former(&self, path: &RelPath, listing: &Listing) -> Result<bool> {
+    fn try_former(&self, path: &RelPath, listing: &Listing) -> Result<Option<u64>> {
         match self.former(path, listing)? {
             Some(former) => doing(Activity::Write, || {
                 self.swap((path, former), (&listing.path, listing.metadata.uid))
             }),
-            None => Ok(false),
+            None => Ok(None),
         }
     }
 
@@ -131,24 +138,26 @@ impl TargetPass<'_> {
         Ok(is_former.then_some(status.id()))
     }
 
-    /// Exchanges two directories; those around them keep their time stamps. `false` where the
-    /// file system does not do that, or where others than their owner and root could have.
+    /// Exchanges two directories; those around them keep their time stamps. Returns the inode of what
+    /// the former name has now; `None` where the file system does not do that, or where others than
+    /// their owner and root could have.
     fn swap(
         &self,
         (one, former): (&RelPath, FileId),
         (other, owner): (&RelPath, u32),
-    ) -> Result<bool> {
+    ) -> Result<Option<u64>> {
         let (Some((one_parent, one)), Some((other_parent, other))) = (one.split(), other.split())
         else {
-            return Ok(false);
+            return Ok(None);
         };
         let (Some(one_dir), Some(other_dir)) = (self.open(&one_parent)?, self.open(&other_parent)?)
         else {
-            return Ok(false);
+            return Ok(None);
         };
         let _quiet = self.tree.stages.as_ref().map(Stages::keep_still);
         let before = (one_dir.status()?, other_dir.status()?);
         let found = one_dir.status_of(&one)?;
+        let left = other_dir.status_of(&other)?.id().inode;
         if !is_closed(&before.0, owner)
             || !is_closed(&before.1, owner)
             || found.id() != former
@@ -156,11 +165,11 @@ impl TargetPass<'_> {
             || one_dir.open_dir_here(&one, &found)?.is_none()
             || !one_dir.swap(&one, &other_dir, &other)?
         {
-            return Ok(false);
+            return Ok(None);
         }
         change_mtime(Object::open(&one_dir), before.0.mtime())?;
         change_mtime(Object::open(&other_dir), before.1.mtime())?;
-        Ok(true)
+        Ok(Some(left))
     }
 }
 

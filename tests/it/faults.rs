@@ -5,6 +5,7 @@ mod cleanup;
 mod copy;
 mod disks;
 mod fixups;
+mod full;
 mod inject;
 mod keys;
 mod link;

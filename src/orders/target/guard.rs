@@ -48,6 +48,18 @@ pub struct TakenBack {
     pub machine: MachineState,
 }
 
+impl TakenBack {
+    /// Returns one of this moment, with a look at the machine.
+    fn now(why: String) -> TakenBack {
+        let now = jiff::Timestamp::now().as_second();
+        TakenBack {
+            at_s: u64::try_from(now).unwrap_or_default(),
+            why,
+            machine: MachineState::read(),
+        }
+    }
+}
+
 /// What the guard finds in one look.
 pub(super) enum Look {
     /// Somebody confirmed the clone, or it is none any more.
@@ -67,7 +79,6 @@ pub(super) enum Look {
 /// to boot again.
 pub fn guard(root: &Path) -> Result<bool, Failure> {
     let began = Instant::now();
-    note_missed_boot(root)?;
     loop {
         if let Some(reboots) = step(root, began.elapsed())? {
             return Ok(reboots);
@@ -76,17 +87,22 @@ pub fn guard(root: &Path) -> Result<bool, Failure> {
     }
 }
 
+/// Returns the boots of a clone that nobody has confirmed.
+///
 /// The boot is noted before the guard starts, unless something was in the way: a volume of the
-/// clone that does not mount. Who confirms a clone takes the one-shot out first.
-fn note_missed_boot(root: &Path) -> Result<(), Failure> {
-    let live = open(root)?;
-    let state = status(&live).map_err(|error| refused(&error))?;
-    let is_clone = matches!(&state, State::Switched { memo, .. } if memo.boot_id != boot_id());
-    let is_armed = || live_tree(&live).and_then(|tree| is_armed(&tree));
-    match is_clone && is_booted(&live)?.is_none() && is_armed().map_err(|error| failed(&error))? {
-        true => note_boot(&live),
-        false => Ok(()),
+/// clone that does not mount, a full disk. It is noted now then, and counts also where it cannot be.
+/// ORDER: who confirms a clone or takes it back takes the one-shot out before the note.
+fn unconfirmed(live: &Dir, memo: &Memo) -> Result<Option<Booted>, Failure> {
+    let noted = is_booted(live)?;
+    if noted.is_some() || memo.boot_id == boot_id() {
+        return Ok(noted);
     }
+    let is_armed = live_tree(live).and_then(|tree| is_armed(&tree));
+    if !is_armed.map_err(|error| failed(&error))? {
+        return Ok(None);
+    }
+    drop(note_boot(live));
+    Ok(Some(is_booted(live)?.unwrap_or_else(Booted::first)))
 }
 
 /// Takes one look, and does what follows. Returns whether the machine has to boot again, once
@@ -115,18 +131,20 @@ pub(super) fn follow(
         Look::Waits => Ok(None),
         Look::Settled if elapsed < key_limit(memo) => Ok(None),
         // RACE: the next look tells.
-        found if lock(live).is_err() || is_overtaken(live, &found)? => Ok(None),
+        found if lock(live).is_err() || is_overtaken(live, memo, &found)? => Ok(None),
         Look::Settled => {
             remove_run_key(root, Some(memo))?;
             disarm_live(live).map_err(|error| failed(&error))?;
             Ok(Some(false))
         }
-        Look::Well => note_well(live).map(|()| None),
+        Look::Well => note_well(live, memo).map(|()| None),
         Look::Lost(why) => {
-            note_taken_back(live, why)?;
+            let taken_back = TakenBack::now(why);
             // Who waits for ever with a package in hand does not keep the old system away.
             let locks = PackageLocks::take(live, PATIENCE).ok();
-            let back = go_back(root, live, (memo, volumes), (true, locks))?;
+            // A note is no reason to stay.
+            let note = || drop(note_taken_back(live, &taken_back));
+            let back = go_back(root, live, (memo, volumes), (true, locks), note)?;
             // What is left over is in nobody's way.
             drop(back.tidied);
             Ok(Some(back.done.needs_reboot))
@@ -135,8 +153,8 @@ pub(super) fn follow(
 }
 
 /// Tells whether somebody has confirmed the clone since the look, or the source has reached it.
-fn is_overtaken(live: &Dir, found: &Look) -> Result<bool, Failure> {
-    let booted = is_booted(live)?;
+fn is_overtaken(live: &Dir, memo: &Memo, found: &Look) -> Result<bool, Failure> {
+    let booted = unconfirmed(live, memo)?;
     Ok(booted.is_none_or(|booted| booted.is_well && matches!(found, Look::Lost(_))))
 }
 
@@ -146,7 +164,7 @@ fn key_limit(memo: &Memo) -> Duration {
 }
 
 fn look(live: &Dir, memo: &Memo, elapsed: Duration) -> Result<Look, Failure> {
-    let Some(booted) = is_booted(live)? else {
+    let Some(booted) = unconfirmed(live, memo)? else {
         return Ok(Look::Over);
     };
     if let Some(wrong) = prove_kernel(live, memo)?.filter(|_| !booted.is_well) {
@@ -213,8 +231,8 @@ fn prove_kernel(live: &Dir, memo: &Memo) -> Result<Option<String>, Failure> {
 }
 
 /// Ends the probation of a clone; the run's key keeps its own time.
-fn note_well(live: &Dir) -> Result<(), Failure> {
-    let Some(booted) = is_booted(live)? else {
+fn note_well(live: &Dir, memo: &Memo) -> Result<(), Failure> {
+    let Some(booted) = unconfirmed(live, memo)? else {
         return Ok(());
     };
     keep_booted(
@@ -230,25 +248,19 @@ fn note_well(live: &Dir) -> Result<(), Failure> {
 pub(in crate::orders) fn see(order: &TargetOrder) -> Result<TargetState, Failure> {
     let live = open(&order.root)?;
     lock_within(&live, SEEING)?;
-    if let State::Switched { memo, .. } = status(&live).map_err(|error| refused(&error))?
-        && let Some(wrong) = prove_kernel(&live, &memo)?
-    {
-        let what = format!("target: the clone gives way to the old system: {wrong}");
-        return Err(Failure::new(ExitCode::Failed, what)
-            .hint("its console has told why; --kernel target takes the target's kernel"));
+    if let State::Switched { memo, .. } = status(&live).map_err(|error| refused(&error))? {
+        if let Some(wrong) = prove_kernel(&live, &memo)? {
+            let what = format!("target: the clone gives way to the old system: {wrong}");
+            return Err(Failure::new(ExitCode::Failed, what)
+                .hint("its console has told why; --kernel target takes the target's kernel"));
+        }
+        note_well(&live, &memo)?;
     }
-    note_well(&live)?;
     super::look(order)
 }
 
-fn note_taken_back(live: &Dir, why: String) -> Result<(), Failure> {
-    let now = jiff::Timestamp::now().as_second();
-    let taken_back = TakenBack {
-        at_s: u64::try_from(now).unwrap_or_default(),
-        why,
-        machine: MachineState::read(),
-    };
-    let text = serde_json::to_vec(&taken_back).map_err(|error| {
+fn note_taken_back(live: &Dir, taken_back: &TakenBack) -> Result<(), Failure> {
+    let text = serde_json::to_vec(taken_back).map_err(|error| {
         Failure::new(ExitCode::Failed, "target: a note cannot be written").because(&error)
     })?;
     write_note(live, TAKEN_BACK_NAME, &text).map_err(|error| failed(&error))

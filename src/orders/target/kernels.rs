@@ -13,6 +13,7 @@ use crate::entry::Kind;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::fs::metadata::{Before, apply_metadata, read_metadata};
+use crate::fs::reserve::with_reserve;
 use crate::fs::staged::PREVIOUS_NAME;
 use crate::fs::xattrs::Object;
 use crate::fs::{Dir, FsError, Root, Status, Tree, extents, status_of_fd, usable_name};
@@ -42,7 +43,7 @@ pub(super) fn bring_modules(root: &Path, live: &Dir, volumes: &[RelPath]) -> Res
             let previous = side_tree(live, volumes, PREVIOUS_NAME)?;
             bring(&kernel.version, &live_tree(live)?, &previous)
         };
-        bring().map_err(|error| {
+        with_reserve(live, FsError::is_no_space, bring).map_err(|error| {
             let what = format!("target: take the modules of kernel {} back", kernel.version);
             Failure::new(ExitCode::Failed, what)
                 .because(&error)

@@ -10,8 +10,9 @@ use super::settle::{note_rollback, remove_run_key, settle, settle_units};
 use super::{TargetOrder, failed, is_running, lock, open, reboot, refused, relative};
 use crate::boot::{Stillness, arm, boot_id, forget_booted, live_tree, place_program, side_tree};
 use crate::failure::Failure;
-use crate::fs::Dir;
+use crate::fs::reserve::{remove_reserve, with_reserve};
 use crate::fs::staged::PREVIOUS_NAME;
+use crate::fs::{Dir, FsError};
 use crate::relpath::RelPath;
 use crate::switch::{Gate, Memo, Repaired, State, SwitchError, Switched, memo, rollback, status};
 
@@ -67,7 +68,8 @@ pub(in crate::orders) fn roll_back(order: &RollbackOrder) -> Result<RolledBack, 
     };
     let locks = PackageLocks::take(&live, PATIENCE)?;
     let volumes = relative(&volumes);
-    let back = go_back(root, &live, (&memo, &volumes), (order.reboots, Some(locks)))?;
+    let way = (order.reboots, Some(locks));
+    let back = go_back(root, &live, (&memo, &volumes), way, || {})?;
     if order.reboots && back.done.needs_reboot {
         reboot()?;
     }
@@ -83,19 +85,22 @@ pub(super) struct Back {
 }
 
 /// Puts back what was replaced. Where the machine `reboots` right afterwards, nothing of the clone
-/// that runs writes any more.
+/// that runs writes any more, and `at_rest` is called then.
 pub(super) fn go_back(
     root: &Path,
     live: &Dir,
     (memo, volumes): (&Memo, &[RelPath]),
     (reboots, locks): (bool, Option<PackageLocks>),
+    at_rest: impl FnOnce(),
 ) -> Result<Back, Failure> {
     let has_booted = memo.boot_id != boot_id();
+    // What the clone's programs have in memory must not come into the tree that comes back.
+    let stillness = (reboots && has_booted && is_running(root)).then(Stillness::hold);
+    // ORDER: before anything is written: who has filled the disk would fill the reserve as well.
+    at_rest();
     if has_booted {
         note_rollback(live)?;
     }
-    // What the clone's programs have in memory must not come into the tree that comes back.
-    let stillness = (reboots && has_booted && is_running(root)).then(Stillness::hold);
     let done = exchange_back(root, live, volumes)?;
     // ORDER: before anything else can fail: they would write into what is live now.
     if let Some(stillness) = stillness {
@@ -115,11 +120,14 @@ pub(super) fn go_back(
 }
 
 fn tidy_up(root: &Path, live: &Dir, (memo, volumes): (&Memo, &[RelPath])) -> Result<(), Failure> {
+    // ORDER: its room is for what follows. Where it cannot be removed, `settle_units` fails by it.
+    drop(remove_reserve(live));
     let key_removed = remove_run_key(root, Some(memo));
-    let forgotten = forget_booted(live);
     let settled = settle_units(live, volumes);
+    // ORDER: a guard takes a clone with a one-shot and without a note for one that nobody noted.
+    let forgotten = forget_booted(live);
     let synced = live.sync_file_system().map_err(|error| failed(&error));
-    key_removed.and(forgotten).and(settled).and(synced)
+    key_removed.and(settled).and(forgotten).and(synced)
 }
 
 fn exchange_back(root: &Path, live: &Dir, volumes: &[RelPath]) -> Result<Switched, Failure> {
@@ -129,7 +137,7 @@ fn exchange_back(root: &Path, live: &Dir, volumes: &[RelPath]) -> Result<Switche
         arm(&side_tree(live, volumes, PREVIOUS_NAME)?, volumes)?;
         arm(&live_tree(live)?, volumes).map(drop)
     };
-    let placed = place().map_err(|error| failed(&error));
+    let placed = with_reserve(live, FsError::is_no_space, place).map_err(|error| failed(&error));
     let done = placed.and_then(|()| rollback(live, &Gate::open()).map_err(|error| refused(&error)));
     if done.is_err() {
         drop(settle_units(live, volumes));

@@ -7,6 +7,7 @@ use super::{failed, refused, relative};
 use crate::boot::{self, boot_id, disarm, disarm_live, side_tree};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
+use crate::fs::reserve::remove_reserve;
 use crate::fs::staged::{NEW_NAME, PREVIOUS_NAME, read_note, write_note};
 use crate::fs::{Dir, FsError};
 use crate::orders::clone_note;
@@ -67,7 +68,8 @@ pub(super) fn settle(live: &Dir) -> Result<Repaired, Failure> {
 }
 
 /// Takes the one-shot out of every tree that does not need it: what was replaced never does, the
-/// live one only between the switch and its confirmation, and whatever is cut keeps both.
+/// live one only between the switch and its confirmation, and whatever is cut keeps both. Where no
+/// way back is needed, the room that was set aside for it goes as well.
 pub(super) fn settle_units(live: &Dir, volumes: &[RelPath]) -> Result<(), Failure> {
     let state = status(live).map_err(|error| refused(&error))?;
     let take = || match state {
@@ -75,7 +77,8 @@ pub(super) fn settle_units(live: &Dir, volumes: &[RelPath]) -> Result<(), Failur
         State::Switched { .. } => disarm_side(live, volumes, PREVIOUS_NAME),
         State::Nothing | State::Staging | State::Staged | State::Discarding => {
             disarm_live(live)?;
-            disarm_side(live, volumes, NEW_NAME)
+            disarm_side(live, volumes, NEW_NAME)?;
+            remove_reserve(live)
         }
     };
     take().map_err(|error| failed(&error))

@@ -1,6 +1,7 @@
 //! Orders about the switch on small roots: units, notes, keys and repairs. Knows nothing of volumes.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::time::SystemTime;
 
@@ -10,6 +11,7 @@ use crate::fixup::CloneNote;
 use crate::fs::staged::{CLONE_NAME, read_note};
 use crate::switch::Witness;
 
+const RESERVE: &str = ".instancesync/reserve";
 const BOOT_UNIT: &str = "etc/systemd/system/sysinit.target.wants/instancesync-boot.service";
 
 struct Target {
@@ -167,11 +169,12 @@ fn one_goes_there_and_back_without_a_trace() {
     assert!(target.has(BOOT_UNIT) && target.has(".instancesync/instancesync"));
     let previous = format!(".instancesync/previous/{BOOT_UNIT}");
     assert!(!target.has(&previous), "what was replaced is as it was");
+    assert!(target.has(RESERVE));
     assert_eq!(target.switch().unwrap(), switched, "once is enough");
     target.roll_back().unwrap();
     assert_eq!(target.listing(), before);
     let staged = format!(".instancesync/stage/{BOOT_UNIT}");
-    assert!(!target.has(&staged));
+    assert!(!target.has(&staged) && !target.has(RESERVE));
     let again = target.roll_back().unwrap_err();
     assert_eq!(again.exit, ExitCode::Refused);
     let state = look(&target.order()).unwrap();
@@ -186,6 +189,7 @@ fn a_switch_that_is_refused_leaves_no_unit() {
     assert_eq!(target.switch().unwrap_err().exit, ExitCode::Refused);
     assert_eq!(target.listing(), before);
     assert!(!target.has(&format!(".instancesync/stage/{BOOT_UNIT}")));
+    assert!(!target.has(RESERVE));
     remove_note(&target.live(), CLONE_NAME).unwrap();
     assert_eq!(target.switch().unwrap_err().exit, ExitCode::Refused);
     let held = target.live();
@@ -228,14 +232,17 @@ fn what_was_cut_is_repaired_by_the_next_order_or_boot() {
         let target = Target::new();
         let before = target.listing();
         target.cut_switch();
+        place_reserve(&target.live()).unwrap();
         (target, before)
     };
     let (target, before) = cut();
     let done = target.roll_back().unwrap();
     assert_eq!((done.names, target.listing()), (0, before));
+    assert!(!target.has(RESERVE));
     let (target, before) = cut();
     assert!(boot::boot(target.root()).unwrap(), "it has to boot again");
     assert_eq!(target.listing(), before);
+    assert!(!target.has(RESERVE));
     assert!(!boot::boot(target.root()).unwrap());
     let (target, _) = cut();
     assert_eq!(target.switch().unwrap().names, 3);
@@ -391,6 +398,67 @@ fn a_boot_that_nobody_noted_is_guarded_too() {
     boot::forget_booted(&target.live()).unwrap();
     guard(target.root()).unwrap();
     assert_eq!(target.text("usr/bin/tool"), "old");
+}
+
+/// As on a disk that is full beyond rescue.
+#[test]
+fn a_boot_that_cannot_be_noted_is_guarded_too() {
+    for (limit_s, tool) in [(1000, "new"), (0, "old")] {
+        let target = on_probation(limit_s, Witness::Source);
+        boot::forget_booted(&target.live()).unwrap();
+        // No file gets past the name that it has before its own.
+        let temporary = crate::fs::owned::temporary_name().unwrap();
+        let temporary = std::ffi::OsStr::from_bytes(temporary.as_bytes()).to_owned();
+        let in_the_way = target.root().join(".instancesync").join(temporary);
+        fs::create_dir_all(in_the_way.join("x")).unwrap();
+        let looked = guard::step(target.root(), Duration::from_secs(1));
+        match limit_s {
+            0 => assert!(looked.is_err(), "it comes as far as its way back"),
+            _ => assert_eq!(looked.unwrap(), None, "it waits"),
+        }
+        fs::remove_dir_all(in_the_way).unwrap();
+        guard::step(target.root(), Duration::from_secs(1)).unwrap();
+        assert_eq!(target.text("usr/bin/tool"), tool);
+    }
+}
+
+#[test]
+fn a_reason_that_cannot_be_noted_keeps_no_old_system_away() {
+    let target = on_probation(0, Witness::Source);
+    fs::create_dir_all(target.root().join(".instancesync/taken-back/x")).unwrap();
+    assert!(guard::step(target.root(), Duration::MAX).unwrap().is_some());
+    assert_eq!(target.text("usr/bin/tool"), "old");
+}
+
+#[test]
+fn a_program_that_is_there_is_not_written_again() {
+    let target = Target::new();
+    let path = target.root().join(".instancesync/instancesync");
+    let place = || {
+        place_program(&target.live()).unwrap();
+        let placed = path.metadata().unwrap();
+        assert_eq!(placed.permissions().mode() & 0o7777, 0o700);
+        std::os::unix::fs::MetadataExt::ino(&placed)
+    };
+    let first = place();
+    assert_eq!(place(), first);
+    let harm: [fn(&Path); 3] = [
+        |path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap(),
+        |path| {
+            let file = fs::File::options().write(true).open(path).unwrap();
+            let last = file.metadata().unwrap().len() - 1;
+            std::os::unix::fs::FileExt::write_all_at(&file, b"harm", last - 3).unwrap();
+        },
+        |path| {
+            let file = fs::File::options().append(true).open(path).unwrap();
+            file.set_len(5).unwrap();
+        },
+    ];
+    for harm in harm {
+        let before = place();
+        harm(&path);
+        assert_ne!(place(), before);
+    }
 }
 
 #[test]

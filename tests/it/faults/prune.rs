@@ -1,17 +1,21 @@
 //! More names that only the target has than memory is to hold: their list waits in a file of the stage.
-//! All of them go and nothing else; where the file fails, that is told, and the next run completes.
+//! All of them go and nothing else, not even what has taken the name of one meanwhile; where the file
+//! fails, that is told, and the next run completes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use instancesync::problem::Side;
+use instancesync::transfer::wire::message::Down;
 use rustix::io::Errno;
 use tempfile::TempDir;
 
 use super::inject::{self, Fault, Injection, TARGET_THREAD, can_inject, errnos};
+use crate::support::disk::Disk;
 use crate::support::engine::{Job, Ran};
 use crate::support::manifest::{Manifest, diff};
-use crate::support::places::{assert_none, in_memory, put};
+use crate::support::places::{Places, assert_none, in_memory, put};
 
 /// Levels and names of this length make some 3 KiB of path.
 const LEVELS: usize = 12;
@@ -139,4 +143,83 @@ fn a_list_of_extras_that_cannot_be_kept_is_told_and_harms_nothing() {
         }
     }
     assert_none(&complaints, "complaints");
+}
+
+/// Lets `act` happen when all has landed, right before extras go.
+fn before_they_go(job: &mut Job<'_>, act: impl FnOnce() + Send + 'static) {
+    let mut act = Some(act);
+    job.down = Box::new(move |frame| {
+        if let Ok(Down::PassEnd) = frame.message()
+            && let Some(act) = act.take()
+        {
+            act();
+        }
+        true
+    });
+}
+
+#[test]
+fn what_takes_the_name_of_an_extra_stays() {
+    let ground = Ground::new();
+    let (source, target) = (ground.source(), ground.target());
+    // The first one waits in the file, the last one in memory, whatever is listed first.
+    let listed = [0, EXTRAS - 1].map(|number| {
+        let name = format!("{number:0>NAME_LEN$}");
+        deep(&target).join(name)
+    });
+    let directory = target.join("extra");
+    let (replaced, aside) = (listed.clone(), ground.place.path().join("aside"));
+    let mut job = Job::new(&source, &target).deleting(u64::MAX);
+    before_they_go(&mut job, move || {
+        for path in replaced {
+            put(&aside, "by a program");
+            fs::rename(&aside, path).unwrap();
+        }
+        fs::rename(&directory, aside).unwrap();
+        put(&directory.join("of/a/program"), "new");
+    });
+    let ran = job.run();
+    assert_eq!(ran.stats().deleted_entries, EXTRAS as u64 - 2);
+    for path in listed {
+        assert_eq!(fs::read_to_string(path).unwrap(), "by a program");
+    }
+    let kept = target.join("extra/of/a/program");
+    assert_eq!(fs::read_to_string(kept).unwrap(), "new");
+}
+
+#[test]
+fn a_name_that_is_spelled_in_two_ways_is_no_extra() {
+    let test = "a_name_that_is_spelled_in_two_ways_is_no_extra";
+    let mut places = Places::empty();
+    let mounted = places.ours.clone();
+    let Some(_disk) = Disk::new(test, &mounted, "8M", &["-O", "casefold"]) else {
+        return;
+    };
+    places.ours = mounted.join("copy");
+    fs::create_dir(&places.ours).unwrap();
+    let folds = Command::new("chattr").arg("+F").arg(&places.ours).status();
+    if !folds.is_ok_and(|status| status.success()) {
+        return println!("skipped {test}: no directory takes two spellings for one name");
+    }
+    for path in ["Readme", "Directory/file"] {
+        put(&places.source.join(path), path);
+    }
+    std::os::unix::fs::symlink("text", places.source.join("Link")).unwrap();
+    Job::new(&places.source, &places.ours).run().stats();
+    for (old, new) in [("Readme", "README"), ("Link", "LINK")] {
+        fs::rename(places.source.join(old), places.source.join(new)).unwrap();
+    }
+    let again = Job::new(&places.source, &places.ours).deleting(u64::MAX);
+    assert_eq!(again.run().stats().deleted_entries, 0);
+    let readme = fs::read_to_string(places.ours.join("README"));
+    assert_eq!(readme.unwrap(), "Readme");
+    let link = fs::read_link(places.ours.join("LINK"));
+    assert_eq!(link.unwrap(), Path::new("text"));
+    // A directory that cannot be made under its new spelling is told, and keeps what is in it.
+    let [old, new] = ["Directory", "DIRECTORY"].map(|name| places.source.join(name));
+    fs::rename(old, new).unwrap();
+    let again = Job::new(&places.source, &places.ours).deleting(u64::MAX);
+    assert!(again.run().result.is_ok());
+    let file = fs::read_to_string(places.ours.join("DIRECTORY/file"));
+    assert_eq!(file.unwrap(), "Directory/file");
 }
