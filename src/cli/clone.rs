@@ -211,8 +211,8 @@ pub struct HowArguments {
     ///
     /// A whole system always waits for that. Else the target's kernel writes what
     /// landed last when it sees fit, within half a minute as a rule, like after cp or
-    /// rsync: a power cut until then can lose it, and the next run sends it again. Of a
-    /// large file that was changed only its checksum pass is sure to see that.
+    /// rsync: a power cut until then can lose it, and the next run sends it again. Only a
+    /// checksum pass is sure to notice a large file that was changed by half then.
     #[arg(long)]
     pub fsync: bool,
     /// Change large files where they lie instead of in a copy, as rsync --inplace

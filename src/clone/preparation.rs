@@ -66,7 +66,7 @@ impl Run<'_> {
             }
         }
         if settings.system.is_some() && !self.plan(session, &mut agreed, link_bytes_per_second)? {
-            return Ok(None);
+            return agreed.conclude().map(|()| None);
         }
         if settings.output.detail > Detail::Quiet {
             self.estimate.tell(self.monitor, link_bytes_per_second);

@@ -2,10 +2,11 @@
 //! they are.
 
 use std::mem::MaybeUninit;
+use std::time::SystemTime;
 
 use rustix::fs::RawDir;
 
-use super::{Dir, Doing, Result, gate};
+use super::{Dir, Doing, Result, Status, gate};
 
 /// LIMIT: readings of a directory that never holds still. A name would have to be replaced in each
 /// of them, each time in the wrong moment, to be missed.
@@ -17,19 +18,25 @@ impl Dir {
         self.read_names().map(|(names, _)| names)
     }
 
-    /// Reads the names of a directory that others change meanwhile, in order. What takes more than
-    /// one call to read can miss a name that is there all the time, if that is replaced in between:
-    /// it may lie behind the end that btrfs has noted, or where was read already. So it is read
-    /// again until it has held still.
-    pub fn names_of_living(&self) -> Result<Vec<Box<[u8]>>> {
+    /// Reads the names of a directory that others change meanwhile, in order; `before` is how it
+    /// looked. What takes more than one call to read can miss a name that is there all the time, if
+    /// that is replaced in between: it may lie behind the end that btrfs has noted, or where was read
+    /// already. So it is read again until it has held still; all that was read of one that never does.
+    pub fn names_of_living(&self, mut before: Status) -> Result<Vec<Box<[u8]>>> {
         let mut names = Vec::new();
         for _ in 0..MOST_READINGS {
-            let before = self.status()?;
-            let (read, at_once) = self.read_names()?;
-            names.extend(read);
-            if at_once || self.status()?.ctime() == before.ctime() {
-                break;
+            let (mut read, at_once) = self.read_names()?;
+            if at_once {
+                read.sort_unstable();
+                return Ok(read);
             }
+            let after = self.status()?;
+            if after.ctime() == before.ctime() && after.is_at_rest(SystemTime::now()) {
+                read.sort_unstable();
+                return Ok(read);
+            }
+            names.extend(read);
+            before = after;
         }
         names.sort_unstable();
         names.dedup();

@@ -1,8 +1,8 @@
 //! Room for bad times: a file beside a switched tree that gives its blocks back when the disk is
 //! full. A disk that holds two systems runs full easily, and the way back has to write a little.
 //!
-//! Who writes on that way does it [`with_reserve`]. Each time half of it goes, for there may be more
-//! than one: a boot has to be noted, and then the clone gives way. Best effort: a full disk gets none,
+//! Who writes on that way does it [`with_reserve`]. Each time half of it goes, as several things are
+//! written there. Best effort: a full disk gets none,
 //! and what is freed is free to whoever comes first. Knows nothing of what is written.
 
 use rustix::fs::FallocateFlags;
@@ -18,12 +18,18 @@ pub const RESERVE_NAME: &[u8] = b"reserve";
 /// LIMIT: its bytes. Notes, a journal and units take some hundreds of KiB at most, where no volume
 /// has thousands of names at its top.
 const RESERVE_LEN: u64 = 1 << 20;
+/// LIMIT: bytes that have to be free. The switch itself needs some of the last ones.
+const LEAST_FREE: u64 = 8 << 20;
 /// LIMIT: what is not halved any more.
 const LAST_LEN: u64 = 64 << 10;
 
 /// Sets the room aside, or leaves nothing.
 pub fn place_reserve(live: &Dir) -> Result<()> {
     remove_reserve(live)?;
+    let figures = call!(fs::fstatvfs(live)).doing("ask for free space")?;
+    if figures.f_bavail.saturating_mul(figures.f_frsize) < LEAST_FREE {
+        return Err(Errno::NOSPC).doing("set room aside");
+    }
     let (private, name) = (
         private_dir(live, &RelPath::root())?,
         usable_name(RESERVE_NAME)?,
@@ -36,7 +42,10 @@ pub fn place_reserve(live: &Dir) -> Result<()> {
         RESERVE_LEN
     )) {
         Err(Errno::NOTSUP | Errno::NOSYS) => {
-            extents::write_at(&file, &vec![0u8; RESERVE_LEN as usize], 0)
+            // What can be packed would hold nothing on ZFS.
+            let mut noise = vec![0u8; RESERVE_LEN as usize];
+            blake3::Hasher::new().finalize_xof().fill(&mut noise);
+            extents::write_at(&file, &noise, 0)
         }
         result => result.doing("allocate"),
     };

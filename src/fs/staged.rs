@@ -20,7 +20,6 @@ use rustix::io::Errno;
 
 use super::metadata::change_mtime;
 use super::owned::{OwnedFile, read_owned, replace_owned};
-use super::reserve::with_reserve;
 use super::stage::{STAGE_NAME, Stage, refuse_foreign};
 use super::tree::Tree;
 use super::xattrs::Object;
@@ -244,8 +243,7 @@ pub fn read_note(live: &Dir, name: &[u8]) -> Result<Option<Vec<u8>>> {
     Ok(read_owned(&private, &usable_name(name)?)?.map(|note| note.contents))
 }
 
-/// Writes a note there, whole and on disk before it is visible; on a full disk with the room that
-/// is set aside.
+/// Writes a note there, whole and on disk before it is visible.
 pub fn write_note(live: &Dir, name: &[u8], contents: &[u8]) -> Result<()> {
     let note = OwnedFile {
         contents: contents.to_vec(),
@@ -256,9 +254,7 @@ pub fn write_note(live: &Dir, name: &[u8], contents: &[u8]) -> Result<()> {
     };
     let private = private_dir(live, &RelPath::root())?;
     let name = usable_name(name)?;
-    with_reserve(live, FsError::is_no_space, || {
-        replace_owned(&private, &name, &note)
-    })
+    replace_owned(&private, &name, &note)
 }
 
 /// Removes a note, if it is there.

@@ -12,6 +12,9 @@ use super::{Doing, Result};
 use crate::entry::{DeviceNumber, Kind, Timestamp};
 use crate::relpath::Name;
 
+/// Some file systems count in whole seconds, and FAT in two.
+const AT_REST: Duration = Duration::from_secs(2);
+
 /// Device and inode: which object it is, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileId {
@@ -127,6 +130,12 @@ impl Status {
     /// Returns when anything about the inode changed.
     pub fn ctime(&self) -> Timestamp {
         timestamp(self.stat.st_ctime, self.stat.st_ctime_nsec)
+    }
+
+    /// Tells whether the inode has been left alone for so long that its time of change tells two
+    /// states apart.
+    pub fn is_at_rest(&self, now: SystemTime) -> bool {
+        self.rest(now).is_some_and(|rest| rest > AT_REST)
     }
 
     /// Returns how long before `now` anything about the inode changed last; `None` where that is

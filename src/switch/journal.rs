@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::SwitchError;
 use super::error::absolute;
 use crate::entry::Metadata;
+use crate::fs::reserve::with_reserve;
 use crate::fs::staged::{CLONE_NAME, NEW_NAME, private_dir, read_note, remove_note, write_note};
 use crate::fs::{Dir, FsError, usable_name};
 use crate::relpath::{Name, RelPath};
@@ -231,7 +232,8 @@ pub(super) fn write(live: &Dir, journal: &Journal) -> Result<(), SwitchError> {
     if text.len() > MAX_LEN {
         return Err(SwitchError::TooManyNames);
     }
-    write_note(live, JOURNAL_NAME, &text).map_err(failed)
+    let write = || write_note(live, JOURNAL_NAME, &text);
+    with_reserve(live, FsError::is_no_space, write).map_err(failed)
 }
 
 /// Removes it.

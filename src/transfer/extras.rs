@@ -1,6 +1,7 @@
 //! What only the target has, of one listing. Knows nothing of when and how it goes.
 
-use std::collections::HashSet;
+use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet};
 
 use super::place::Place;
 use super::prune::Extra;
@@ -9,7 +10,7 @@ use super::target::{TargetPass, lock};
 use super::wire::message::Listing;
 use crate::fs::stage::STAGE_NAME;
 use crate::fs::{Dir, Result, Status, usable_name};
-use crate::relpath::RelPath;
+use crate::relpath::{Name, RelPath};
 
 impl TargetPass<'_> {
     /// Remembers what only the target has, of the stretch of names that this part covers.
@@ -57,7 +58,7 @@ impl TargetPass<'_> {
                 .is_ok()
         };
         let mut scope = self.tree.rules.below(&listing.path);
-        let mut respelled = None;
+        let mut spellings = None;
         for name in names
             .get(start..end)
             .unwrap_or_default()
@@ -76,8 +77,8 @@ impl TargetPass<'_> {
             if scope.decide(&name, is_directory).verdict.protects() {
                 continue;
             }
-            let respelled = respelled.get_or_insert_with(|| respelled_in(listing, dir, names));
-            if is_single(&status) && respelled.contains(&status.id().inode) {
+            let spellings = spellings.get_or_insert_with(|| Spellings::of(listing, names));
+            if is_single(&status) && spellings.reach(dir, &name, &status) {
                 continue;
             }
             if is_directory && self.follows_renames() {
@@ -99,14 +100,53 @@ impl TargetPass<'_> {
     }
 }
 
-/// Returns the inodes that listed names reach although none is spelled so here: where a file system
+/// The listed names that are not spelled so here, by what they are without case: where a file system
 /// takes `README` and `Readme` for one name, what is called the one is the other, and no extra.
-fn respelled_in(listing: &Listing, dir: &Dir, names: &[Box<[u8]>]) -> HashSet<u64> {
-    let is_here = |name: &[u8]| names.binary_search_by(|other| (**other).cmp(name)).is_ok();
-    let listed = listing.entries.iter().map(|entry| &entry.name);
-    let others = listed.filter(|name| !is_here(name.as_bytes()));
-    let found = others.filter_map(|name| dir.status_of(name).ok());
-    found.map(|status| status.id().inode).collect()
+struct Spellings<'l>(HashMap<Vec<u8>, Alike<'l>>);
+
+/// Names that may be one.
+#[derive(Default)]
+struct Alike<'l> {
+    names: Vec<&'l Name>,
+    /// What they lead to, once somebody has asked.
+    inodes: OnceCell<HashSet<u64>>,
+}
+
+impl<'l> Spellings<'l> {
+    fn of(listing: &'l Listing, names: &[Box<[u8]>]) -> Spellings<'l> {
+        let is_here = |name: &[u8]| names.binary_search_by(|other| (**other).cmp(name)).is_ok();
+        let listed = listing.entries.iter().map(|entry| &entry.name);
+        let mut spellings: HashMap<_, Alike<'_>> = HashMap::new();
+        for name in listed.filter(|name| !is_here(name.as_bytes())) {
+            let alike = spellings.entry(without_case(name)).or_default();
+            alike.names.push(name);
+        }
+        Spellings(spellings)
+    }
+
+    /// Tells whether one of them leads to what has been found under `name`.
+    fn reach(&self, dir: &Dir, name: &Name, found: &Status) -> bool {
+        let Some(alike) = self.0.get(&without_case(name)) else {
+            return false;
+        };
+        let inodes = alike.inodes.get_or_init(|| {
+            let reached = alike
+                .names
+                .iter()
+                .filter_map(|other| dir.status_of(other).ok());
+            reached.map(|status| status.id().inode).collect()
+        });
+        inodes.contains(&found.id().inode)
+    }
+}
+
+/// Returns what all spellings of a name have in common. What is beyond ASCII each file system folds in
+/// its own way: such names may all be one.
+fn without_case(name: &Name) -> Vec<u8> {
+    match name.as_bytes().is_ascii() {
+        true => name.as_bytes().to_ascii_lowercase(),
+        false => Vec::new(),
+    }
 }
 
 /// Tells whether an inode can have one name only.

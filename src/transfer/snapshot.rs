@@ -9,15 +9,11 @@
 use std::collections::{HashSet, hash_map::RandomState};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::live::is_shared_directory;
 use crate::fs::Status;
 use crate::relpath::RelPath;
-
-/// How long an inode must have been left alone before its time of change tells two states apart:
-/// some file systems count in whole seconds, and FAT in two.
-const AT_REST: Duration = Duration::from_secs(2);
 
 /// Where a pass takes what it knows for what the target has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +60,7 @@ impl Snapshot {
         now: SystemTime,
     ) -> Option<Print> {
         let is_group = status.link_count() > 1 && !status.is_directory();
-        let is_at_rest = status.rest(now).is_some_and(|rest| rest > AT_REST);
+        let is_at_rest = status.is_at_rest(now);
         if is_group || !is_at_rest {
             return None;
         }

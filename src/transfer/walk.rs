@@ -144,7 +144,7 @@ impl<'a> Walk<'a> {
         part.own_print = self.print_of(&task.path, b"", &status);
         part.listing.partial = self.trust.covers(&task.path) && self.snapshot.knows(part.own_print);
         let names = if self.devices.contains(&device) {
-            dir.names_of_living()
+            dir.names_of_living(status)
         } else {
             Ok(Vec::new())
         };

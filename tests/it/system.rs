@@ -283,10 +283,12 @@ fn what_blocks_is_told_at_once_and_changes_nothing() {
         refused.stderr.contains("error: refusing to start"),
         "{refused:#?}"
     );
-    let dry = run(&with(onto(&source, &target), &["--dry-run"]));
-    assert_code(&dry, 3, "the dry run");
-    assert!(dry.stderr.contains("error: refusing to start"), "{dry:#?}");
-    assert!(dry.stderr.contains("nothing was changed"), "{dry:#?}");
+    for more in [&["--dry-run"][..], &["--dry-run", "--stop-after", "plan"]] {
+        let dry = run(&with(onto(&source, &target), more));
+        assert_code(&dry, 3, "the dry run");
+        assert!(dry.stderr.contains("error: refusing to start"), "{dry:#?}");
+        assert!(dry.stderr.contains("nothing was changed"), "{dry:#?}");
+    }
     for (before, root) in before.iter().zip([&source, &target]) {
         assert_none(&diff(before, &Manifest::of(root.path())), "a refused run");
     }

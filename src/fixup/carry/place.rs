@@ -285,10 +285,11 @@ fn copy_file(from: &Dir, name: &Name, to: &Dir, owner: (u32, u32)) -> Result<()>
             return Err(FsError::missing("open"));
         }
         let temp = to.create_file(&free_temp(to)?)?;
-        extents::copy_contents(&file, &temp, status.size())?;
+        let copied = extents::copy_contents(&file, &temp, status.size());
         if status.has_churned(&status_of_fd(&file)?) && attempt < MAX_TRIES {
             continue;
         }
+        copied?;
         let mut wanted = read_metadata(Object::open(&file), &status)?;
         (wanted.uid, wanted.gid) = owner;
         let refused = apply_metadata(Object::open(&temp), false, &wanted, Before::Fresh);

@@ -18,8 +18,9 @@ use crate::boot::{
 };
 use crate::exit::ExitCode;
 use crate::failure::Failure;
+use crate::fs::reserve::with_reserve;
 use crate::fs::staged::{read_note, write_note};
-use crate::fs::{Dir, usable_name};
+use crate::fs::{Dir, FsError, usable_name};
 use crate::loader;
 use crate::relpath::RelPath;
 use crate::switch::{Memo, Probation, State, Witness, status};
@@ -87,22 +88,33 @@ pub fn guard(root: &Path) -> Result<bool, Failure> {
     }
 }
 
-/// Returns the boots of a clone that nobody has confirmed.
-///
-/// The boot is noted before the guard starts, unless something was in the way: a volume of the
-/// clone that does not mount, a full disk. It is noted now then, and counts also where it cannot be.
-/// ORDER: who confirms a clone or takes it back takes the one-shot out before the note.
+/// Returns the boots of a clone that nobody has confirmed. One that could not be noted counts too.
 fn unconfirmed(live: &Dir, memo: &Memo) -> Result<Option<Booted>, Failure> {
     let noted = is_booted(live)?;
-    if noted.is_some() || memo.boot_id == boot_id() {
-        return Ok(noted);
+    if noted.is_none() && is_unnoted(live, memo)? {
+        return Ok(Some(Booted::first()));
+    }
+    Ok(noted)
+}
+
+/// Tells whether a boot of the clone is not noted: something was in the way, a volume that does not
+/// mount or a full disk. ORDER: who confirms a clone or takes it back takes the one-shot out before
+/// the note.
+fn is_unnoted(live: &Dir, memo: &Memo) -> Result<bool, Failure> {
+    if memo.boot_id == boot_id() || is_booted(live)?.is_some() {
+        return Ok(false);
     }
     let is_armed = live_tree(live).and_then(|tree| is_armed(&tree));
-    if !is_armed.map_err(|error| failed(&error))? {
-        return Ok(None);
+    is_armed.map_err(|error| failed(&error))
+}
+
+/// Notes a boot that is not, if nobody is at work on the clone.
+fn note_missed_boot(live: &Dir, memo: &Memo) -> Result<(), Failure> {
+    // RACE: somebody may have confirmed it before the lock was had.
+    if is_unnoted(live, memo)? && lock(live).is_ok() && is_unnoted(live, memo)? {
+        drop(note_boot(live));
     }
-    drop(note_boot(live));
-    Ok(Some(is_booted(live)?.unwrap_or_else(Booted::first)))
+    Ok(())
 }
 
 /// Takes one look, and does what follows. Returns whether the machine has to boot again, once
@@ -115,6 +127,7 @@ pub(super) fn step(root: &Path, elapsed: Duration) -> Result<Option<bool>, Failu
         State::Interrupted { .. } => return Ok(None),
         _ => return Ok(Some(false)),
     };
+    note_missed_boot(&live, &memo)?;
     let found = look(&live, &memo, elapsed)?;
     follow(root, &live, (&memo, &relative(&volumes)), (found, elapsed))
 }
@@ -263,7 +276,8 @@ fn note_taken_back(live: &Dir, taken_back: &TakenBack) -> Result<(), Failure> {
     let text = serde_json::to_vec(taken_back).map_err(|error| {
         Failure::new(ExitCode::Failed, "target: a note cannot be written").because(&error)
     })?;
-    write_note(live, TAKEN_BACK_NAME, &text).map_err(|error| failed(&error))
+    let write = || write_note(live, TAKEN_BACK_NAME, &text);
+    with_reserve(live, FsError::is_no_space, write).map_err(|error| failed(&error))
 }
 
 /// Returns what is known of a clone that gave way. A note that makes no sense tells nothing.

@@ -7,7 +7,7 @@ use super::{failed, refused, relative};
 use crate::boot::{self, boot_id, disarm, disarm_live, side_tree};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
-use crate::fs::reserve::remove_reserve;
+use crate::fs::reserve::{remove_reserve, with_reserve};
 use crate::fs::staged::{NEW_NAME, PREVIOUS_NAME, read_note, write_note};
 use crate::fs::{Dir, FsError};
 use crate::orders::clone_note;
@@ -20,8 +20,8 @@ const ROLLED_BACK_NAME: &[u8] = b"rolled-back";
 /// Notes that the clone is running and will not be live any more. ORDER: before the rollback; it
 /// counts only when that is done.
 pub(super) fn note_rollback(live: &Dir) -> Result<(), Failure> {
-    let written = write_note(live, ROLLED_BACK_NAME, boot_id().as_bytes());
-    written.map_err(|error| failed(&error))
+    let write = || write_note(live, ROLLED_BACK_NAME, boot_id().as_bytes());
+    with_reserve(live, FsError::is_no_space, write).map_err(|error| failed(&error))
 }
 
 /// Tells whether programs of this boot were started from what is not live any more: it is what
@@ -78,7 +78,9 @@ pub(super) fn settle_units(live: &Dir, volumes: &[RelPath]) -> Result<(), Failur
         State::Nothing | State::Staging | State::Staged | State::Discarding => {
             disarm_live(live)?;
             disarm_side(live, volumes, NEW_NAME)?;
-            remove_reserve(live)
+            // It is only room.
+            drop(remove_reserve(live));
+            Ok(())
         }
     };
     take().map_err(|error| failed(&error))

@@ -150,8 +150,9 @@ fn a_full_clone_gives_way_by_its_guard() {
             clone.fill();
         }
         boot(&clone.root).unwrap();
-        let reserve = clone.root.join(".instancesync/reserve");
-        assert!(reserve.exists(), "a boot takes a part of it only");
+        // Its note is not worth what the way back may need.
+        let reserve = fs::metadata(clone.root.join(".instancesync/reserve"));
+        assert_eq!(reserve.unwrap().len(), 1 << 20);
         if !is_full_at_boot {
             clone.fill();
         }
