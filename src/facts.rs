@@ -15,7 +15,9 @@ pub use distribution::{
     Boot, BootLoader, BootMode, Distribution, Family, Init, Kernel, Kernels, Libc, UsrLayout,
 };
 pub use identity::{Access, Identity, SshServer, Users};
-pub use network::{Dns, DnsKind, Firewall, Interface, Network, NetworkStack, StackState};
+pub use network::{
+    Dns, DnsKind, Firewall, Interface, Network, NetworkStack, StackState, is_loopback,
+};
 pub use platform::{Agent, AgentState, AppArmor, Platform, PlatformKind, Security, SelinuxMode};
 pub use software::{PackageManager, Packages, Service, ServiceKind, Services};
 pub use storage::{FILE_SYSTEM_TOOLS, FsFeatures, Mount, MountKind, Storage, Swap, VolumeTools};

@@ -19,6 +19,11 @@ pub struct Network {
     pub firewall: Vec<Firewall>,
 }
 
+/// Tells whether an address, as text, is one of the loopback.
+pub fn is_loopback(address: &[u8]) -> bool {
+    address.starts_with(b"127.") || address == b"::1"
+}
+
 /// A file with firewall rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::block::{Block, commented_lines, lines, without_block, words};
 use super::{Case, Change, Level, path, quoted};
-use crate::facts::Facts;
+use crate::facts::{Facts, is_loopback};
 use crate::problem::Side;
 
 /// Names of the loopback that every distribution has in its own form.
@@ -197,10 +197,6 @@ fn parse(line: &[u8]) -> Option<(&[u8], Vec<&[u8]>)> {
     let address = fields.next()?;
     let names: Vec<&[u8]> = fields.collect();
     (!names.is_empty()).then_some((address, names))
-}
-
-fn is_loopback(address: &[u8]) -> bool {
-    address.starts_with(b"127.") || address == b"::1"
 }
 
 /// Tells whether it is one of the IPv6 groups that installers write: `fe00::0`, `ff02::1`.

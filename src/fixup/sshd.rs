@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::block::{REMARK, lines, words};
 use super::units::MASK;
 use super::{Case, Change, Level, Object, path, quoted};
-use crate::facts::Facts;
+use crate::facts::{Facts, is_loopback};
 use crate::problem::Side;
 use crate::relpath::RelPath;
 
@@ -100,11 +100,10 @@ impl Judge {
             .filter(|(keyword, _)| keyword == b"listenaddress");
         let listens: Vec<String> = listens.map(|(_, value)| listen_address(value)).collect();
         let is_gone = |address: &String| gone.contains(address);
-        let is_loopback = |address: &String| address.starts_with("127.") || address == "::1";
         let drops_listen = listens.iter().any(is_gone)
             && listens
                 .iter()
-                .all(|address| is_gone(address) || is_loopback(address));
+                .all(|address| is_gone(address) || is_loopback(address.as_bytes()));
         let missing = settings
             .iter()
             .filter(|(keyword, value)| is_command(keyword) && is_missing(case, value))

@@ -25,18 +25,18 @@ impl Dir {
     pub fn names_of_living(&self, mut before: Status) -> Result<Vec<Box<[u8]>>> {
         let mut names = Vec::new();
         for _ in 0..MOST_READINGS {
-            let (mut read, at_once) = self.read_names()?;
-            if at_once {
-                read.sort_unstable();
-                return Ok(read);
-            }
-            let after = self.status()?;
-            if after.ctime() == before.ctime() && after.is_at_rest(SystemTime::now()) {
-                read.sort_unstable();
-                return Ok(read);
+            let (read, at_once) = self.read_names()?;
+            let has_held_still = at_once || {
+                let after = self.status()?;
+                let is_same = after.ctime() == before.ctime();
+                before = after;
+                is_same && before.is_at_rest(SystemTime::now())
+            };
+            if has_held_still {
+                names = read;
+                break;
             }
             names.extend(read);
-            before = after;
         }
         names.sort_unstable();
         names.dedup();

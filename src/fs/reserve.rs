@@ -2,8 +2,8 @@
 //! full. A disk that holds two systems runs full easily, and the way back has to write a little.
 //!
 //! Who writes on that way does it [`with_reserve`]. Each time half of it goes, as several things are
-//! written there. Best effort: a full disk gets none,
-//! and what is freed is free to whoever comes first. Knows nothing of what is written.
+//! written there. Best effort: a full disk gets none, and what is freed is free to whoever comes
+//! first. Knows nothing of what is written.
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;

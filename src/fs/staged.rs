@@ -253,8 +253,7 @@ pub fn write_note(live: &Dir, name: &[u8], contents: &[u8]) -> Result<()> {
         },
     };
     let private = private_dir(live, &RelPath::root())?;
-    let name = usable_name(name)?;
-    replace_owned(&private, &name, &note)
+    replace_owned(&private, &usable_name(name)?, &note)
 }
 
 /// Removes a note, if it is there.

@@ -5,22 +5,22 @@ use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::fixup::{CloneNote, carry as carry_kept};
 use crate::fs::staged::staged_for;
-use crate::fs::{Dir, Staged};
+use crate::fs::{Dir, FsError, Staged};
 use crate::switch::RunLogin;
 
 /// Reads the note; `None` where the stage is not ready.
 pub(super) fn read(live: &Dir) -> Result<Option<CloneNote>, Failure> {
-    CloneNote::read(live).map_err(|error| {
-        Failure::new(ExitCode::Failed, "target: its stage cannot be read").because(&error)
-    })
+    CloneNote::read(live).map_err(|error| unread(&error))
+}
+
+fn unread(error: &FsError) -> Failure {
+    Failure::new(ExitCode::Failed, "target: its stage cannot be read").because(error)
 }
 
 /// Reads the note for a switch by the run with `login`. What another pair has staged meanwhile is
 /// none of that run's.
 pub(super) fn ready(live: &Dir, login: Option<&RunLogin>) -> Result<Option<CloneNote>, Failure> {
-    let pair = staged_for(live).map_err(|error| {
-        Failure::new(ExitCode::Failed, "target: its stage cannot be read").because(&error)
-    })?;
+    let pair = staged_for(live).map_err(|error| unread(&error))?;
     match (pair, login) {
         (Some(pair), Some(login)) if pair != login.pair => {
             let what = "target: what is staged there is of another source";

@@ -1,6 +1,6 @@
 //! What only the target has, removed after everything has landed: never what a rule protects,
-//! never on another file system, never more than the limit, never anything but what was seen. The candidates wait in a file, so
-//! that memory does not grow with them. Knows nothing of the source.
+//! never on another file system, never more than the limit, never anything but what was seen. The
+//! candidates wait in a file, so that memory does not grow with them. Knows nothing of the source.
 
 use std::io::{BufReader, Read};
 use std::os::fd::OwnedFd;

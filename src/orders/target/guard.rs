@@ -88,30 +88,24 @@ pub fn guard(root: &Path) -> Result<bool, Failure> {
     }
 }
 
-/// Returns the boots of a clone that nobody has confirmed. One that could not be noted counts too.
-fn unconfirmed(live: &Dir, memo: &Memo) -> Result<Option<Booted>, Failure> {
+/// Returns the boots of a clone that nobody has confirmed, and whether they are noted. One that is not
+/// counts too: something was in the way, a volume that does not mount or a full disk. ORDER: who
+/// confirms a clone or takes it back takes the one-shot out before the note.
+fn unconfirmed(live: &Dir, memo: &Memo) -> Result<Option<(Booted, bool)>, Failure> {
     let noted = is_booted(live)?;
-    if noted.is_none() && is_unnoted(live, memo)? {
-        return Ok(Some(Booted::first()));
-    }
-    Ok(noted)
-}
-
-/// Tells whether a boot of the clone is not noted: something was in the way, a volume that does not
-/// mount or a full disk. ORDER: who confirms a clone or takes it back takes the one-shot out before
-/// the note.
-fn is_unnoted(live: &Dir, memo: &Memo) -> Result<bool, Failure> {
-    if memo.boot_id == boot_id() || is_booted(live)?.is_some() {
-        return Ok(false);
+    if noted.is_some() || memo.boot_id == boot_id() {
+        return Ok(noted.map(|booted| (booted, true)));
     }
     let is_armed = live_tree(live).and_then(|tree| is_armed(&tree));
-    is_armed.map_err(|error| failed(&error))
+    let is_armed = is_armed.map_err(|error| failed(&error))?;
+    Ok(is_armed.then(|| (Booted::first(), false)))
 }
 
 /// Notes a boot that is not, if nobody is at work on the clone.
 fn note_missed_boot(live: &Dir, memo: &Memo) -> Result<(), Failure> {
+    let is_missed = || unconfirmed(live, memo).map(|found| matches!(found, Some((_, false))));
     // RACE: somebody may have confirmed it before the lock was had.
-    if is_unnoted(live, memo)? && lock(live).is_ok() && is_unnoted(live, memo)? {
+    if is_missed()? && lock(live).is_ok() && is_missed()? {
         drop(note_boot(live));
     }
     Ok(())
@@ -168,7 +162,7 @@ pub(super) fn follow(
 /// Tells whether somebody has confirmed the clone since the look, or the source has reached it.
 fn is_overtaken(live: &Dir, memo: &Memo, found: &Look) -> Result<bool, Failure> {
     let booted = unconfirmed(live, memo)?;
-    Ok(booted.is_none_or(|booted| booted.is_well && matches!(found, Look::Lost(_))))
+    Ok(booted.is_none_or(|(booted, _)| booted.is_well && matches!(found, Look::Lost(_))))
 }
 
 /// Returns how long the run's key stays.
@@ -177,7 +171,7 @@ fn key_limit(memo: &Memo) -> Duration {
 }
 
 fn look(live: &Dir, memo: &Memo, elapsed: Duration) -> Result<Look, Failure> {
-    let Some(booted) = unconfirmed(live, memo)? else {
+    let Some((booted, _)) = unconfirmed(live, memo)? else {
         return Ok(Look::Over);
     };
     if let Some(wrong) = prove_kernel(live, memo)?.filter(|_| !booted.is_well) {
@@ -245,7 +239,7 @@ fn prove_kernel(live: &Dir, memo: &Memo) -> Result<Option<String>, Failure> {
 
 /// Ends the probation of a clone; the run's key keeps its own time.
 fn note_well(live: &Dir, memo: &Memo) -> Result<(), Failure> {
-    let Some(booted) = unconfirmed(live, memo)? else {
+    let Some((booted, _)) = unconfirmed(live, memo)? else {
         return Ok(());
     };
     keep_booted(

@@ -120,7 +120,7 @@ pub(super) fn go_back(
 }
 
 fn tidy_up(root: &Path, live: &Dir, (memo, volumes): (&Memo, &[RelPath])) -> Result<(), Failure> {
-    // ORDER: its room is for what follows. Where it cannot be removed, `settle_units` fails by it.
+    // ORDER: its room is for what follows.
     drop(remove_reserve(live));
     let key_removed = remove_run_key(root, Some(memo));
     let settled = settle_units(live, volumes);

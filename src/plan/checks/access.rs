@@ -5,7 +5,7 @@ use super::super::finding::{Found, found};
 use super::super::input::PlanInput;
 use super::super::wording::list;
 use crate::exclude::Verdict;
-use crate::facts::{Facts, SshServer};
+use crate::facts::{Facts, SshServer, is_loopback};
 
 const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
 
@@ -44,15 +44,14 @@ pub(super) fn listen_address(input: &PlanInput<'_>) -> Option<Found> {
         let any = ["0.0.0.0", "::", "*", ""];
         any.contains(&bare(address)) || has_address(input.target, address)
     };
-    let is_loopback = |address: &&String| {
-        let address = bare(address);
-        address.starts_with("127.") || address == "::1"
-    };
     let addresses = source.listen_addresses.iter();
     // The fix-ups comment out those of the source, and what is loopback if only that is left.
     let (gone, left): (Vec<&String>, Vec<&String>) =
         addresses.partition(|address| !is_heard(address) && has_address(input.source, address));
-    let all_are_gone = !gone.is_empty() && left.iter().all(is_loopback);
+    let all_are_gone = !gone.is_empty()
+        && left
+            .iter()
+            .all(|address| is_loopback(bare(address).as_bytes()));
     if left.is_empty() || all_are_gone || left.iter().any(is_heard) {
         return None;
     }
